@@ -1,1 +1,36 @@
-//! Under construction.
+//! The vocabulary of Epicenter: what travels on the topics, and the codec that frames it.
+//!
+//! Pure data. Nothing here does I/O, reads a clock or knows a broker. Entry points: [`RawRecord`] (what an exporter saw),
+//! [`EnrichedRecord`] (what it means), [`IncidentChange`] and [`Incident`] (what it comes to), [`Codec`] (bytes).
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
+
+mod codec;
+mod dead_letter;
+mod enriched;
+mod event;
+mod facts;
+mod incident;
+mod key;
+mod meaning;
+mod object;
+mod position;
+mod raw;
+mod schema;
+mod time;
+
+pub use codec::{Codec, CodecError, Framing};
+pub use dead_letter::DeadLetter;
+pub use enriched::{Context, ContextUpdate, EnrichedEvent, EnrichedRecord, Entity};
+pub use event::Event;
+pub use facts::{Condition, ContainerFacts, ObjectFacts};
+pub use incident::{
+    Because, Candidate, Cause, EventCounts, Impact, Incident, IncidentChange, IncidentState, Member, MemberObject,
+    Recurrence, Transition,
+};
+pub use key::{incident_id, murmur2, partition_of};
+pub use meaning::{Category, Role, Severity};
+pub use object::ObjectRef;
+pub use position::WatchPosition;
+pub use raw::{Gap, GapReason, Heartbeat, ObjectChange, RawEvent, RawRecord, Swept};
+pub use schema::{Contract, RecordType};
+pub use time::{Timestamp, TimestampError};

@@ -1,0 +1,47 @@
+//! References to Kubernetes objects.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// A reference to an object, as in a Kubernetes `ObjectReference`. A part that is not known is the empty string.
+///
+/// Nodes are known by name only: the kubelet's own Events carry no uid, or the node's name as one
+/// (kubernetes/kubernetes `pkg/kubelet/kubelet.go`).
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ObjectRef {
+    /// Group and version, such as `apps/v1`; `v1` for the core group.
+    pub api_version: String,
+    /// Kind, such as `Pod`; of a virtual entity its type (`Registry`, `StorageClass`, `Zone`, `Webhook`, `Capacity`).
+    pub kind: String,
+    /// Namespace; empty for cluster-scoped objects.
+    pub namespace: String,
+    /// Name.
+    pub name: String,
+    /// Uid, empty when the reference has none.
+    pub uid: String,
+}
+
+impl ObjectRef {
+    /// A reference by kind, namespace and name only.
+    pub fn named(kind: &str, namespace: &str, name: &str) -> Self {
+        Self { kind: kind.to_owned(), namespace: namespace.to_owned(), name: name.to_owned(), ..Self::default() }
+    }
+
+    /// The API group: `apps` of `apps/v1`, empty for the core group.
+    pub fn group(&self) -> &str {
+        self.api_version.split_once('/').map_or("", |(group, _)| group)
+    }
+}
+
+/// `Kind namespace/name`, or `Kind name` for what has no namespace.
+impl fmt::Display for ObjectRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.namespace.is_empty() {
+            write!(f, "{} {}", self.kind, self.name)
+        } else {
+            write!(f, "{} {}/{}", self.kind, self.namespace, self.name)
+        }
+    }
+}

@@ -1,0 +1,23 @@
+//! How far an exporter has read.
+
+use serde::{Deserialize, Serialize};
+
+use crate::Timestamp;
+
+/// The value of `positions`, committed together with the records that it covers.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WatchPosition {
+    /// The cluster's name in the exporter's configuration.
+    pub cluster: String,
+    /// The uid of its `kube-system` namespace.
+    pub cluster_uid: String,
+    /// The resource, such as `events` or `pods`.
+    pub resource: String,
+    /// Everything up to this resourceVersion is in the log.
+    pub resource_version: String,
+    /// Counts the resourceVersion histories of the cluster.
+    pub epoch: i64,
+    /// Log time of the last record before it.
+    pub at: Timestamp,
+}

@@ -1,0 +1,102 @@
+//! The public contract: one Avro schema per record type, from `proto/`.
+
+use std::sync::LazyLock;
+
+use apache_avro::Schema;
+use apache_avro::rabin::Rabin;
+use apache_avro::reader::datum::GenericDatumReader;
+use apache_avro::writer::datum::GenericDatumWriter;
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::{
+    ContextUpdate, DeadLetter, EnrichedEvent, Gap, Heartbeat, Incident, IncidentChange, ObjectChange, ObjectFacts,
+    RawEvent, Swept, WatchPosition,
+};
+
+/// A type that travels on a public topic.
+pub trait Contract: Serialize + DeserializeOwned {
+    /// Which one.
+    const TYPE: RecordType;
+}
+
+macro_rules! contracts {
+    ($($type:ident => $file:literal),+ $(,)?) => {
+        /// The types of the records on the public topics.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum RecordType { $(#[doc = concat!("[`crate::", stringify!($type), "`], `proto/", $file, ".avsc`.")] $type),+ }
+
+        impl RecordType {
+            /// All types.
+            pub const ALL: &'static [Self] = &[$(Self::$type),+];
+
+            /// Its name: that of the schema in `proto/`, and the value of the `ce_type` header behind `dev.epicenter.`.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$type => $file),+ }
+            }
+
+            /// The schema's text.
+            pub const fn schema_text(self) -> &'static str {
+                match self { $(Self::$type => include_str!(concat!("../../../proto/", $file, ".avsc"))),+ }
+            }
+        }
+
+        $(impl Contract for $type { const TYPE: RecordType = RecordType::$type; })+
+    };
+}
+
+contracts! {
+    RawEvent => "raw-event",
+    ObjectChange => "object-change",
+    Swept => "swept",
+    Heartbeat => "heartbeat",
+    Gap => "gap",
+    WatchPosition => "watch-position",
+    ObjectFacts => "object-facts",
+    EnrichedEvent => "enriched-event",
+    ContextUpdate => "context-update",
+    IncidentChange => "incident-change",
+    Incident => "incident",
+    DeadLetter => "dead-letter",
+}
+
+impl std::fmt::Display for RecordType {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// A schema with what is needed to read and write by it.
+pub(crate) struct Compiled {
+    pub(crate) record_type: RecordType,
+    /// CRC-64-AVRO of the parsing canonical form, as it stands in a single-object header.
+    pub(crate) fingerprint: [u8; 8],
+    pub(crate) writer: GenericDatumWriter<'static>,
+    pub(crate) reader: GenericDatumReader<'static>,
+}
+
+static SCHEMAS: LazyLock<Vec<Schema>> = LazyLock::new(|| {
+    RecordType::ALL
+        .iter()
+        .map(|record| Schema::parse_str(record.schema_text()).expect("a schema in proto/ is valid: tested"))
+        .collect()
+});
+
+static COMPILED: LazyLock<Vec<Compiled>> = LazyLock::new(|| {
+    let compile = |(record_type, schema): (&RecordType, &'static Schema)| Compiled {
+        record_type: *record_type,
+        fingerprint: schema.fingerprint::<Rabin>().bytes.try_into().expect("a Rabin fingerprint has 8 bytes"),
+        writer: GenericDatumWriter::builder(schema).human_readable(false).build().expect("a schema in proto/ resolves"),
+        reader: GenericDatumReader::builder(schema).human_readable(false).build().expect("a schema in proto/ resolves"),
+    };
+    RecordType::ALL.iter().zip(SCHEMAS.iter()).map(compile).collect()
+});
+
+impl RecordType {
+    pub(crate) fn compiled(self) -> &'static Compiled {
+        &COMPILED[self as usize]
+    }
+
+    pub(crate) fn by_fingerprint(fingerprint: [u8; 8]) -> Option<Self> {
+        COMPILED.iter().find(|known| known.fingerprint == fingerprint).map(|known| known.record_type)
+    }
+}
