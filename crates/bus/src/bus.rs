@@ -1,0 +1,158 @@
+//! The two backends behind one door.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::kafka::{KafkaBus, KafkaReader, KafkaSource};
+use crate::local::{LocalBus, LocalReader, LocalSource};
+use crate::{Emit, Fault, KafkaConfig, LocalConfig, Processor, ProcessorSpec, Record, Stop, TopicProblem};
+
+/// A log with topics: a Kafka cluster, or a directory. Cheap to clone.
+#[derive(Clone)]
+pub enum Bus {
+    /// A Kafka cluster.
+    Kafka(KafkaBus),
+    /// A directory of this machine; one process at a time.
+    Local(LocalBus),
+}
+
+/// Where a reader begins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// At the oldest record that there is.
+    Earliest,
+    /// After the last record that was there when the reader opened.
+    Latest,
+    /// Where the reader of that name committed last; at the oldest when it never did.
+    Committed(String),
+}
+
+impl Bus {
+    /// Connects to a Kafka cluster. Topics are not looked at: see [`Bus::check_topics`].
+    pub fn kafka(config: KafkaConfig) -> Result<Self, Fault> {
+        KafkaBus::new(config).map(Self::Kafka)
+    }
+
+    /// Opens, or creates, a log in a directory. [`Fault::Fatal`] when another process has it open, when it is damaged
+    /// beyond what a power loss does, or when the disk is full.
+    pub fn local(config: LocalConfig) -> Result<Self, Fault> {
+        LocalBus::open(config).map(Self::Local)
+    }
+
+    /// How many partitions each topic has.
+    pub fn partitions(&self) -> u32 {
+        match self {
+            Self::Kafka(bus) => bus.partitions(),
+            Self::Local(bus) => bus.partitions(),
+        }
+    }
+
+    /// Drives the processor that `spec` describes until `stop`. One instance is made for each partition that this
+    /// process owns. Blocks: give it a thread. Faults that pass are retried inside; returns an error only for what
+    /// somebody must mend.
+    pub fn run<P: Processor>(
+        &self,
+        spec: &ProcessorSpec,
+        make: impl Fn() -> P + Send + Sync,
+        stop: &Stop,
+    ) -> Result<(), Fault> {
+        match self {
+            Self::Kafka(bus) => bus.run(spec, &make, stop),
+            Self::Local(bus) => bus.run(spec, &make, stop),
+        }
+    }
+
+    /// Opens the source `id` that writes to `partition`: fences its predecessor, and gives the positions that were
+    /// committed under keys that begin with `prefix`. Blocks.
+    pub fn source(
+        &self,
+        id: &str,
+        partition: u32,
+        prefix: &[u8],
+    ) -> Result<(Source, BTreeMap<Vec<u8>, Vec<u8>>), Fault> {
+        match self {
+            Self::Kafka(bus) => bus.source(id, partition, prefix).map(|(s, p)| (Source::Kafka(Box::new(s)), p)),
+            Self::Local(bus) => bus.source(id, partition, prefix).map(|(s, p)| (Source::Local(s), p)),
+        }
+    }
+
+    /// Reads `topic`, all of `partitions`, without a group. Only committed records are seen.
+    pub fn reader(&self, topic: &str, partitions: &[u32], start: Start) -> Result<Reader, Fault> {
+        match self {
+            Self::Kafka(bus) => bus.reader(topic, partitions, start).map(|r| Reader::Kafka(Box::new(r))),
+            Self::Local(bus) => bus.reader(topic, partitions, start).map(Reader::Local),
+        }
+    }
+
+    /// The newest value of each key of a compacted topic, all partitions together, as it is now. Blocks.
+    pub fn table(&self, topic: &str) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, Fault> {
+        match self {
+            Self::Kafka(bus) => bus.table(topic),
+            Self::Local(bus) => bus.table(topic),
+        }
+    }
+
+    /// Creates the topics that are missing.
+    pub fn create_topics(&self) -> Result<Vec<String>, Fault> {
+        match self {
+            Self::Kafka(bus) => bus.create_topics(),
+            Self::Local(_) => Ok(Vec::new()),
+        }
+    }
+
+    /// What is wrong with the topics.
+    pub fn check_topics(&self) -> Result<Vec<TopicProblem>, Fault> {
+        match self {
+            Self::Kafka(bus) => bus.check_topics(),
+            Self::Local(_) => Ok(Vec::new()),
+        }
+    }
+}
+
+/// What brings records from outside: its records and its position are committed together. Positions live in the
+/// `positions` topic.
+pub enum Source {
+    /// On Kafka.
+    Kafka(Box<KafkaSource>),
+    /// In a directory.
+    Local(LocalSource),
+}
+
+impl Source {
+    /// Writes `records` to the source's partition and sets `positions`, wholly or not at all. Blocks.
+    ///
+    /// [`Fault::Retry`]: nothing was written, call it again with the same. [`Fault::Fenced`]: open the source anew and go
+    /// on from the position that it gives.
+    pub fn commit(&mut self, records: &[Emit], positions: &[(Vec<u8>, Vec<u8>)]) -> Result<(), Fault> {
+        match self {
+            Self::Kafka(source) => source.commit(records, positions),
+            Self::Local(source) => source.commit(records, positions),
+        }
+    }
+}
+
+/// Reads committed records of a topic.
+pub enum Reader {
+    /// From Kafka.
+    Kafka(Box<KafkaReader>),
+    /// From a directory.
+    Local(LocalReader),
+}
+
+impl Reader {
+    /// The next record, or `None` when there is none within `wait`. Blocks.
+    pub fn next(&mut self, wait: Duration) -> Result<Option<Record>, Fault> {
+        match self {
+            Self::Kafka(reader) => reader.next(wait),
+            Self::Local(reader) => reader.next(wait),
+        }
+    }
+
+    /// Remembers that everything that [`Reader::next`] gave so far is dealt with. Only for [`Start::Committed`].
+    pub fn commit(&mut self) -> Result<(), Fault> {
+        match self {
+            Self::Kafka(reader) => reader.commit(),
+            Self::Local(reader) => reader.commit(),
+        }
+    }
+}

@@ -1,0 +1,273 @@
+//! The loop that drives a processor over a partition that this process owns.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, Instant};
+
+use epicenter_model::{Codec, DeadLetter, Timestamp};
+
+use crate::step::{Batch, Limits};
+use crate::topic::topics::DEAD_LETTER;
+use crate::{Emit, Fault, Processor, ProcessorSpec, Record, Reject, State, Step};
+
+/// A batch closes after that time, when its input is not drained before.
+const BATCH_TIME: Duration = Duration::from_millis(100);
+/// A batch closes at that size, in and out, bytes. No count of records closes it: a commit costs the same for all.
+const BATCH_BYTES: usize = 8 * 1024 * 1024;
+/// How long to wait for the first record of a batch before looking around.
+const IDLE: Duration = Duration::from_millis(100);
+/// The largest payload that a processor may emit, and that goes to dead-letter whole, bytes: the topics' limit less room
+/// for key and headers.
+const MAX_PAYLOAD: usize = 1024 * 1024 - 4096;
+
+/// A partition that this process owns.
+pub(crate) trait Assigned {
+    /// Its next record.
+    fn poll(&mut self, wait: Duration) -> Result<Poll, Fault>;
+
+    /// Writes the batch's records, state delta and input offset, wholly or not at all. Retries what passes; a fault ends
+    /// the ownership.
+    fn commit(&mut self, batch: &Batch) -> Result<(), Fault>;
+}
+
+/// What a partition has to say.
+pub(crate) enum Poll {
+    /// Its next record.
+    Record(Record),
+    /// Nothing within the time.
+    Idle,
+    /// The ownership ends: commit what is there, and go.
+    Drain,
+}
+
+/// Drives `processor` from `state` on until the partition is drained or lost.
+pub(crate) fn drive<P: Processor>(
+    log: &mut impl Assigned,
+    spec: &ProcessorSpec,
+    processor: P,
+    state: State,
+) -> Result<(), Fault> {
+    let mut lane = Lane::new(spec, processor, state)?;
+    loop {
+        let mut batch = Batch::default();
+        match log.poll(IDLE)? {
+            Poll::Idle => continue,
+            Poll::Drain => return Ok(()),
+            Poll::Record(record) => lane.take(&record, &mut batch),
+        }
+        let deadline = Instant::now() + BATCH_TIME;
+        let mut draining = false;
+        while batch.size < BATCH_BYTES && !lane.panicked && Instant::now() < deadline {
+            match log.poll(Duration::ZERO)? {
+                Poll::Record(record) => lane.take(&record, &mut batch),
+                Poll::Idle => break,
+                Poll::Drain => {
+                    draining = true;
+                    break;
+                }
+            }
+        }
+        log.commit(&batch)?;
+        lane.settle(&batch)?;
+        if draining {
+            return Ok(());
+        }
+    }
+}
+
+/// A processor with its partition's state.
+struct Lane<'s, P> {
+    spec: &'s ProcessorSpec,
+    processor: P,
+    state: State,
+    /// The processor's memory can no longer be trusted: it is to be restored after the commit.
+    panicked: bool,
+}
+
+impl<'s, P: Processor> Lane<'s, P> {
+    fn new(spec: &'s ProcessorSpec, processor: P, state: State) -> Result<Self, Fault> {
+        let mut lane = Self { spec, processor, state, panicked: false };
+        lane.restore()?;
+        Ok(lane)
+    }
+
+    fn restore(&mut self) -> Result<(), Fault> {
+        self.panicked = false;
+        self.processor.restore(&self.state).map_err(|reject| {
+            let mend = "The state was written by another version or is damaged: run the version that wrote it, or delete \
+                        the changelog topic and replay";
+            Fault::fatal(format!("restoring {}", self.spec.name), reject, mend)
+        })
+    }
+
+    /// Processes one record into the batch. A record that cannot be processed becomes a dead letter in the same batch.
+    fn take(&mut self, record: &Record, batch: &mut Batch) {
+        batch.next_offset = record.offset + 1;
+        batch.timestamp = batch.timestamp.max(record.timestamp);
+        batch.size += record.size();
+        batch.records += 1;
+        let limits = Limits { payload: MAX_PAYLOAD, stores: self.spec.stores.len() };
+        let mut step = Step::new(&self.state, batch, limits, record);
+        let outcome =
+            catch_unwind(AssertUnwindSafe(|| self.processor.process(record, &mut step))).unwrap_or_else(|_| {
+                self.panicked = true;
+                Err(Reject(format!("{} panicked on this record: a bug, please report it", self.spec.name)))
+            });
+        if let Err(reject) = step.finish(outcome) {
+            tracing::warn!(
+                service = self.spec.name, topic = record.topic, partition = record.partition, offset = record.offset,
+                reason = %reject, "record goes to dead-letter"
+            );
+            batch.emits.push(dead_letter(&self.spec.name, record, &reject));
+        }
+    }
+
+    fn settle(&mut self, batch: &Batch) -> Result<(), Fault> {
+        batch.settle(&mut self.state);
+        if self.panicked { self.restore() } else { Ok(()) }
+    }
+}
+
+fn dead_letter(service: &str, record: &Record, reject: &Reject) -> Emit {
+    let payload = record.payload.as_deref().unwrap_or_default();
+    let letter = DeadLetter {
+        topic: record.topic.clone(),
+        partition: i32::try_from(record.partition).unwrap_or(i32::MAX),
+        offset: record.offset,
+        payload: payload[..payload.len().min(MAX_PAYLOAD)].to_vec(),
+        error: reject.to_string(),
+        service: service.to_owned(),
+        at: Timestamp::from_millis(record.timestamp),
+    };
+    Emit {
+        topic: DEAD_LETTER.name.to_owned(),
+        timestamp: record.timestamp,
+        key: record.key.clone(),
+        payload: Some(Codec::single_object().encode(&letter).expect("a dead letter fits its schema: tested")),
+        headers: vec![("ce_type".to_owned(), b"dev.epicenter.dead-letter".to_vec())],
+    }
+}
+
+/// Drives a processor by hand, in memory, for tests: the same steps, without a log.
+pub struct Driver<'s, P> {
+    lane: Lane<'s, P>,
+}
+
+impl<'s, P: Processor> Driver<'s, P> {
+    /// A processor on empty state.
+    ///
+    /// # Panics
+    /// When the processor does not restore from it.
+    pub fn new(spec: &'s ProcessorSpec, processor: P) -> Self {
+        Self::on(spec, processor, State::new(spec.stores.len()))
+    }
+
+    fn on(spec: &'s ProcessorSpec, processor: P, state: State) -> Self {
+        Self { lane: Lane::new(spec, processor, state).expect("the state restores") }
+    }
+
+    /// Processes one record and settles its effects. Gives what it emitted, or why it was rejected.
+    ///
+    /// # Errors
+    /// The rejection; then nothing has changed.
+    pub fn feed(&mut self, record: &Record) -> Result<Vec<Emit>, Reject> {
+        let mut batch = Batch::default();
+        let limits = Limits { payload: MAX_PAYLOAD, stores: self.lane.spec.stores.len() };
+        let mut step = Step::new(&self.lane.state, &mut batch, limits, record);
+        let outcome = self.lane.processor.process(record, &mut step);
+        step.finish(outcome)?;
+        batch.settle(&mut self.lane.state);
+        Ok(batch.emits)
+    }
+
+    /// The state as it is committed.
+    pub fn state(&self) -> &State {
+        &self.lane.state
+    }
+
+    /// Goes on with another instance, restored from the committed state, as after a crash.
+    pub fn restart(self, processor: P) -> Self {
+        Self::on(self.lane.spec, processor, self.lane.state)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use super::*;
+    use crate::{Store, StoreId};
+
+    /// Counts records per key; rejects `bad`, panics on `panic`.
+    struct Counter {
+        restored: usize,
+    }
+
+    impl Processor for Counter {
+        fn restore(&mut self, state: &State) -> Result<(), Reject> {
+            self.restored = state.len(StoreId(0));
+            Ok(())
+        }
+
+        fn process(&mut self, record: &Record, step: &mut Step<'_>) -> Result<(), Reject> {
+            let count = step.get(StoreId(0), &record.key).map_or(0, |value| value[0]) + 1;
+            step.put(StoreId(0), record.key.clone(), vec![count]);
+            match record.payload.as_deref() {
+                Some(b"bad") => return Err(Reject("it is bad".into())),
+                Some(b"panic") => panic!("at the record"),
+                _ => step.emit("out", record.key.clone(), vec![count], vec![]),
+            }
+            Ok(())
+        }
+    }
+
+    fn spec() -> ProcessorSpec {
+        let store = Store { topic: "counts".into(), public: false };
+        ProcessorSpec { name: "counter".into(), input: "in".into(), stores: vec![store], outputs: vec!["out".into()] }
+    }
+
+    #[derive(Default)]
+    struct Memory {
+        input: VecDeque<Record>,
+        committed: Vec<Batch>,
+    }
+
+    impl Assigned for Memory {
+        fn poll(&mut self, _: Duration) -> Result<Poll, Fault> {
+            Ok(self.input.pop_front().map_or(Poll::Drain, Poll::Record))
+        }
+        fn commit(&mut self, batch: &Batch) -> Result<(), Fault> {
+            self.committed.push(batch.clone());
+            Ok(())
+        }
+    }
+
+    fn record(offset: i64, payload: &str) -> Record {
+        Record { topic: "in".into(), offset, key: b"k".to_vec(), payload: Some(payload.into()), ..Record::default() }
+    }
+
+    #[test]
+    fn sends_what_it_cannot_process_to_dead_letter_and_goes_on() {
+        let mut log = Memory::default();
+        log.input.extend([record(0, "ok"), record(1, "bad"), record(2, "panic"), record(3, "ok")]);
+        drive(&mut log, &spec(), Counter { restored: 0 }, State::new(1)).unwrap();
+        let emits: Vec<_> = log.committed.iter().flat_map(|batch| &batch.emits).collect();
+        let topics: Vec<_> = emits.iter().map(|emit| emit.topic.as_str()).collect();
+        assert_eq!(topics, ["out", "dead-letter", "dead-letter", "out"]);
+        assert_eq!(emits[3].payload, Some(vec![2]), "rejected records have not counted");
+        let letter: DeadLetter = Codec::single_object().decode(emits[1].payload.as_ref().unwrap()).unwrap();
+        assert_eq!((letter.offset, letter.error.as_str(), letter.payload.as_slice()), (1, "it is bad", &b"bad"[..]));
+        assert_eq!(log.committed.last().unwrap().next_offset, 4);
+    }
+
+    #[test]
+    fn restores_a_processor_that_panicked() {
+        let spec = spec();
+        let mut lane = Lane::new(&spec, Counter { restored: 9 }, State::new(1)).unwrap();
+        let mut batch = Batch::default();
+        lane.take(&record(0, "ok"), &mut batch);
+        lane.take(&record(1, "panic"), &mut batch);
+        assert!(lane.panicked);
+        lane.settle(&batch).unwrap();
+        assert_eq!((lane.panicked, lane.processor.restored), (false, 1));
+    }
+}

@@ -1,0 +1,161 @@
+//! Makes clients with the settings that the kernel needs.
+
+use rdkafka::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::producer::{BaseProducer, Producer};
+use rdkafka::types::RDKafkaErrorCode as Code;
+
+use super::{DEADLINE, KafkaConfig};
+use crate::Fault;
+
+pub(super) struct Clients {
+    pub(super) config: KafkaConfig,
+}
+
+impl Clients {
+    pub(super) fn new(config: KafkaConfig) -> Result<Self, Fault> {
+        let clients = Self { config };
+        // librdkafka checks names and values of all properties when a client is made.
+        clients.base().create::<BaseProducer>().map_err(|error| clients.unusable(error))?;
+        Ok(clients)
+    }
+
+    pub(super) fn topic(&self, name: &str) -> String {
+        format!("{}{name}", self.config.prefix)
+    }
+
+    pub(super) fn base(&self) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        for (name, value) in &self.config.properties {
+            config.set(name, value);
+        }
+        config
+            .set("bootstrap.servers", &self.config.bootstrap)
+            .set("client.id", "epicenter")
+            .set("allow.auto.create.topics", "false")
+            // Metadata of a broker that came back, and of topics that were just created, is to be seen soon.
+            .set("topic.metadata.refresh.interval.ms", "30000")
+            .set("reconnect.backoff.max.ms", "1000");
+        config
+    }
+
+    /// A consumer that reads what it is told to, committed records only, and begins exactly where it is told.
+    pub(super) fn consumer(&self, group: &str) -> Result<BaseConsumer, Fault> {
+        self.fetching(group).create().map_err(|error| self.unusable(error))
+    }
+
+    fn fetching(&self, group: &str) -> ClientConfig {
+        let mut config = self.base();
+        config
+            .set("group.id", self.topic(group))
+            .set("enable.auto.commit", "false")
+            .set("enable.auto.offset.store", "false")
+            .set("auto.offset.reset", "error")
+            .set("isolation.level", "read_committed")
+            .set("enable.partition.eof", "true")
+            // What is read ahead is memory; 8 MiB feed one batch.
+            .set("queued.max.messages.kbytes", "16384")
+            .set("fetch.message.max.bytes", "4194304")
+            .set("fetch.queue.backoff.ms", "10")
+            .set("fetch.wait.max.ms", "100")
+            .set("fetch.error.backoff.ms", "50");
+        config
+    }
+
+    /// A member of the group that owns partitions. It never reads.
+    pub(super) fn member<C: ConsumerContext>(&self, group: &str, context: C) -> Result<BaseConsumer<C>, Fault> {
+        self.fetching(group)
+            .set("partition.assignment.strategy", "cooperative-sticky")
+            .set("session.timeout.ms", self.config.session_timeout.as_millis().to_string())
+            .set("heartbeat.interval.ms", self.config.heartbeat_interval.as_millis().to_string())
+            .create_with_context(context)
+            .map_err(|error| self.unusable(error))
+    }
+
+    /// A producer that writes transactions as `id`. Not fenced in yet.
+    pub(super) fn transactional(&self, id: &str) -> Result<BaseProducer, Fault> {
+        self.base()
+            .set("transactional.id", self.topic(id))
+            .set("transaction.timeout.ms", self.config.transaction_timeout.as_millis().to_string())
+            .set("compression.type", "lz4")
+            // A batch is produced at once: waiting longer for more would only delay the commit.
+            .set("linger.ms", "1")
+            .set("batch.size", "1000000")
+            .set("batch.num.messages", "100000")
+            .set("message.max.bytes", (1024 * 1024 + 64 * 1024).to_string())
+            .set("queue.buffering.max.messages", "1000000")
+            .set("queue.buffering.max.kbytes", "65536")
+            .create()
+            .map_err(|error| self.unusable(error))
+    }
+
+    pub(super) fn unusable(&self, error: KafkaError) -> Fault {
+        let what = format!("connecting to Kafka at {}", self.config.bootstrap);
+        Fault::fatal(what, error, "Check bus.kafka: `epicenter config show` prints what is in force")
+    }
+
+    /// The log start offset and the end of a partition, transactions that are open included.
+    pub(super) fn watermarks(&self, consumer: &BaseConsumer, topic: &str, partition: u32) -> Result<(i64, i64), Fault> {
+        consumer
+            .fetch_watermarks(topic, number(partition), DEADLINE)
+            .map_err(|error| fault(format!("looking up the ends of {topic}/{partition}"), &error))
+    }
+}
+
+/// Kafka's numbers for partitions are signed.
+pub(super) fn number(partition: u32) -> i32 {
+    i32::try_from(partition).unwrap_or(i32::MAX)
+}
+
+/// What a failed call means for its caller.
+pub(super) fn fault(what: impl Into<String>, error: &KafkaError) -> Fault {
+    if let KafkaError::Transaction(inner) = error
+        && inner.is_fatal()
+    {
+        return Fault::fenced(what, error);
+    }
+    match error.rdkafka_error_code() {
+        Some(Code::ProducerFenced | Code::Fenced | Code::InvalidProducerEpoch | Code::Fatal) => {
+            Fault::fenced(what, error)
+        }
+        Some(Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition) => {
+            Fault::fatal(what, error, "Create the topics with `epicenter topics create`")
+        }
+        Some(
+            Code::TopicAuthorizationFailed
+            | Code::GroupAuthorizationFailed
+            | Code::ClusterAuthorizationFailed
+            | Code::TransactionalIdAuthorizationFailed,
+        ) => Fault::fatal(what, error, "Grant the access that docs/operations.md lists"),
+        Some(Code::AutoOffsetReset | Code::OffsetOutOfRange) => Fault::fatal(
+            what,
+            error,
+            "The committed offset is no longer in the topic: records were deleted before they were read. Lengthen the topic's \
+             retention, and set the group's offset to the topic's start to go on with what is left",
+        ),
+        _ => Fault::retry(what, error),
+    }
+}
+
+/// The error codes of calls whose group membership is no longer what the coordinator knows.
+pub(super) fn is_stale_member(error: &KafkaError) -> bool {
+    matches!(
+        error.rdkafka_error_code(),
+        Some(
+            RDKafkaErrorCode::IllegalGeneration
+                | RDKafkaErrorCode::UnknownMemberId
+                | RDKafkaErrorCode::FencedInstanceId
+                | RDKafkaErrorCode::RebalanceInProgress
+        )
+    )
+}
+
+/// Serves delivery reports until the producer has none outstanding; says whether that came about in time.
+pub(super) fn drain(producer: &BaseProducer) -> bool {
+    let deadline = std::time::Instant::now() + DEADLINE;
+    while producer.in_flight_count() > 0 && std::time::Instant::now() < deadline {
+        producer.poll(std::time::Duration::from_millis(5));
+    }
+    producer.in_flight_count() == 0
+}

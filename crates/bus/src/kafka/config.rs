@@ -1,0 +1,44 @@
+//! How to reach a Kafka cluster.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// How to reach a Kafka cluster, and how this installation uses it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KafkaConfig {
+    /// `host:port`, comma-separated.
+    pub bootstrap: String,
+    /// Put in front of each topic, group and transactional id, such as `epicenter.`.
+    pub prefix: String,
+    /// Partitions of each topic.
+    pub partitions: u32,
+    /// Replicas of topics that are created.
+    pub replication: i32,
+    /// After that time without a heartbeat a member of a consumer group counts as dead.
+    pub session_timeout: Duration,
+    /// Between two heartbeats of a member of a consumer group.
+    pub heartbeat_interval: Duration,
+    /// A transaction that its owner leaves open is aborted after that time; until then it hides what came after it.
+    pub transaction_timeout: Duration,
+    /// librdkafka properties for every client (`security.protocol`, `sasl.*`, `ssl.*` …).
+    pub properties: BTreeMap<String, String>,
+}
+
+impl KafkaConfig {
+    /// The defaults, for the cluster at `bootstrap`.
+    pub fn new(bootstrap: impl Into<String>) -> Self {
+        Self {
+            bootstrap: bootstrap.into(),
+            prefix: "epicenter.".to_owned(),
+            partitions: 12,
+            replication: 1,
+            // Long enough for a stalled disk or a garbage collection of the coordinator, short enough for a take-over
+            // that nobody waits for.
+            session_timeout: Duration::from_secs(10),
+            heartbeat_interval: Duration::from_secs(3),
+            // A stopped owner must not hold read-committed readers for long.
+            transaction_timeout: Duration::from_secs(10),
+            properties: BTreeMap::new(),
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! Who owns which partition: one member of a consumer group, on the thread that calls [`run`].
+//!
+//! The member never reads: its partitions are paused as they are assigned, and each gets a thread ([`partition::own`]).
+//! So the rebalance callback, which runs inside `poll`, waits only for a bounded drain, and a slow processor never makes
+//! the member miss a poll.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::thread::{Scope, ScopedJoinHandle};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::error::KafkaError;
+use rdkafka::types::RDKafkaRespErr;
+use rdkafka::{ClientContext, Offset, TopicPartitionList};
+
+use super::client::{Clients, fault};
+use super::partition::{self, Control, Phase};
+use crate::{Fault, Processor, ProcessorSpec, Stop};
+
+const POLL: Duration = Duration::from_millis(50);
+/// Before a partition that failed is taken up again.
+const PAUSE: Duration = Duration::from_millis(500);
+/// The same, when somebody must mend something first.
+const LONG_PAUSE: Duration = Duration::from_secs(10);
+
+type Controls = Arc<Mutex<BTreeMap<u32, Arc<Control>>>>;
+
+/// Follows rebalances. Runs inside `poll`, on the thread of [`run`].
+struct Member {
+    owned: Controls,
+    /// A drain that takes longer is left to be fenced by the next owner.
+    drain: Duration,
+}
+
+impl ClientContext for Member {}
+
+impl ConsumerContext for Member {
+    fn rebalance(&self, consumer: &BaseConsumer<Self>, code: RDKafkaRespErr, list: &mut TopicPartitionList) {
+        let outcome = match code {
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => self.assign(consumer, list),
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS => self.revoke(consumer, list),
+            other => {
+                tracing::error!(?other, "rebalance failed: all partitions are given up");
+                self.owned.lock().values().for_each(|control| control.enter(Phase::Lost));
+                self.owned.lock().clear();
+                consumer.unassign()
+            }
+        };
+        if let Err(error) = outcome {
+            tracing::error!(%error, "rebalance");
+        }
+    }
+}
+
+impl Member {
+    fn assign(&self, consumer: &BaseConsumer<Self>, list: &TopicPartitionList) -> Result<(), KafkaError> {
+        let mut silent = TopicPartitionList::new();
+        for element in list.elements() {
+            silent.add_partition_offset(element.topic(), element.partition(), Offset::End)?;
+        }
+        consumer.incremental_assign(&silent)?;
+        consumer.pause(&silent)?;
+        let mut owned = self.owned.lock();
+        for partition in partitions(list) {
+            owned.insert(partition, Arc::new(Control::default()));
+        }
+        Ok(())
+    }
+
+    fn revoke(&self, consumer: &BaseConsumer<Self>, list: &TopicPartitionList) -> Result<(), KafkaError> {
+        // A lost assignment may belong to others already; a revoked one is ours until we say that it is not.
+        let phase = if consumer.assignment_lost() { Phase::Lost } else { Phase::Draining };
+        // In a cooperative rebalance the generation has moved on already: only a token of now can still commit.
+        let token = consumer.group_metadata().map(Arc::new);
+        let leaving: Vec<_> = {
+            let mut owned = self.owned.lock();
+            partitions(list).filter_map(|partition| owned.remove(&partition)).collect()
+        };
+        for control in &leaving {
+            if let Some(token) = &token {
+                control.issue(Arc::clone(token));
+            }
+            control.enter(phase);
+        }
+        let deadline = Instant::now() + self.drain;
+        let in_time = leaving.iter().filter(|control| control.wait_gone(deadline)).count();
+        if in_time < leaving.len() {
+            tracing::warn!(
+                late = leaving.len() - in_time,
+                "partitions were not drained in time: their next owner fences them"
+            );
+        }
+        leaving.iter().for_each(|control| control.enter(Phase::Lost));
+        consumer.incremental_unassign(list)
+    }
+}
+
+fn partitions(list: &TopicPartitionList) -> impl Iterator<Item = u32> {
+    let partitions: Vec<_> = list.elements().iter().filter_map(|element| element.partition().try_into().ok()).collect();
+    partitions.into_iter()
+}
+
+/// The thread of an owned partition.
+struct Lane<'scope> {
+    control: Arc<Control>,
+    thread: ScopedJoinHandle<'scope, Result<(), Fault>>,
+}
+
+/// Drives a processor on the partitions that the group gives to this process, until `stop`.
+pub(super) fn run<P: Processor>(
+    clients: &Clients,
+    spec: &ProcessorSpec,
+    make: &(dyn Fn() -> P + Send + Sync),
+    stop: &Stop,
+) -> Result<(), Fault> {
+    let owned = Controls::default();
+    let drain = clients.config.session_timeout / 2;
+    let member = clients.member(&spec.name, Member { owned: Arc::clone(&owned), drain })?;
+    let topic = clients.topic(&spec.input);
+    member.subscribe(&[&topic]).map_err(|error| fault(format!("subscribing to {topic}"), &error))?;
+    std::thread::scope(|scope| {
+        let mut lanes: BTreeMap<u32, Lane<'_>> = BTreeMap::new();
+        let mut not_before: BTreeMap<u32, Instant> = BTreeMap::new();
+        while !stop.requested() {
+            poll(&member);
+            tend(scope, clients, spec, make, &member, &owned, &mut lanes, &mut not_before);
+        }
+        member.unsubscribe();
+        let deadline = Instant::now() + drain + Duration::from_secs(2);
+        while !owned.lock().is_empty() && Instant::now() < deadline {
+            poll(&member);
+        }
+        // What the group did not take back in time is fenced by its next owner.
+        lanes.values().for_each(|lane| lane.control.enter(Phase::Lost));
+        Ok(())
+    })
+}
+
+fn poll(member: &BaseConsumer<Member>) {
+    match member.poll(POLL) {
+        None | Some(Ok(_)) => {}
+        Some(Err(error)) => match fault("following the group", &error) {
+            Fault::Retry { .. } => tracing::debug!(%error, "passing"),
+            fault => tracing::error!(%fault, "waiting"),
+        },
+    }
+}
+
+/// Hands out tokens, starts the threads of partitions that have none, and sees to those that have ended.
+#[expect(clippy::too_many_arguments, reason = "the loop's own variables, lent")]
+fn tend<'scope, 'env, P: Processor>(
+    scope: &'scope Scope<'scope, 'env>,
+    clients: &'env Clients,
+    spec: &'env ProcessorSpec,
+    make: &'env (dyn Fn() -> P + Send + Sync),
+    member: &BaseConsumer<Member>,
+    owned: &Controls,
+    lanes: &mut BTreeMap<u32, Lane<'scope>>,
+    not_before: &mut BTreeMap<u32, Instant>,
+) {
+    let ended: Vec<_> =
+        lanes.iter().filter(|(_, lane)| lane.thread.is_finished()).map(|(partition, _)| *partition).collect();
+    for partition in ended {
+        let Some(lane) = lanes.remove(&partition) else { continue };
+        let outcome = lane.thread.join().unwrap_or_else(|_| {
+            Err(Fault::fatal(format!("{}/{partition}", spec.name), "its thread panicked", "A bug: please report it"))
+        });
+        let pause = match &outcome {
+            Ok(()) => Duration::ZERO,
+            Err(fault @ Fault::Fatal { .. }) => {
+                tracing::error!(service = spec.name, partition, %fault, "the partition stands still");
+                LONG_PAUSE
+            }
+            Err(fault) => {
+                tracing::info!(service = spec.name, partition, %fault, "the partition was given up");
+                PAUSE
+            }
+        };
+        not_before.insert(partition, Instant::now() + pause);
+        // Still ours: it is taken up again from the beginning, as a new ownership.
+        if let Some(control) = owned.lock().get_mut(&partition)
+            && Arc::ptr_eq(control, &lane.control)
+        {
+            *control = Arc::new(Control::default());
+        }
+    }
+    let Some(token) = member.group_metadata().map(Arc::new) else { return };
+    for (partition, control) in owned.lock().iter() {
+        control.issue(Arc::clone(&token));
+        let waits = not_before.get(partition).is_some_and(|instant| Instant::now() < *instant);
+        if lanes.contains_key(partition) || waits {
+            continue;
+        }
+        let (partition, control) = (*partition, Arc::clone(control));
+        let lane = Arc::clone(&control);
+        let thread = scope.spawn(move || {
+            let outcome = partition::own(clients, spec, partition, &control, make);
+            control.enter(Phase::Gone);
+            outcome
+        });
+        lanes.insert(partition, Lane { control: lane, thread });
+    }
+}

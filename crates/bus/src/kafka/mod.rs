@@ -1,0 +1,81 @@
+//! The log in a Kafka cluster.
+//!
+//! A group consumer only decides who owns which partition ([`group`]); each owned partition has a thread with a
+//! transactional producer and a group-less consumer of its own ([`partition`]), so that commits of different partitions
+//! overlap and back-pressure is simply not reading. [`restore`] tells how a new owner takes over without losing or
+//! repeating anything.
+
+mod admin;
+mod client;
+mod config;
+mod fetch;
+mod group;
+mod partition;
+mod reader;
+mod restore;
+mod source;
+mod transaction;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use config::KafkaConfig;
+pub use reader::KafkaReader;
+pub use source::KafkaSource;
+
+use crate::{Fault, Processor, ProcessorSpec, Start, Stop, TopicProblem};
+use client::Clients;
+
+/// How long a call to the cluster may take before it counts as failed.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// A Kafka cluster. Cheap to clone; connects when it is used.
+#[derive(Clone)]
+pub struct KafkaBus {
+    clients: Arc<Clients>,
+}
+
+impl KafkaBus {
+    pub(crate) fn new(config: KafkaConfig) -> Result<Self, Fault> {
+        Ok(Self { clients: Arc::new(Clients::new(config)?) })
+    }
+
+    pub(crate) fn partitions(&self) -> u32 {
+        self.clients.config.partitions
+    }
+
+    pub(crate) fn run<P: Processor>(
+        &self,
+        spec: &ProcessorSpec,
+        make: &(dyn Fn() -> P + Send + Sync),
+        stop: &Stop,
+    ) -> Result<(), Fault> {
+        group::run(&self.clients, spec, make, stop)
+    }
+
+    pub(crate) fn source(
+        &self,
+        id: &str,
+        partition: u32,
+        prefix: &[u8],
+    ) -> Result<(KafkaSource, BTreeMap<Vec<u8>, Vec<u8>>), Fault> {
+        KafkaSource::open(&self.clients, id, partition, prefix)
+    }
+
+    pub(crate) fn reader(&self, topic: &str, partitions: &[u32], start: Start) -> Result<KafkaReader, Fault> {
+        KafkaReader::open(&self.clients, topic, partitions, start)
+    }
+
+    pub(crate) fn table(&self, topic: &str) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, Fault> {
+        reader::table(&self.clients, topic)
+    }
+
+    pub(crate) fn create_topics(&self) -> Result<Vec<String>, Fault> {
+        admin::create(&self.clients, crate::topics::ALL)
+    }
+
+    pub(crate) fn check_topics(&self) -> Result<Vec<TopicProblem>, Fault> {
+        admin::check(&self.clients, crate::topics::ALL)
+    }
+}

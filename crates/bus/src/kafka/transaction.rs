@@ -1,0 +1,146 @@
+//! One transaction: begun, filled, committed or aborted.
+
+use std::time::Duration;
+
+use rdkafka::TopicPartitionList;
+use rdkafka::consumer::ConsumerGroupMetadata;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+
+use super::DEADLINE;
+use super::client::{drain, fault, number};
+use crate::Fault;
+
+/// What a transaction writes besides its records: offsets of a group, under the member's token.
+pub(super) struct Offsets<'t> {
+    pub(super) offsets: TopicPartitionList,
+    pub(super) token: &'t ConsumerGroupMetadata,
+}
+
+/// A record to be written; `topic` with prefix.
+pub(super) struct Write<'w> {
+    pub(super) topic: &'w str,
+    pub(super) key: &'w [u8],
+    pub(super) payload: Option<&'w [u8]>,
+    pub(super) timestamp: i64,
+    pub(super) headers: &'w [(String, Vec<u8>)],
+}
+
+/// How a transaction ended when it was not committed.
+pub(super) enum Unfinished {
+    /// It was aborted: nothing of it is there. The error is the reason.
+    Aborted(KafkaError),
+    /// The producer can do nothing more.
+    Lost(Fault),
+}
+
+/// Fences other producers of the same id and aborts what they left open.
+pub(super) fn fence(producer: &BaseProducer, what: &str) -> Result<(), Fault> {
+    let deadline = std::time::Instant::now() + DEADLINE;
+    loop {
+        match producer.init_transactions(Duration::from_secs(5)) {
+            Ok(()) => return Ok(()),
+            // The coordinator is loading, moving, or still ends the predecessor's transaction.
+            Err(KafkaError::Transaction(error)) if error.is_retriable() && std::time::Instant::now() < deadline => {
+                producer.poll(Duration::from_millis(50));
+            }
+            Err(error) => return Err(fault(format!("fencing {what}"), &error)),
+        }
+    }
+}
+
+/// Writes `writes` to `partition` and `offsets` to the group in one transaction.
+pub(super) fn transact<'w>(
+    producer: &BaseProducer,
+    what: &str,
+    partition: u32,
+    writes: impl Iterator<Item = Write<'w>>,
+    offsets: Option<&Offsets<'_>>,
+) -> Result<(), Unfinished> {
+    if let Err(error) = producer.begin_transaction() {
+        return Err(Unfinished::Lost(fault(format!("beginning a transaction of {what}"), &error)));
+    }
+    let filled = fill(producer, partition, writes).and_then(|()| {
+        if !drain(producer) {
+            return Err(KafkaError::Flush(RDKafkaErrorCode::OperationTimedOut));
+        }
+        match offsets {
+            Some(offsets) => {
+                retrying(|| producer.send_offsets_to_transaction(&offsets.offsets, offsets.token, DEADLINE))
+            }
+            None => Ok(()),
+        }
+    });
+    match filled.and_then(|()| retrying(|| producer.commit_transaction(DEADLINE))) {
+        Ok(()) => Ok(()),
+        Err(error) if is_final(&error) => Err(Unfinished::Lost(fault(format!("committing {what}"), &error))),
+        // Whether a commit that timed out took place is not known here: the next owner's fencing decides it, and the
+        // committed offset tells. So only what the client says is abortable is aborted and tried again.
+        Err(error) if is_undecided(&error) => Err(Unfinished::Lost(Fault::fenced(
+            format!("committing {what}"),
+            format!("{error}; its outcome is not known"),
+        ))),
+        Err(error) => {
+            drain(producer);
+            match retrying(|| producer.abort_transaction(DEADLINE)) {
+                Ok(()) => Err(Unfinished::Aborted(error)),
+                Err(second) => {
+                    let why = format!("{second}, after {error}");
+                    Err(Unfinished::Lost(Fault::fenced(format!("aborting a transaction of {what}"), why)))
+                }
+            }
+        }
+    }
+}
+
+fn fill<'w>(
+    producer: &BaseProducer,
+    partition: u32,
+    writes: impl Iterator<Item = Write<'w>>,
+) -> Result<(), KafkaError> {
+    for write in writes {
+        let mut record =
+            BaseRecord::to(write.topic).partition(number(partition)).key(write.key).timestamp(write.timestamp);
+        if let Some(payload) = write.payload {
+            record = record.payload(payload);
+        }
+        if !write.headers.is_empty() {
+            let mut headers = OwnedHeaders::new_with_capacity(write.headers.len());
+            for (key, value) in write.headers {
+                headers = headers.insert(Header { key, value: Some(value) });
+            }
+            record = record.headers(headers);
+        }
+        while let Err((error, refused)) = producer.send(record) {
+            if error.rdkafka_error_code() != Some(RDKafkaErrorCode::QueueFull) {
+                return Err(error);
+            }
+            producer.poll(Duration::from_millis(5));
+            record = refused;
+        }
+    }
+    producer.poll(Duration::ZERO);
+    Ok(())
+}
+
+/// Calls again what says that it can be called again, for a while.
+fn retrying(call: impl Fn() -> Result<(), KafkaError>) -> Result<(), KafkaError> {
+    let deadline = std::time::Instant::now() + DEADLINE;
+    loop {
+        match call() {
+            Err(KafkaError::Transaction(error)) if error.is_retriable() && std::time::Instant::now() < deadline => {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
+fn is_final(error: &KafkaError) -> bool {
+    matches!(error, KafkaError::Transaction(inner) if inner.is_fatal())
+}
+
+fn is_undecided(error: &KafkaError) -> bool {
+    matches!(error, KafkaError::Transaction(inner) if !inner.is_fatal() && !inner.txn_requires_abort())
+}

@@ -1,0 +1,100 @@
+//! The log in one directory: topics, offsets and state of an embedded installation, in one atomic, synced batch.
+//!
+//! fjall keeps it. What this module adds is the kernel's meaning: records by (topic, partition, offset), tables by
+//! (topic, partition, key), one committed offset per reader; see [`store`]. One process at a time.
+
+mod mark;
+mod partition;
+mod reader;
+mod source;
+mod store;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::{Fault, Processor, ProcessorSpec, Start, Stop};
+use partition::LocalPartition;
+pub use reader::LocalReader;
+pub use source::LocalSource;
+use store::Store;
+
+/// Where the log is, and how much it keeps.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LocalConfig {
+    /// The directory; created when it is missing.
+    pub directory: PathBuf,
+    /// Partitions of each topic. Fixed at creation.
+    pub partitions: u32,
+    /// Records older than that, by the newest record of their partition, are deleted. Tables keep all their keys.
+    pub retention: Duration,
+}
+
+/// The log in one directory. Cheap to clone.
+#[derive(Clone)]
+pub struct LocalBus {
+    store: Arc<Store>,
+}
+
+impl LocalBus {
+    pub(crate) fn open(config: LocalConfig) -> Result<Self, Fault> {
+        Ok(Self { store: Arc::new(Store::open(config)?) })
+    }
+
+    /// Commits that were lost at the end of the log when it was opened, after a power loss.
+    pub fn lost_commits(&self) -> u64 {
+        self.store.lost_commits()
+    }
+
+    pub(crate) fn partitions(&self) -> u32 {
+        self.store.partitions()
+    }
+
+    pub(crate) fn run<P: Processor>(
+        &self,
+        spec: &ProcessorSpec,
+        make: &(dyn Fn() -> P + Send + Sync),
+        stop: &Stop,
+    ) -> Result<(), Fault> {
+        // A partition that fails stops the others: an embedded installation is one whole.
+        let halt = stop.child();
+        std::thread::scope(|scope| {
+            let lanes: Vec<_> = (0..self.partitions())
+                .map(|partition| {
+                    let halt = &halt;
+                    scope.spawn(move || {
+                        let outcome = LocalPartition::open(&self.store, spec, partition, halt)
+                            .and_then(|(mut log, state)| crate::drive::drive(&mut log, spec, make(), state));
+                        if outcome.is_err() {
+                            halt.request();
+                        }
+                        outcome
+                    })
+                })
+                .collect();
+            lanes.into_iter().try_for_each(|lane| lane.join().expect("a lane catches its processor's panics"))
+        })
+    }
+
+    pub(crate) fn source(
+        &self,
+        id: &str,
+        partition: u32,
+        prefix: &[u8],
+    ) -> Result<(LocalSource, BTreeMap<Vec<u8>, Vec<u8>>), Fault> {
+        LocalSource::open(&self.store, id, partition, prefix)
+    }
+
+    pub(crate) fn reader(&self, topic: &str, partitions: &[u32], start: Start) -> Result<LocalReader, Fault> {
+        LocalReader::open(&self.store, topic, partitions, start)
+    }
+
+    pub(crate) fn table(&self, topic: &str) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, Fault> {
+        let mut table = BTreeMap::new();
+        for partition in 0..self.partitions() {
+            table.extend(self.store.table(topic, partition, &[])?);
+        }
+        Ok(table)
+    }
+}

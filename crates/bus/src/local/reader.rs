@@ -1,0 +1,75 @@
+//! Reads a topic of the log in a directory.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::store::{Changes, Store};
+use crate::{Fault, Record, Start};
+
+/// Bytes that are read ahead from each partition.
+const READ_AHEAD: usize = 256 * 1024;
+/// With several partitions: how long to wait for one before looking at the next.
+const TURN: Duration = Duration::from_millis(20);
+
+/// A reader of the log in a directory.
+pub struct LocalReader {
+    store: Arc<Store>,
+    topic: String,
+    /// The reader's name, when it commits.
+    name: Option<String>,
+    /// The offset to read next, by partition.
+    next: BTreeMap<u32, i64>,
+    /// The offset after the last record that was given out, by partition, since the last commit.
+    given: BTreeMap<u32, i64>,
+    ahead: VecDeque<Record>,
+}
+
+impl LocalReader {
+    pub(super) fn open(store: &Arc<Store>, topic: &str, partitions: &[u32], start: Start) -> Result<Self, Fault> {
+        let mut next = BTreeMap::new();
+        for partition in partitions {
+            let offset = match &start {
+                Start::Earliest => 0,
+                Start::Latest => store.end(topic, *partition)?,
+                Start::Committed(name) => store.committed(name, topic, *partition)?.unwrap_or(0),
+            };
+            next.insert(*partition, offset);
+        }
+        let name = if let Start::Committed(name) = start { Some(name) } else { None };
+        let topic = topic.to_owned();
+        Ok(Self { store: Arc::clone(store), topic, name, next, given: BTreeMap::new(), ahead: VecDeque::new() })
+    }
+
+    pub(crate) fn next(&mut self, wait: Duration) -> Result<Option<Record>, Fault> {
+        let deadline = Instant::now() + wait;
+        loop {
+            if let Some(record) = self.ahead.pop_front() {
+                self.given.insert(record.partition, record.offset + 1);
+                return Ok(Some(record));
+            }
+            let alone = self.next.len() == 1;
+            for (partition, offset) in &mut self.next {
+                let left = deadline.saturating_duration_since(Instant::now());
+                let turn = if alone { left } else { left.min(TURN) };
+                let records = self.store.read(&self.topic, *partition, *offset, READ_AHEAD, turn)?;
+                if let Some(last) = records.last() {
+                    *offset = last.offset + 1;
+                }
+                self.ahead.extend(records);
+            }
+            if self.ahead.is_empty() && Instant::now() >= deadline {
+                return Ok(None);
+            }
+        }
+    }
+
+    pub(crate) fn commit(&mut self) -> Result<(), Fault> {
+        let Some(name) = &self.name else { return Ok(()) };
+        for (partition, offset) in std::mem::take(&mut self.given) {
+            let changes = Changes { offset: Some((name, &self.topic, offset)), ..Changes::default() };
+            self.store.commit(partition, &changes)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,51 @@
+//! What a service is to the kernel.
+
+use crate::{Record, State, Step};
+
+/// A service's logic for one partition: a plain struct without client, clock or task.
+///
+/// The kernel makes one instance per partition that it owns, calls [`Processor::restore`] once, then
+/// [`Processor::process`] for each input record in order. What the instance keeps in memory besides must follow from
+/// the restored state and the records since: it dies with the ownership of the partition.
+pub trait Processor: Send {
+    /// Rebuilds what the processor keeps in memory from the restored state. An error stops the partition, loudly.
+    fn restore(&mut self, state: &State) -> Result<(), Reject>;
+
+    /// Maps one input record to effects. On an error the record's effects are taken back and the record goes to the
+    /// dead-letter topic in the same commit; the processor must not have changed its own memory then.
+    fn process(&mut self, record: &Record, step: &mut Step<'_>) -> Result<(), Reject>;
+}
+
+/// Why a record cannot be processed: what is wrong, where, and how to mend it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Reject(pub String);
+
+impl Reject {
+    /// A rejection for the reason that `error` gives.
+    pub fn because(error: impl std::fmt::Display) -> Self {
+        Self(error.to_string())
+    }
+}
+
+/// How a processor is wired to topics.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProcessorSpec {
+    /// Its name: the consumer group, and the stem of its transactional ids.
+    pub name: String,
+    /// The topic it reads.
+    pub input: String,
+    /// Its state stores, in the order of their [`crate::StoreId`]s.
+    pub stores: Vec<Store>,
+    /// The topics it writes, besides those of its stores and `dead-letter`.
+    pub outputs: Vec<String>,
+}
+
+/// A keyed table whose changelog is a compacted topic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Store {
+    /// The changelog topic, without the installation's prefix.
+    pub topic: String,
+    /// Others read this table too.
+    pub public: bool,
+}
