@@ -1,0 +1,209 @@
+//! The catalogue: reads the files, and says what an Event means.
+
+use std::sync::LazyLock;
+
+use epicenter_model::{Category, Entity, Event, Role, Severity};
+use rustc_hash::FxHashMap;
+use sha2::{Digest, Sha256};
+
+use crate::builtin;
+use crate::class::Classes;
+use crate::entry::{Entry, Meaning};
+use crate::source::{CatalogError, ClassFile, EntryFile, Example, read};
+
+/// The file that holds the class table.
+const CLASSES: &str = "classes.yaml";
+
+/// How much of a message is looked at, bytes. Messages can have 64 KiB; what tells them apart stands at their beginning.
+const LOOKED_AT: usize = 4096;
+
+/// What client-go's recorder puts before the message of an aggregated Event (client-go `tools/record/events_cache.go`).
+const COMBINED: &str = "(combined from similar events): ";
+
+/// What the Events of a cluster mean.
+#[derive(Debug)]
+pub struct Catalog {
+    classes: Classes,
+    entries: Vec<Entry>,
+    /// Reason → entries, in order of precedence.
+    exact: FxHashMap<String, Vec<usize>>,
+    /// Beginning of a reason → entry, in order of precedence; asked when no exact one fits.
+    open: Vec<(String, usize)>,
+    unknown_warning: Meaning,
+    unknown_normal: Meaning,
+    hash: String,
+}
+
+/// What one Event means.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Classified<'a> {
+    /// The class, such as `node.not_ready`; always one of [`Catalog::classes`].
+    pub class: &'a str,
+    /// What it is about.
+    pub category: Category,
+    /// How bad it is.
+    pub severity: Severity,
+    /// The part it plays.
+    pub role: Role,
+    /// Objects that only the text names, each once.
+    pub entities: Vec<Entity>,
+}
+
+/// An example that the catalogue does not keep.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[error("{file}: {entry}: {problem}")]
+pub struct Mismatch {
+    /// The file.
+    pub file: String,
+    /// The entry.
+    pub entry: String,
+    /// What was expected, and what came.
+    pub problem: String,
+}
+
+impl Catalog {
+    /// The catalogue that is compiled in.
+    pub fn builtin() -> &'static Self {
+        static BUILTIN: LazyLock<Catalog> = LazyLock::new(|| match Catalog::parse(builtin::FILES) {
+            Ok(catalog) => catalog,
+            // A test parses these same bytes.
+            Err(error) => unreachable!("the built-in catalogue: {error}"),
+        });
+        &BUILTIN
+    }
+
+    /// Reads files given as (name, text): the class table `classes.yaml` and entries, the ones to be preferred first.
+    pub fn parse(files: &[(&str, &str)]) -> Result<Self, CatalogError> {
+        let table = files.iter().find(|(name, _)| *name == CLASSES);
+        let (_, text) = table.ok_or(CatalogError::Missing { file: CLASSES })?;
+        let mut classes = Classes::new(read::<ClassFile>(CLASSES, text)?);
+        let invalid = |file: &str, entry: String, field, problem| CatalogError::Invalid {
+            file: file.to_owned(),
+            entry,
+            field,
+            problem,
+        };
+        classes
+            .resolve()
+            .map_err(|(class, name)| invalid(CLASSES, class, "recovers", format!("`{name}` is no class")))?;
+        let fallback = |name: &str| {
+            Meaning::of(name, &classes).map_err(|problem| invalid(CLASSES, name.to_owned(), "class", problem))
+        };
+        let (unknown_warning, unknown_normal) = (fallback("unknown.warning")?, fallback("unknown.normal")?);
+
+        let mut entries = Vec::new();
+        for (file, text) in files.iter().filter(|(name, _)| *name != CLASSES) {
+            let source: EntryFile = read(file, text)?;
+            for (index, entry) in source.entries.iter().enumerate() {
+                let label = || format!("entry {} ({})", index + 1, entry.reason.as_slice().join(", "));
+                let parsed = Entry::parse((file, index + 1), &source, entry, &classes);
+                entries.push(parsed.map_err(|(field, problem)| invalid(file, label(), field, problem))?);
+            }
+        }
+        let mut exact: FxHashMap<String, Vec<usize>> = FxHashMap::default();
+        let mut open = Vec::new();
+        for (index, entry) in entries.iter().enumerate() {
+            for (name, is_open) in entry.reason.names() {
+                if *is_open {
+                    open.push((name.clone(), index));
+                } else {
+                    exact.entry(name.clone()).or_default().push(index);
+                }
+            }
+        }
+        Ok(Self { classes, entries, exact, open, unknown_warning, unknown_normal, hash: hash(files) })
+    }
+
+    /// What `event` means. Looks at its component, kind, type, reason and the first 4 KiB of its note.
+    pub fn classify(&self, event: &Event) -> Classified<'_> {
+        let message = looked_at(&event.note);
+        let (meaning, entities) = match self.find(event, message) {
+            Some(entry) => entry.read(event, message),
+            None if event.event_type == "Warning" => (&self.unknown_warning, Vec::new()),
+            None => (&self.unknown_normal, Vec::new()),
+        };
+        Classified {
+            class: &meaning.class,
+            category: meaning.category,
+            severity: meaning.severity,
+            role: meaning.role,
+            entities,
+        }
+    }
+
+    /// All classes.
+    pub fn classes(&self) -> &Classes {
+        &self.classes
+    }
+
+    /// Names the files' contents: 16 hexadecimal digits of their SHA-256.
+    pub fn hash(&self) -> &str {
+        &self.hash
+    }
+
+    /// Runs every example of every entry; empty when all is well. An entry without an example is a mismatch too, and so
+    /// is an example that another entry takes.
+    pub fn mismatches(&self) -> Vec<Mismatch> {
+        let mut mismatches = Vec::new();
+        for entry in &self.entries {
+            let mismatch = |problem| Mismatch { file: entry.file.clone(), entry: entry.label.clone(), problem };
+            if entry.examples.is_empty() {
+                mismatches.push(mismatch("has no example".to_owned()));
+            }
+            let problems = entry.examples.iter().flat_map(|(event, example)| self.problems(entry, event, example));
+            mismatches.extend(problems.map(mismatch));
+        }
+        mismatches
+    }
+
+    fn problems(&self, entry: &Entry, event: &Event, example: &Example) -> Vec<String> {
+        let mut problems = Vec::new();
+        let taker = self.find(event, looked_at(&event.note));
+        if !taker.is_some_and(|taker| std::ptr::eq(taker, entry)) {
+            let taker = taker.map_or("no entry".to_owned(), |taker| format!("{}: {}", taker.file, taker.label));
+            problems.push(format!("{taker} takes its example {:?}", event.note));
+        }
+        let found = self.classify(event);
+        let expected = example.class.as_deref().unwrap_or(&entry.meaning.class);
+        if found.class != expected {
+            problems.push(format!("{:?} is {}, not {expected}", event.note, found.class));
+        }
+        let mut entities: Vec<String> = found.entities.iter().map(describe).collect();
+        let mut wanted = example.entities.clone();
+        entities.sort();
+        wanted.sort();
+        if entities != wanted {
+            problems.push(format!("{:?} names {entities:?}, not {wanted:?}", event.note));
+        }
+        problems
+    }
+
+    fn find(&self, event: &Event, message: &str) -> Option<&Entry> {
+        let exact = self.exact.get(&event.reason).into_iter().flatten().copied();
+        let open = self.open.iter().filter(|(start, _)| event.reason.starts_with(start)).map(|(_, index)| *index);
+        exact.chain(open).map(|index| &self.entries[index]).find(|entry| entry.fits(event, message))
+    }
+}
+
+/// The part of a message that is looked at.
+fn looked_at(note: &str) -> &str {
+    let message = note.strip_prefix(COMBINED).unwrap_or(note);
+    &message[..message.floor_char_boundary(LOOKED_AT)]
+}
+
+/// `Kind namespace/name`, or `Kind name`.
+fn describe(entity: &Entity) -> String {
+    let Entity { kind, namespace, name } = entity;
+    if namespace.is_empty() { format!("{kind} {name}") } else { format!("{kind} {namespace}/{name}") }
+}
+
+fn hash(files: &[(&str, &str)]) -> String {
+    let mut hasher = Sha256::new();
+    for (name, text) in files {
+        for part in [name, text] {
+            hasher.update((part.len() as u64).to_le_bytes());
+            hasher.update(part);
+        }
+    }
+    data_encoding::HEXLOWER.encode(&hasher.finalize()[..8])
+}

@@ -1,0 +1,104 @@
+//! The classes of Events.
+
+use std::collections::BTreeMap;
+
+use epicenter_model::{Category, Role, Severity};
+use serde::{Deserialize, Serialize};
+
+/// What all Events of one class have in common.
+///
+/// Texts are templates: `{kind}`, `{namespace}`, `{name}` (the object), `{container}`, `{node}`, `{workload}`, `{image}`,
+/// and the lower-case kind of an object that the Event's text names (`{registry}`, `{secret}`, `{persistentvolume}`).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Class {
+    /// The heart of an incident's title, such as `cannot pull image {image}`.
+    pub title: String,
+    /// What it is about.
+    pub category: Category,
+    /// How bad it is, when nothing says otherwise.
+    pub severity: Severity,
+    /// The part it plays.
+    pub role: Role,
+    /// Classes that are over, for the same object, when this one appears.
+    #[serde(default)]
+    pub recovers: Vec<String>,
+    /// How long an incident with this root stays silent until it counts as over, ms of log time.
+    #[serde(default = "quiet_ms")]
+    pub quiet_ms: i64,
+    /// One sentence for somebody who has just been woken up.
+    #[serde(default)]
+    pub explain: String,
+    /// What to run first.
+    #[serde(default = "kubectl")]
+    pub kubectl: String,
+}
+
+/// Ten minutes: twice the longest back-off of a container or an image pull (300 s), after which a fault that still
+/// lasts has shown itself again.
+fn quiet_ms() -> i64 {
+    600_000
+}
+
+fn kubectl() -> String {
+    "kubectl describe {kind} {name} -n {namespace}".to_owned()
+}
+
+/// All classes, by name.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Classes(BTreeMap<String, Class>);
+
+impl Classes {
+    pub(crate) fn new(classes: BTreeMap<String, Class>) -> Self {
+        Self(classes)
+    }
+
+    /// The class of this name.
+    pub fn get(&self, name: &str) -> Option<&Class> {
+        self.0.get(name)
+    }
+
+    /// All of them, in order of name.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Class)> {
+        self.0.iter().map(|(name, class)| (name.as_str(), class))
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// There is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Replaces a trailing `*` in `recovers` by the classes that it stands for. Gives the class and the name that is
+    /// not among them, if any.
+    pub(crate) fn resolve(&mut self) -> Result<(), (String, String)> {
+        let names: Vec<String> = self.0.keys().cloned().collect();
+        for (class, Class { recovers, .. }) in &mut self.0 {
+            let mut resolved = Vec::new();
+            for wanted in recovers.iter() {
+                let before = resolved.len();
+                resolved.extend(
+                    names
+                        .iter()
+                        .filter(|name| match wanted.strip_suffix('*') {
+                            Some(prefix) => name.starts_with(prefix) && *name != class,
+                            None => *name == wanted,
+                        })
+                        .cloned(),
+                );
+                if resolved.len() == before {
+                    return Err((class.clone(), wanted.clone()));
+                }
+            }
+            resolved.sort();
+            resolved.dedup();
+            *recovers = resolved;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,178 @@
+//! The YAML files as they are written.
+
+use std::collections::BTreeMap;
+
+use epicenter_model::{Event, ObjectRef, Role, Severity};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use crate::class::Class;
+
+/// A catalogue that cannot be used; says where, and what to mend. Never retryable.
+#[derive(Debug, thiserror::Error)]
+pub enum CatalogError {
+    /// Not YAML, or an unknown, missing or mistyped field; the cause shows the line.
+    #[error("{file}: {source}")]
+    Yaml {
+        /// The file.
+        file: String,
+        /// What the parser says.
+        source: Box<serde_saphyr::Error>,
+    },
+    /// A field whose value makes no sense.
+    #[error("{file}: {entry}: {field}: {problem}")]
+    Invalid {
+        /// The file.
+        file: String,
+        /// The entry: its number in the file, from 1, and its reasons; or the class.
+        entry: String,
+        /// The field.
+        field: &'static str,
+        /// What is wrong with it, and how to mend it.
+        problem: String,
+    },
+    /// No file of that name was given.
+    #[error("{file} is missing: the class table must be among the files")]
+    Missing {
+        /// The file.
+        file: &'static str,
+    },
+}
+
+/// The class table, `classes.yaml`.
+pub(crate) type ClassFile = BTreeMap<String, Class>;
+
+/// All entries for one emitting component.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct EntryFile {
+    /// Names of the component; of all entries that do not give their own.
+    pub component: Names,
+    /// Kinds of the regarding object; likewise.
+    #[serde(default)]
+    pub kind: Names,
+    pub entries: Vec<EntrySource>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct EntrySource {
+    pub component: Option<Names>,
+    pub kind: Option<Names>,
+    /// The Event's `type`, when it matters.
+    #[serde(rename = "type")]
+    pub event_type: Option<String>,
+    pub reason: Names,
+    /// Regular expression, anchored at the start of the message.
+    pub message: Option<String>,
+    pub class: String,
+    pub severity: Option<Severity>,
+    pub role: Option<Role>,
+    #[serde(default)]
+    pub entities: Vec<EntitySource>,
+    /// Tiers of predicates of a FailedScheduling message; see `scheduling.rs`.
+    #[serde(default)]
+    pub predicates: Vec<Vec<PredicateSource>>,
+    #[serde(default)]
+    pub examples: Vec<Example>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct EntitySource {
+    pub kind: String,
+    #[serde(default)]
+    pub namespace: String,
+    pub name: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PredicateSource {
+    /// Beginnings of the predicate's text; one `*` in it stands for anything.
+    pub text: Names,
+    pub class: String,
+    /// Kind of the object that `*` names, in the pod's namespace.
+    pub entity: Option<String>,
+}
+
+/// An input and what is expected of it. What is left out comes from the entry.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(crate) struct Example {
+    component: Option<String>,
+    kind: Option<String>,
+    #[serde(rename = "type")]
+    event_type: Option<String>,
+    reason: Option<String>,
+    #[serde(default)]
+    pub message: String,
+    #[serde(default)]
+    field_path: String,
+    #[serde(default = "example_namespace")]
+    namespace: String,
+    #[serde(default = "example_name")]
+    name: String,
+    /// The expected class.
+    pub class: Option<String>,
+    /// The expected entities, as `Kind name` or `Kind namespace/name`, in any order.
+    #[serde(default)]
+    pub entities: Vec<String>,
+}
+
+fn example_namespace() -> String {
+    "shop".to_owned()
+}
+
+fn example_name() -> String {
+    "web-1".to_owned()
+}
+
+impl Example {
+    /// The Event that it describes, for an entry of these components, kinds and reasons.
+    pub fn event(&self, component: &Names, kind: &Names, event_type: Option<&str>, reason: &Names) -> Event {
+        let kind = self.kind.clone().unwrap_or_else(|| kind.sample("Pod"));
+        let namespace = if kind == "Node" { String::new() } else { self.namespace.clone() };
+        Event {
+            component: self.component.clone().unwrap_or_else(|| component.sample("example")),
+            regarding: ObjectRef::named(&kind, &namespace, &self.name),
+            event_type: self.event_type.as_deref().or(event_type).unwrap_or("Normal").to_owned(),
+            reason: self.reason.clone().unwrap_or_else(|| reason.sample("Example")),
+            note: self.message.clone(),
+            field_path: self.field_path.clone(),
+            ..Event::default()
+        }
+    }
+}
+
+/// One name or several, each exact or with a `*` at its end. Nothing is any name.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum Names {
+    #[default]
+    Any,
+    One(String),
+    Several(Vec<String>),
+}
+
+impl Names {
+    pub fn as_slice(&self) -> &[String] {
+        match self {
+            Self::Any => &[],
+            Self::One(name) => std::slice::from_ref(name),
+            Self::Several(names) => names,
+        }
+    }
+
+    /// A name that fits.
+    fn sample(&self, fallback: &str) -> String {
+        let name = self.as_slice().first().map_or("", |name| name.trim_end_matches('*'));
+        if name.is_empty() { fallback } else { name }.to_owned()
+    }
+}
+
+/// Reads one file.
+pub(crate) fn read<T: DeserializeOwned>(file: &str, text: &str) -> Result<T, CatalogError> {
+    serde_saphyr::from_str(text)
+        .map_err(|source| CatalogError::Yaml { file: file.to_owned(), source: Box::new(source) })
+}
