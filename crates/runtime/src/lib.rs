@@ -1,1 +1,25 @@
-//! Under construction.
+//! What every service needs around its processor: configuration, telemetry, health, metrics, an admin endpoint,
+//! supervision and an orderly stop.
+//!
+//! Entry points: [`load`] (configuration), [`telemetry::init`], [`Supervisor`] (owns every thread and task of the
+//! process), [`Health`] and [`Metrics`] (what the admin endpoint shows), [`BusConfig::open`].
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
+
+mod admin;
+mod bus;
+mod health;
+mod load;
+pub mod metric;
+mod secret;
+mod shutdown;
+mod supervise;
+pub mod telemetry;
+
+pub use admin::{AdminConfig, AdminError, Serve, serve};
+pub use bus::{BusConfig, KafkaSection, LocalSection, OpenError};
+pub use health::Health;
+pub use load::{ConfigErrors, Problem, Settings, load};
+pub use metric::Metrics;
+pub use secret::{Secret, SecretError};
+pub use shutdown::Shutdown;
+pub use supervise::{BoxError, ServiceError, Supervisor};

@@ -1,0 +1,153 @@
+//! The admin endpoint: is it alive, is it ready, how does it fare.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::http::{StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use serde::{Deserialize, Serialize};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::{Health, Metrics, Secret, SecretError};
+
+/// Where the admin endpoint listens, and who may read more than probes and metrics.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AdminConfig {
+    /// `address:port`; port 0 takes a free one.
+    pub listen: String,
+    /// A token that `/api` asks for (`Authorization: Bearer …`); needed when it listens beyond loopback.
+    pub token: Secret,
+}
+
+impl Default for AdminConfig {
+    fn default() -> Self {
+        // Loopback: incidents name workloads, and nobody else needs to see them unasked.
+        Self { listen: "127.0.0.1:0".to_owned(), token: Secret::default() }
+    }
+}
+
+/// Why there is no admin endpoint. Not retryable.
+#[derive(Debug, thiserror::Error)]
+pub enum AdminError {
+    /// The address is none, or it is taken.
+    #[error("admin.listen {listen}: {source}; choose another address, such as 127.0.0.1:0 for a free port")]
+    Bind {
+        /// The address.
+        listen: String,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// The token cannot be had.
+    #[error("admin.token: {0}")]
+    Token(#[from] SecretError),
+}
+
+/// An admin endpoint that is bound and not served yet.
+pub struct Serve {
+    listener: TcpListener,
+    address: SocketAddr,
+    router: Router,
+}
+
+/// Binds the endpoint. `api` is what a service adds below `/api`.
+pub async fn serve(config: &AdminConfig, health: Health, metrics: Metrics, api: Router) -> Result<Serve, AdminError> {
+    let bind = |source| AdminError::Bind { listen: config.listen.clone(), source };
+    let listener = TcpListener::bind(&config.listen).await.map_err(bind)?;
+    let address = listener.local_addr().map_err(bind)?;
+    let token = if config.token.is_set() { Some(config.token.read()?) } else { None };
+    let guard = Arc::new(Guard { token, loopback: address.ip().is_loopback() });
+    let router = Router::new()
+        .route("/livez", get(|| async { "ok\n" }))
+        .route("/readyz", get(ready).with_state(health))
+        .route("/metrics", get(show).with_state(metrics))
+        .nest("/api", api.layer(middleware::from_fn_with_state(guard, admit)));
+    Ok(Serve { listener, address, router })
+}
+
+impl Serve {
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves until `token` is cancelled.
+    pub async fn run(self, token: CancellationToken) -> std::io::Result<()> {
+        axum::serve(self.listener, self.router).with_graceful_shutdown(token.cancelled_owned()).await
+    }
+}
+
+async fn ready(State(health): State<Health>) -> Response {
+    let status = if health.is_ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, Json(health.report())).into_response()
+}
+
+async fn show(State(metrics): State<Metrics>) -> Response {
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], metrics.text()).into_response()
+}
+
+/// Who may use `/api`.
+struct Guard {
+    token: Option<String>,
+    loopback: bool,
+}
+
+async fn admit(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
+    let header = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let given = header.and_then(|value| value.strip_prefix("Bearer "));
+    match &guard.token {
+        Some(token) if given.is_some_and(|given| same(given.as_bytes(), token.as_bytes())) => next.run(request).await,
+        Some(_) => {
+            (StatusCode::UNAUTHORIZED, "send the token of admin.token as Authorization: Bearer …\n").into_response()
+        }
+        None if guard.loopback => next.run(request).await,
+        None => (StatusCode::FORBIDDEN, "set admin.token to read this beyond loopback\n").into_response(),
+    }
+}
+
+/// Compares in a time that does not depend on where the difference is.
+fn same(a: &[u8], b: &[u8]) -> bool {
+    a.len() == b.len() && a.iter().zip(b).fold(0, |difference, (a, b)| difference | (a ^ b)) == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    async fn request(address: SocketAddr, path: &str, header: &str) -> String {
+        let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{header}\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
+    }
+
+    #[tokio::test]
+    async fn tells_the_truth() {
+        let (health, metrics) = (Health::new(), Metrics::new("1"));
+        let api = Router::new().route("/x", get(|| async { "secret" }));
+        let token = Secret { env: Some("PATH".into()), file: None };
+        let config = AdminConfig { token, ..AdminConfig::default() };
+        let endpoint = serve(&config, health.clone(), metrics, api).await.unwrap();
+        let (address, stop) = (endpoint.address(), CancellationToken::new());
+        let task = tokio::spawn(endpoint.run(stop.clone()));
+        assert!(request(address, "/livez", "").await.starts_with("HTTP/1.1 200"));
+        assert!(request(address, "/readyz", "").await.starts_with("HTTP/1.1 503"));
+        health.well("events");
+        assert!(request(address, "/readyz", "").await.starts_with("HTTP/1.1 200"));
+        assert!(request(address, "/metrics", "").await.contains("epicenter_build_info"));
+        assert!(request(address, "/api/x", "").await.starts_with("HTTP/1.1 401"));
+        let bearer = format!("authorization: Bearer {}\r\n", std::env::var("PATH").unwrap());
+        assert!(request(address, "/api/x", &bearer).await.ends_with("secret"));
+        stop.cancel();
+        task.await.unwrap().unwrap();
+    }
+}

@@ -1,0 +1,212 @@
+//! Which log a process works on.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use epicenter_bus::{Bus, Fault, KafkaConfig, LocalConfig};
+use serde::{Deserialize, Serialize};
+
+use crate::{Secret, SecretError};
+
+/// The log: a Kafka cluster when `kafka.bootstrap` is set, else a directory.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct BusConfig {
+    /// The directory.
+    pub local: LocalSection,
+    /// The Kafka cluster.
+    pub kafka: KafkaSection,
+}
+
+/// A log in a directory.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LocalSection {
+    /// Where; below the user's state directory when it is not set.
+    pub directory: Option<PathBuf>,
+    /// Partitions of each topic, fixed at creation.
+    pub partitions: u32,
+    /// How long records are kept, hours of log time.
+    pub retention_hours: u64,
+}
+
+/// A log in a Kafka cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct KafkaSection {
+    /// `host:port`, comma-separated; empty for the log in a directory.
+    pub bootstrap: String,
+    /// Put in front of topics, groups and transactional ids.
+    pub prefix: String,
+    /// Partitions of each topic.
+    pub partitions: u32,
+    /// Replicas of topics that are created.
+    pub replication: i32,
+    /// After that many ms without a heartbeat a member of a consumer group counts as dead.
+    pub session_timeout_ms: u64,
+    /// ms between two heartbeats of a member of a consumer group.
+    pub heartbeat_interval_ms: u64,
+    /// After that many ms a transaction that its owner left open is aborted.
+    pub transaction_timeout_ms: u64,
+    /// librdkafka properties for every client, such as `security.protocol`.
+    pub properties: BTreeMap<String, String>,
+    /// librdkafka properties whose values are secret, such as `sasl.password`.
+    pub secrets: BTreeMap<String, Secret>,
+}
+
+impl Default for LocalSection {
+    fn default() -> Self {
+        // One cluster is the rule for an embedded installation; a week is what the topics on Kafka keep.
+        Self { directory: None, partitions: 1, retention_hours: 7 * 24 }
+    }
+}
+
+impl Default for KafkaSection {
+    fn default() -> Self {
+        let KafkaConfig { prefix, partitions, replication, .. } = KafkaConfig::new("");
+        let KafkaConfig { session_timeout, heartbeat_interval, transaction_timeout, .. } = KafkaConfig::new("");
+        let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        Self {
+            bootstrap: String::new(),
+            prefix,
+            partitions,
+            replication,
+            session_timeout_ms: millis(session_timeout),
+            heartbeat_interval_ms: millis(heartbeat_interval),
+            transaction_timeout_ms: millis(transaction_timeout),
+            properties: BTreeMap::new(),
+            secrets: BTreeMap::new(),
+        }
+    }
+}
+
+/// Properties that the kernel's guarantees rest on, or that other settings say.
+const RESERVED: [&str; 9] = [
+    "bootstrap.servers",
+    "group.id",
+    "transactional.id",
+    "isolation.level",
+    "enable.auto.commit",
+    "enable.idempotence",
+    "acks",
+    "session.timeout.ms",
+    "transaction.timeout.ms",
+];
+
+impl BusConfig {
+    /// It is a Kafka cluster.
+    pub fn is_kafka(&self) -> bool {
+        !self.kafka.bootstrap.is_empty()
+    }
+
+    /// What is wrong with it, by key below `bus`.
+    pub fn problems(&self) -> Vec<(String, String)> {
+        let mut problems = Vec::new();
+        let mut wrong = |key: &str, what: String| problems.push((format!("bus.{key}"), what));
+        let KafkaSection { partitions, replication, session_timeout_ms, heartbeat_interval_ms, .. } = &self.kafka;
+        for (key, count) in [("local.partitions", self.local.partitions), ("kafka.partitions", *partitions)] {
+            if count == 0 {
+                wrong(key, "must be at least 1".to_owned());
+            }
+        }
+        if *replication < 1 {
+            wrong("kafka.replication", "must be at least 1".to_owned());
+        }
+        if heartbeat_interval_ms.saturating_mul(3) > *session_timeout_ms {
+            wrong(
+                "kafka.heartbeat_interval_ms",
+                format!("must be at most a third of session_timeout_ms, {session_timeout_ms}"),
+            );
+        }
+        for name in self.kafka.properties.keys().chain(self.kafka.secrets.keys()) {
+            if RESERVED.contains(&name.as_str()) {
+                wrong(&format!("kafka.properties.{name}"), "is set by Epicenter and cannot be changed".to_owned());
+            }
+        }
+        for name in self.kafka.properties.keys().filter(|name| name.contains("password") || name.contains("secret")) {
+            wrong(
+                &format!("kafka.properties.{name}"),
+                format!("a secret does not belong here: write bus.kafka.secrets: {{{name}: {{file: PATH}}}}"),
+            );
+        }
+        for (name, secret) in &self.kafka.secrets {
+            if secret.file.is_some() == secret.env.is_some() {
+                wrong(&format!("kafka.secrets.{name}"), SecretError::NotOnePlace.to_string());
+            }
+        }
+        problems
+    }
+
+    /// Opens it; `directory` is where a local one is that the configuration does not place.
+    pub fn open(&self, directory: &Path) -> Result<Bus, OpenError> {
+        if self.is_kafka() {
+            return Ok(Bus::kafka(self.kafka_config()?)?);
+        }
+        let directory = self.local.directory.clone().unwrap_or_else(|| directory.to_owned());
+        let retention = Duration::from_secs(self.local.retention_hours.saturating_mul(3600));
+        Ok(Bus::local(LocalConfig { directory, partitions: self.local.partitions, retention })?)
+    }
+
+    fn kafka_config(&self) -> Result<KafkaConfig, SecretError> {
+        let section = &self.kafka;
+        let mut properties = section.properties.clone();
+        for (name, secret) in &section.secrets {
+            properties.insert(name.clone(), secret.read()?);
+        }
+        Ok(KafkaConfig {
+            bootstrap: section.bootstrap.clone(),
+            prefix: section.prefix.clone(),
+            partitions: section.partitions,
+            replication: section.replication,
+            session_timeout: Duration::from_millis(section.session_timeout_ms),
+            heartbeat_interval: Duration::from_millis(section.heartbeat_interval_ms),
+            transaction_timeout: Duration::from_millis(section.transaction_timeout_ms),
+            properties,
+        })
+    }
+}
+
+/// Why the log cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// A secret that it needs cannot be had. Not retryable.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    /// What the log says.
+    #[error(transparent)]
+    Bus(#[from] Fault),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(change: impl FnOnce(&mut BusConfig), key: &str) {
+        let mut config = BusConfig::default();
+        change(&mut config);
+        let problems = config.problems();
+        assert!(problems.iter().any(|(k, _)| k == key), "{problems:?}");
+    }
+
+    #[test]
+    fn has_sound_defaults() {
+        assert_eq!(BusConfig::default().problems(), []);
+    }
+
+    #[test]
+    fn refuses_what_would_break_a_promise() {
+        check(|c| c.local.partitions = 0, "bus.local.partitions");
+        check(|c| c.kafka.heartbeat_interval_ms = 9000, "bus.kafka.heartbeat_interval_ms");
+        check(|c| drop(c.kafka.properties.insert("acks".into(), "0".into())), "bus.kafka.properties.acks");
+        check(
+            |c| drop(c.kafka.properties.insert("sasl.password".into(), "x".into())),
+            "bus.kafka.properties.sasl.password",
+        );
+        check(
+            |c| drop(c.kafka.secrets.insert("sasl.password".into(), Secret::default())),
+            "bus.kafka.secrets.sasl.password",
+        );
+    }
+}
