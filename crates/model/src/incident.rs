@@ -49,6 +49,9 @@ pub struct Incident {
     pub members: Vec<Member>,
     /// Members that were left out of this document.
     pub truncated: i64,
+    /// So far it concerns only what was there before Epicenter was installed: no reason to alert. Set by
+    /// [`Incident::apply`] from the change.
+    pub backfill: bool,
 }
 
 /// Where an incident is in its life.
@@ -237,6 +240,7 @@ impl Incident {
             }
         }
         *self = Incident { members, ..change.incident.clone() };
+        self.backfill = change.backfill;
         self.truncated = (self.events.objects - self.members.len() as i64).max(0);
         true
     }
