@@ -1,0 +1,133 @@
+//! A child process that ends with its owner.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+/// A signal, by the name that `kill` knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signal {
+    /// End in order.
+    Term,
+    /// End at once.
+    Kill,
+    /// Stand still.
+    Stop,
+    /// Go on.
+    Cont,
+}
+
+/// A child whose output goes to a log file. Dropping it kills it.
+pub struct Process {
+    name: String,
+    child: Child,
+    log: PathBuf,
+    stdin: Option<ChildStdin>,
+}
+
+impl Process {
+    /// Starts `command`; its output is appended to `log`.
+    pub fn spawn(name: &str, command: &mut Command, log: &Path) -> Result<Self> {
+        let file = File::options()
+            .create(true)
+            .append(true)
+            .open(log)
+            .with_context(|| format!("opening {}", log.display()))?;
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(file.try_clone()?)
+            .stderr(file)
+            .spawn()
+            .with_context(|| format!("starting {name}"))?;
+        let stdin = child.stdin.take();
+        Ok(Self { name: name.to_owned(), child, log: log.to_owned(), stdin })
+    }
+
+    /// Its pid.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        let name = match signal {
+            Signal::Term => "-TERM",
+            Signal::Kill => "-KILL",
+            Signal::Stop => "-STOP",
+            Signal::Cont => "-CONT",
+        };
+        let status = Command::new("kill").args([name, &self.pid().to_string()]).status().context("running kill")?;
+        if !status.success() {
+            bail!("kill {name} of {} failed", self.name);
+        }
+        Ok(())
+    }
+
+    /// Closes its standard input.
+    pub fn close_stdin(&mut self) {
+        self.stdin = None;
+    }
+
+    /// How it ended, when it has.
+    pub fn ended(&mut self) -> Result<Option<ExitStatus>> {
+        Ok(self.child.try_wait()?)
+    }
+
+    /// Waits for its end.
+    pub fn wait(&mut self, limit: Duration) -> Result<ExitStatus> {
+        let deadline = Instant::now() + limit;
+        loop {
+            if let Some(status) = self.child.try_wait()? {
+                return Ok(status);
+            }
+            if Instant::now() > deadline {
+                bail!("{} has not ended within {limit:?}\n{}", self.name, self.tail());
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Waits until `ready` holds; fails when it ends first, or after `limit`.
+    pub fn until(&mut self, limit: Duration, mut ready: impl FnMut(&str) -> bool) -> Result<()> {
+        let deadline = Instant::now() + limit;
+        while !ready(&fs::read_to_string(&self.log).unwrap_or_default()) {
+            if let Some(status) = self.child.try_wait()? {
+                bail!("{} ended with {status} before it was ready\n{}", self.name, self.tail());
+            }
+            if Instant::now() > deadline {
+                bail!("{} is not ready after {limit:?}\n{}", self.name, self.tail());
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+
+    /// All that it has printed.
+    pub fn output(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// The last lines that it has printed.
+    pub fn tail(&self) -> String {
+        let text = self.output();
+        let lines: Vec<_> = text.lines().collect();
+        format!("--- {}\n{}", self.log.display(), lines[lines.len().saturating_sub(30)..].join("\n"))
+    }
+
+    /// Kills it and waits for its end.
+    pub fn kill(&mut self) -> Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Ended already: then there is nothing to kill.
+        let _ = self.kill();
+    }
+}

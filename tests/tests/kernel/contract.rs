@@ -1,0 +1,224 @@
+//! What both backends promise. Every test here runs against a directory and against a real broker.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant, SystemTime};
+
+use epicenter_bus::{Bus, Driver, Emit, Fault, KafkaConfig, LocalConfig, Record, Start, Stop};
+use epicenter_model::{Codec, DeadLetter};
+use epicenter_tests::counting::{Counter, INPUT, OUTPUT, STATE, spec};
+use epicenter_tests::kafka::Kafka;
+
+const PARTITIONS: u32 = 3;
+
+/// A backend that can be closed and opened again.
+trait Backend {
+    fn open(&self) -> Bus;
+}
+
+struct Directory(tempfile::TempDir);
+
+impl Backend for Directory {
+    fn open(&self) -> Bus {
+        let directory = self.0.path().join("log");
+        Bus::local(LocalConfig { directory, partitions: PARTITIONS, retention: Duration::from_secs(3600) }).unwrap()
+    }
+}
+
+struct Broker {
+    bootstrap: String,
+    prefix: String,
+}
+
+impl Backend for Broker {
+    fn open(&self) -> Bus {
+        let mut config = KafkaConfig::new(&self.bootstrap);
+        config.prefix.clone_from(&self.prefix);
+        config.partitions = PARTITIONS;
+        config.session_timeout = Duration::from_secs(6);
+        config.heartbeat_interval = Duration::from_secs(1);
+        Bus::kafka(config).unwrap()
+    }
+}
+
+/// Timestamps are of now: a broker deletes what is older than its retention half a minute after it started.
+fn emit(topic: &str, key: &str, payload: &str) -> Emit {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+    Emit {
+        topic: topic.into(),
+        timestamp: now.as_millis() as i64,
+        key: key.into(),
+        payload: Some(payload.into()),
+        headers: vec![],
+    }
+}
+
+/// Writes to a partition as a source named `id`.
+fn write(bus: &Bus, id: &str, partition: u32, records: &[Emit]) {
+    let (mut source, _) = bus.source(id, partition, b"").unwrap();
+    source.commit(records, &[]).unwrap();
+}
+
+fn all(bus: &Bus, topic: &str, partition: u32, count: usize) -> Vec<Record> {
+    let mut reader = bus.reader(topic, &[partition], Start::Earliest).unwrap();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let mut records = Vec::new();
+    while records.len() < count {
+        assert!(Instant::now() < deadline, "{topic}/{partition}: {} of {count} records after a minute", records.len());
+        records.extend(reader.next(Duration::from_millis(200)).unwrap());
+    }
+    records.extend(reader.next(Duration::from_millis(300)).unwrap());
+    records
+}
+
+/// Runs the counter until it has written `count` changes in all, then stops it in order.
+fn run_until(bus: &Bus, count: usize) {
+    let stop = Stop::new();
+    let mut outputs = bus.reader(OUTPUT, &[0, 1, 2], Start::Earliest).unwrap();
+    std::thread::scope(|scope| {
+        let running = scope.spawn(|| bus.run(&spec(), Counter::default, &stop));
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let mut seen = 0;
+        while seen < count && Instant::now() < deadline {
+            seen += usize::from(outputs.next(Duration::from_millis(100)).unwrap().is_some());
+        }
+        stop.request();
+        running.join().unwrap().unwrap();
+        assert_eq!(seen, count, "changes within a minute");
+    });
+}
+
+fn texts(records: &[Record]) -> Vec<String> {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    records
+        .iter()
+        .map(|record| format!("{}={}", text(&record.key), text(record.payload.as_deref().unwrap_or(b"-"))))
+        .collect()
+}
+
+/// What an undisturbed processor makes of `input`.
+fn expected(input: &[Record]) -> Vec<String> {
+    let spec = spec();
+    let mut driver = Driver::new(&spec, Counter::default());
+    let emits = input.iter().flat_map(|record| driver.feed(record).unwrap_or_default());
+    let records: Vec<_> =
+        emits.map(|emit| Record { key: emit.key, payload: emit.payload, ..Record::default() }).collect();
+    texts(&records)
+}
+
+/// Records of all partitions are processed once, in order, across a restart, and the state survives it.
+fn processes_once_in_order_across_restarts(backend: &dyn Backend) {
+    let input = |round: usize| -> Vec<Emit> {
+        (0..200)
+            .map(|n| {
+                let payload = if n % 50 == 49 { "reset".to_owned() } else { "x".repeat(round + 1) };
+                emit(INPUT, &format!("k{}", n % 7), &payload)
+            })
+            .collect()
+    };
+    for round in 0..2 {
+        let bus = backend.open();
+        for partition in 0..PARTITIONS {
+            write(&bus, "writer", partition, &input(round));
+        }
+        run_until(&bus, 196 * PARTITIONS as usize * (round + 1));
+    }
+    let bus = backend.open();
+    for partition in 0..PARTITIONS {
+        let input = all(&bus, INPUT, partition, 400);
+        assert_eq!(input.len(), 400);
+        assert_eq!(texts(&all(&bus, OUTPUT, partition, 392)), expected(&input), "partition {partition}");
+    }
+}
+
+/// A poison record goes to dead-letter with its reason; those before and after it are processed.
+fn sets_poison_aside(backend: &dyn Backend) {
+    let bus = backend.open();
+    write(&bus, "writer", 1, &[emit(INPUT, "a", "x"), emit(INPUT, "a", "poison"), emit(INPUT, "a", "x")]);
+    run_until(&bus, 2);
+    assert_eq!(texts(&all(&bus, OUTPUT, 1, 2)), ["a=1@0 of 1", "a=2@2 of 1"]);
+    let letters = all(&bus, "dead-letter", 1, 1);
+    let letter: DeadLetter = Codec::single_object().decode(letters[0].payload.as_ref().unwrap()).unwrap();
+    assert_eq!(
+        (letters.len(), letter.offset, letter.topic.as_str(), letter.error.as_str(), letter.payload.as_slice()),
+        (1, 1, INPUT, "it is poison", &b"poison"[..])
+    );
+}
+
+/// A source's records and positions appear together; who opens it later fences it.
+fn fences_sources(backend: &dyn Backend) {
+    let bus = backend.open();
+    let (mut first, positions) = bus.source("exporter.a", 2, b"a/").unwrap();
+    assert_eq!(positions, BTreeMap::new());
+    first.commit(&[emit(INPUT, "k", "1")], &[(b"a/events".to_vec(), b"10".to_vec())]).unwrap();
+    first.commit(&[], &[(b"b/events".to_vec(), b"99".to_vec())]).unwrap();
+    let (mut second, positions) = bus.source("exporter.a", 2, b"a/").unwrap();
+    assert_eq!(positions, BTreeMap::from([(b"a/events".to_vec(), b"10".to_vec())]));
+    let late = first.commit(&[emit(INPUT, "k", "late")], &[(b"a/events".to_vec(), b"11".to_vec())]);
+    assert!(matches!(late, Err(Fault::Fenced { .. })), "{late:?}");
+    second.commit(&[emit(INPUT, "k", "2")], &[(b"a/events".to_vec(), b"12".to_vec())]).unwrap();
+    assert_eq!(texts(&all(&bus, INPUT, 2, 2)), ["k=1", "k=2"]);
+    let (_, positions) = bus.source("exporter.a", 2, b"a/").unwrap();
+    assert_eq!(positions.values().next().unwrap(), b"12");
+}
+
+/// Readers begin where they are told, and go on where they committed.
+fn reads_from_where_it_is_told(backend: &dyn Backend) {
+    let bus = backend.open();
+    write(&bus, "writer", 0, &[emit(INPUT, "k", "1"), emit(INPUT, "k", "2")]);
+    let mut latest = bus.reader(INPUT, &[0], Start::Latest).unwrap();
+    let mut named = bus.reader(INPUT, &[0, 1, 2], Start::Committed("sink".into())).unwrap();
+    let wait = Duration::from_secs(10);
+    assert_eq!(named.next(wait).unwrap().unwrap().payload.unwrap(), b"1");
+    named.commit().unwrap();
+    assert_eq!(named.next(wait).unwrap().unwrap().payload.unwrap(), b"2");
+    let mut again = bus.reader(INPUT, &[0, 1, 2], Start::Committed("sink".into())).unwrap();
+    assert_eq!(
+        again.next(wait).unwrap().unwrap().payload.unwrap(),
+        b"2",
+        "only what was given before the commit is done"
+    );
+    write(&bus, "writer", 0, &[emit(INPUT, "k", "3")]);
+    assert_eq!(latest.next(wait).unwrap().unwrap().payload.unwrap(), b"3");
+    assert_eq!(latest.next(Duration::from_millis(300)).unwrap(), None);
+}
+
+/// A table shows the newest value of each key, of all partitions, and no key that was deleted.
+fn shows_tables(backend: &dyn Backend) {
+    let bus = backend.open();
+    for (partition, keys) in [(0, ["a", "b", "a"]), (1, ["c", "d", "c"])] {
+        let input: Vec<_> =
+            keys.iter().map(|key| emit(INPUT, key, "x")).chain([emit(INPUT, keys[1], "reset")]).collect();
+        write(&bus, "writer", partition, &input);
+    }
+    run_until(&bus, 6);
+    let rows: Vec<_> = bus.table(STATE).unwrap().into_iter().collect();
+    assert_eq!(rows, [(b"a".to_vec(), b"2".to_vec()), (b"c".to_vec(), b"2".to_vec())]);
+}
+
+macro_rules! contract {
+    ($($name:ident),+ $(,)?) => {
+        mod local {
+            $(#[test] fn $name() { super::$name(&super::Directory(tempfile::tempdir().unwrap())); })+
+        }
+
+        /// One broker for all: it takes longer to start than the tests take. Each has its own prefix.
+        #[test]
+        fn kafka() {
+            let kafka = Kafka::start().unwrap();
+            $(
+                println!("kafka: {}", stringify!($name));
+                let broker = Broker { bootstrap: kafka.bootstrap().to_owned(), prefix: format!("{}.", stringify!($name)) };
+                crate::create_topics(&broker.bootstrap, &broker.prefix, PARTITIONS);
+                $name(&broker);
+            )+
+        }
+    };
+}
+
+contract!(
+    processes_once_in_order_across_restarts,
+    sets_poison_aside,
+    fences_sources,
+    reads_from_where_it_is_told,
+    shows_tables,
+);
