@@ -4,6 +4,7 @@
 //! [`EnrichedRecord`] (what it means), [`IncidentChange`] and [`Incident`] (what it comes to), [`Codec`] (bytes).
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
 
+mod cloudevents;
 mod codec;
 mod dead_letter;
 mod enriched;
@@ -18,6 +19,7 @@ mod raw;
 mod schema;
 mod time;
 
+pub use cloudevents::headers;
 pub use codec::{Codec, CodecError, Framing};
 pub use dead_letter::DeadLetter;
 pub use enriched::{Context, ContextUpdate, EnrichedEvent, EnrichedRecord, Entity};

@@ -33,6 +33,11 @@ impl ObjectRef {
     pub fn group(&self) -> &str {
         self.api_version.split_once('/').map_or("", |(group, _)| group)
     }
+
+    /// The key of records about it in the log of `cluster`: `cluster/namespace/group/kind/name`.
+    pub fn log_key(&self, cluster: &str) -> String {
+        [cluster, &self.namespace, self.group(), &self.kind, &self.name].join("/")
+    }
 }
 
 /// `Kind namespace/name`, or `Kind name` for what has no namespace.

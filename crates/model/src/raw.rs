@@ -165,7 +165,7 @@ impl RawRecord {
             Self::Object(record) => &record.facts.object,
             _ => return self.cluster().to_owned(),
         };
-        format!("{}/{}/{}/{}/{}", self.cluster(), object.namespace, object.group(), object.kind, object.name)
+        object.log_key(self.cluster())
     }
 
     /// Its bytes in `codec`'s framing.

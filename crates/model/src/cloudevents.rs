@@ -1,0 +1,40 @@
+//! Headers of the public topics: CloudEvents 1.0 in the binary mode of its Kafka binding
+//! (cloudevents/spec `bindings/kafka-protocol-binding.md` §3.2).
+
+use crate::{RecordType, Timestamp};
+
+/// The headers of a record of `cluster`; `id` names it among the records of its type and cluster.
+pub fn headers(record: RecordType, cluster: &str, id: &str, at: Timestamp) -> Vec<(String, Vec<u8>)> {
+    let header = |name: &str, value: String| (name.to_owned(), value.into_bytes());
+    vec![
+        header("ce_specversion", "1.0".to_owned()),
+        header("ce_id", id.to_owned()),
+        header("ce_source", cluster.to_owned()),
+        header("ce_type", ["dev.epicenter.", record.name()].concat()),
+        header("ce_time", at.to_string()),
+        header("content-type", "application/avro".to_owned()),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_type_source_and_time() {
+        let headers = headers(RecordType::Heartbeat, "prod", "7", Timestamp::from_millis(1000));
+        let text: Vec<String> =
+            headers.iter().map(|(name, value)| format!("{name}={}", String::from_utf8_lossy(value))).collect();
+        assert_eq!(
+            text,
+            [
+                "ce_specversion=1.0",
+                "ce_id=7",
+                "ce_source=prod",
+                "ce_type=dev.epicenter.heartbeat",
+                "ce_time=1970-01-01T00:00:01Z",
+                "content-type=application/avro",
+            ]
+        );
+    }
+}
