@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
 mod contract;
+mod faults;
+mod fleet;
 
 use std::time::Duration;
 

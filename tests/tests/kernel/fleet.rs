@@ -1,0 +1,167 @@
+//! Processes of the counting processor in one group, what feeds them, and what must come out.
+
+use std::collections::HashMap;
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, SystemTime};
+
+use epicenter_bus::Record;
+use epicenter_tests::counting::INPUT;
+use epicenter_tests::process::Process;
+use rdkafka::ClientConfig;
+use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+
+/// One installation of the counter on a broker.
+#[derive(Clone)]
+pub struct Installation {
+    pub bootstrap: String,
+    pub prefix: String,
+    pub partitions: u32,
+    pub session_timeout: Duration,
+    pub heartbeat_interval: Duration,
+}
+
+impl Installation {
+    pub fn spawn(&self, name: &str, directory: &std::path::Path) -> Process {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_counter"));
+        command.args([&self.bootstrap, &self.prefix, &self.partitions.to_string()]);
+        command.args([self.session_timeout, self.heartbeat_interval].map(|time| time.as_millis().to_string()));
+        Process::spawn(name, &mut command, &directory.join(format!("{name}.log"))).unwrap()
+    }
+}
+
+/// The key of the `n`th record of a partition: the same for all that ask.
+pub fn key(seed: u64, partition: u32, n: u64, keys: u64) -> u64 {
+    let mut x = seed ^ (u64::from(partition) << 48) ^ n;
+    for _ in 0..3 {
+        x = (x ^ (x >> 31)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+    (x >> 33) % keys
+}
+
+/// Writes records to all partitions in turn, as fast as the broker takes them, but never more than `ahead` before what
+/// was `seen` of the output, until it is stopped.
+pub struct Feeder {
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<u64>,
+}
+
+impl Feeder {
+    pub fn start(
+        to: &Installation,
+        seed: u64,
+        keys: u64,
+        ahead: u64,
+        pace: Option<Duration>,
+        seen: Arc<AtomicU64>,
+    ) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let to = to.clone();
+        let thread = std::thread::spawn(move || {
+            let producer: BaseProducer = ClientConfig::new()
+                .set("bootstrap.servers", &to.bootstrap)
+                .set("enable.idempotence", "true")
+                .set("message.timeout.ms", "0")
+                .set("linger.ms", "2")
+                .create()
+                .unwrap();
+            let topic = format!("{}{INPUT}", to.prefix);
+            let partitions = u64::from(to.partitions);
+            let mut n = 0;
+            while !stopped.load(Ordering::Relaxed) {
+                producer.poll(Duration::ZERO);
+                if n * partitions > seen.load(Ordering::Relaxed) + ahead {
+                    std::thread::sleep(Duration::from_millis(5));
+                    continue;
+                }
+                for partition in 0..to.partitions {
+                    let key = key(seed, partition, n, keys).to_string();
+                    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_millis();
+                    let mut record =
+                        BaseRecord::to(&topic).partition(partition as i32).key(&key).payload("x").timestamp(now as i64);
+                    while let Err((error, refused)) = producer.send(record) {
+                        assert_eq!(error.rdkafka_error_code(), Some(RDKafkaErrorCode::QueueFull));
+                        producer.poll(Duration::from_millis(10));
+                        record = refused;
+                    }
+                }
+                n += 1;
+                if let Some(pace) = pace {
+                    std::thread::sleep(pace);
+                }
+            }
+            producer.flush(Duration::from_secs(120)).unwrap();
+            n
+        });
+        Self { stop, thread }
+    }
+
+    /// Stops it; gives the number of records in each partition.
+    pub fn stop(self) -> u64 {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.join().unwrap()
+    }
+}
+
+/// Follows one partition's output and holds each record against what one undisturbed process makes.
+pub struct Oracle {
+    seed: u64,
+    partition: u32,
+    keys: u64,
+    counts: HashMap<u64, u64>,
+    /// Records that were right.
+    pub seen: u64,
+}
+
+impl Oracle {
+    pub fn new(seed: u64, partition: u32, keys: u64) -> Self {
+        Self { seed, partition, keys, counts: HashMap::new(), seen: 0 }
+    }
+
+    /// Takes the next record; says what is wrong with it.
+    pub fn take(&mut self, record: &Record) -> Result<(), String> {
+        let key = key(self.seed, self.partition, self.seen, self.keys);
+        let count = self.counts.entry(key).or_default();
+        *count += 1;
+        let count = *count;
+        let expected = format!("{key}={count}@{} of {}", self.seen, self.counts.len());
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let found = format!("{}={}", text(&record.key), text(record.payload.as_deref().unwrap_or(b"-")));
+        if found != expected {
+            let (partition, seen, offset) = (self.partition, self.seen, record.offset);
+            return Err(format!(
+                "partition {partition}, change {seen} (offset {offset}): {found}, expected {expected}"
+            ));
+        }
+        self.seen += 1;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(changes: &[&str], wrong: Option<usize>) {
+        let mut oracle = Oracle::new(1, 0, 1);
+        let found = changes.iter().position(|change| {
+            let (key, payload) = change.split_once('=').unwrap();
+            oracle.take(&Record { key: key.into(), payload: Some(payload.into()), ..Record::default() }).is_err()
+        });
+        assert_eq!(found, wrong);
+    }
+
+    #[test]
+    fn the_oracle_sees_what_is_lost_repeated_or_out_of_order() {
+        check(&["0=1@0 of 1", "0=2@1 of 1", "0=3@2 of 1"], None);
+        check(&["0=1@0 of 1", "0=3@2 of 1"], Some(1));
+        check(&["0=1@0 of 1", "0=1@0 of 1"], Some(1));
+        check(&["0=1@0 of 1", "0=1@1 of 1"], Some(1));
+        check(&["0=1@0 of 2"], Some(0));
+    }
+}
