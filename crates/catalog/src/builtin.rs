@@ -9,7 +9,12 @@ pub(crate) const FILES: &[(&str, &str)] = files! {
     "classes.yaml"
     "derived.yaml"
     "kubelet.yaml"
+    "kubelet-image.yaml"
+    "kubelet-volume.yaml"
+    "kubelet-node.yaml"
     "node-controller.yaml"
+    "attachdetach.yaml"
+    "persistentvolume.yaml"
     "workloads.yaml"
     "scheduler.yaml"
 };

@@ -8,8 +8,8 @@ use sha2::{Digest, Sha256};
 
 use crate::builtin;
 use crate::class::Classes;
-use crate::entry::{Entry, Meaning};
-use crate::source::{CatalogError, ClassFile, EntryFile, Example, read};
+use crate::entry::{Entry, Meaning, Reading};
+use crate::source::{CatalogError, ClassFile, EntryFile, read};
 
 /// The file that holds the class table.
 const CLASSES: &str = "classes.yaml";
@@ -117,8 +117,8 @@ impl Catalog {
     /// What `event` means. Looks at its component, kind, type, reason and the first 4 KiB of its note.
     pub fn classify(&self, event: &Event) -> Classified<'_> {
         let message = looked_at(&event.note);
-        let (meaning, entities) = match self.find(event, message) {
-            Some(entry) => entry.read(event, message),
+        let (meaning, entities) = match self.find(event, message).map(|entry| entry.read(event, message)) {
+            Some(Reading { meaning, entities, .. }) => (meaning, entities),
             None if event.event_type == "Warning" => (&self.unknown_warning, Vec::new()),
             None => (&self.unknown_normal, Vec::new()),
         };
@@ -141,41 +141,36 @@ impl Catalog {
         &self.hash
     }
 
-    /// Runs every example of every entry; empty when all is well. An entry without an example is a mismatch too, and so
-    /// is an example that another entry takes.
+    /// Runs every example of every entry; empty when all is well. An entry or case without an example is a mismatch too,
+    /// and so is an example that another entry takes.
     pub fn mismatches(&self) -> Vec<Mismatch> {
         let mut mismatches = Vec::new();
         for entry in &self.entries {
-            let mismatch = |problem| Mismatch { file: entry.file.clone(), entry: entry.label.clone(), problem };
-            if entry.examples.is_empty() {
-                mismatches.push(mismatch("has no example".to_owned()));
+            let mut cases: Vec<usize> = (0..entry.cases()).collect();
+            let mut problems = Vec::new();
+            for (event, example) in &entry.examples {
+                let message = looked_at(&event.note);
+                let taker = self.find(event, message);
+                if !taker.is_some_and(|taker| std::ptr::eq(taker, entry)) {
+                    let taker = taker.map_or("no entry".to_owned(), |taker| format!("{}: {}", taker.file, taker.label));
+                    problems.push(format!("{taker} takes its example {:?}", event.note));
+                    continue;
+                }
+                let reading = entry.read(event, message);
+                cases.retain(|case| reading.case != Some(*case));
+                problems.extend(example.differences(&reading));
             }
-            let problems = entry.examples.iter().flat_map(|(event, example)| self.problems(entry, event, example));
-            mismatches.extend(problems.map(mismatch));
+            if entry.examples.is_empty() {
+                problems.push("has no example".to_owned());
+            }
+            problems.extend(cases.iter().map(|case| format!("case {} has no example", case + 1)));
+            mismatches.extend(problems.into_iter().map(|problem| Mismatch {
+                file: entry.file.clone(),
+                entry: entry.label.clone(),
+                problem,
+            }));
         }
         mismatches
-    }
-
-    fn problems(&self, entry: &Entry, event: &Event, example: &Example) -> Vec<String> {
-        let mut problems = Vec::new();
-        let taker = self.find(event, looked_at(&event.note));
-        if !taker.is_some_and(|taker| std::ptr::eq(taker, entry)) {
-            let taker = taker.map_or("no entry".to_owned(), |taker| format!("{}: {}", taker.file, taker.label));
-            problems.push(format!("{taker} takes its example {:?}", event.note));
-        }
-        let found = self.classify(event);
-        let expected = example.class.as_deref().unwrap_or(&entry.meaning.class);
-        if found.class != expected {
-            problems.push(format!("{:?} is {}, not {expected}", event.note, found.class));
-        }
-        let mut entities: Vec<String> = found.entities.iter().map(describe).collect();
-        let mut wanted = example.entities.clone();
-        entities.sort();
-        wanted.sort();
-        if entities != wanted {
-            problems.push(format!("{:?} names {entities:?}, not {wanted:?}", event.note));
-        }
-        problems
     }
 
     fn find(&self, event: &Event, message: &str) -> Option<&Entry> {
@@ -189,12 +184,6 @@ impl Catalog {
 fn looked_at(note: &str) -> &str {
     let message = note.strip_prefix(COMBINED).unwrap_or(note);
     &message[..message.floor_char_boundary(LOOKED_AT)]
-}
-
-/// `Kind namespace/name`, or `Kind name`.
-fn describe(entity: &Entity) -> String {
-    let Entity { kind, namespace, name } = entity;
-    if namespace.is_empty() { format!("{kind} {name}") } else { format!("{kind} {namespace}/{name}") }
 }
 
 fn hash(files: &[(&str, &str)]) -> String {

@@ -74,10 +74,11 @@ impl Classes {
         self.0.is_empty()
     }
 
-    /// Replaces a trailing `*` in `recovers` by the classes that it stands for. Gives the class and the name that is
+    /// Replaces a trailing `*` in `recovers` by the causes and symptoms that it stands for. Gives the class and the name that is
     /// not among them, if any.
     pub(crate) fn resolve(&mut self) -> Result<(), (String, String)> {
-        let names: Vec<String> = self.0.keys().cloned().collect();
+        let bad = |class: &Class| matches!(class.role, Role::Cause | Role::Symptom);
+        let names: Vec<(String, bool)> = self.0.iter().map(|(name, class)| (name.clone(), bad(class))).collect();
         for (class, Class { recovers, .. }) in &mut self.0 {
             let mut resolved = Vec::new();
             for wanted in recovers.iter() {
@@ -85,11 +86,11 @@ impl Classes {
                 resolved.extend(
                     names
                         .iter()
-                        .filter(|name| match wanted.strip_suffix('*') {
-                            Some(prefix) => name.starts_with(prefix) && *name != class,
-                            None => *name == wanted,
+                        .filter(|(name, bad)| match wanted.strip_suffix('*') {
+                            Some(prefix) => name.starts_with(prefix) && *bad,
+                            None => name == wanted,
                         })
-                        .cloned(),
+                        .map(|(name, _)| name.clone()),
                 );
                 if resolved.len() == before {
                     return Err((class.clone(), wanted.clone()));

@@ -1,11 +1,11 @@
 //! An entry, ready for matching.
 
 use epicenter_model::{Category, Entity, Event, Role, Severity};
-use regex::{Regex, RegexBuilder};
+use regex::{Regex, RegexBuilder, RegexSet, RegexSetBuilder};
 
 use crate::class::Classes;
 use crate::scheduling::Predicates;
-use crate::source::{EntryFile, EntrySource, Example, Names};
+use crate::source::{CaseSource, EntitySource, EntryFile, EntrySource, Example, Names};
 use crate::template::{EntityTemplate, OBJECT_FIELDS};
 
 /// A class and what it means here.
@@ -60,10 +60,19 @@ pub(crate) struct Entry {
     event_type: Option<String>,
     pub reason: Pattern,
     message: Option<Regex>,
-    pub meaning: Meaning,
+    meaning: Meaning,
     entities: Vec<EntityTemplate>,
+    cases: Cases,
     predicates: Option<Predicates>,
     pub examples: Vec<(Event, Example)>,
+}
+
+/// What an Event that fits an entry comes to.
+pub(crate) struct Reading<'a> {
+    pub meaning: &'a Meaning,
+    pub entities: Vec<Entity>,
+    /// The case that refined it, by number.
+    pub case: Option<usize>,
 }
 
 /// Why an entry cannot be used: the field, and the problem.
@@ -82,17 +91,18 @@ impl Entry {
         if source.reason.as_slice().is_empty() {
             return Err(("reason", "must name a reason; `*` stands for any".to_owned()));
         }
-        let message = source.message.as_deref().map(anchored).transpose().map_err(|error| ("message", error))?;
-        let captures: Vec<&str> = message.iter().flat_map(|regex| regex.capture_names().flatten()).collect();
-        if let Some(reserved) = captures.iter().find(|name| OBJECT_FIELDS.contains(name)) {
-            return Err(("message", format!("`{reserved}` means the object's own: give the capture another name")));
-        }
+        // Anchored, so that a message cannot imitate another further in.
+        let anchored = |pattern: &String| compile(&format!(r"\A(?:{pattern})"));
+        let message = source.message.as_ref().map(anchored).transpose().map_err(|error| ("message", error))?;
         let mut meaning = Meaning::of(&source.class, classes).map_err(|error| ("class", error))?;
         meaning.severity = source.severity.unwrap_or(meaning.severity);
         meaning.role = source.role.unwrap_or(meaning.role);
-        let entities = source.entities.iter().map(|entity| EntityTemplate::parse(entity, &captures));
-        let entities = entities.collect::<Result<_, _>>().map_err(|error| ("entities", error))?;
-        let event = |example: &Example| example.event(component, kind, source.event_type.as_deref(), &source.reason);
+        let example = |example: &Example| {
+            let event = example.event(component, kind, source.event_type.as_deref(), &source.reason);
+            let mut example = example.clone();
+            example.class.get_or_insert_with(|| source.class.clone());
+            (event, example)
+        };
         Ok(Self {
             file: file.to_owned(),
             label: format!("entry {number} ({})", source.reason.as_slice().join(", ")),
@@ -100,11 +110,12 @@ impl Entry {
             kind: Pattern::new(kind),
             event_type: source.event_type.clone(),
             reason: Pattern::new(&source.reason),
+            entities: templates(&source.entities, message.as_ref()).map_err(|error| ("entities", error))?,
             message,
             meaning,
-            entities,
+            cases: Cases::parse(&source.cases, classes).map_err(|error| ("cases", error))?,
             predicates: Predicates::parse(&source.predicates, classes).map_err(|error| ("predicates", error))?,
-            examples: source.examples.iter().map(|example| (event(example), example.clone())).collect(),
+            examples: source.examples.iter().map(example).collect(),
         })
     }
 
@@ -118,23 +129,85 @@ impl Entry {
     }
 
     /// What `event`, which fits, means, and the objects that its text names.
-    pub fn read(&self, event: &Event, message: &str) -> (&Meaning, Vec<Entity>) {
+    pub fn read(&self, event: &Event, message: &str) -> Reading<'_> {
         let mut entities = Vec::new();
-        if !self.entities.is_empty() {
-            let captures = self.message.as_ref().and_then(|regex| regex.captures(message));
-            for template in &self.entities {
-                template.expand(event, captures.as_ref(), &mut entities);
-            }
+        expand(&self.entities, self.message.as_ref(), event, message, &mut entities);
+        if let Some(table) = &self.predicates {
+            let meaning = table.dominant(event, message, &mut entities).unwrap_or(&self.meaning);
+            return Reading { meaning, entities, case: None };
         }
-        let dominant = self.predicates.as_ref().and_then(|table| table.dominant(event, message, &mut entities));
-        (dominant.unwrap_or(&self.meaning), entities)
+        let case = self.cases.first(message);
+        let Some(row) = case.and_then(|case| self.cases.rows.get(case)) else {
+            return Reading { meaning: &self.meaning, entities, case: None };
+        };
+        expand(&row.entities, Some(&row.text), event, message, &mut entities);
+        Reading { meaning: &row.meaning, entities, case }
+    }
+
+    /// How many cases it tells apart.
+    pub fn cases(&self) -> usize {
+        self.cases.rows.len()
     }
 }
 
-/// A regular expression that fits from the start of the text, so that a message cannot imitate another further in.
-fn anchored(pattern: &str) -> Result<Regex, String> {
-    RegexBuilder::new(&format!(r"\A(?:{pattern})"))
-        .dot_matches_new_line(true)
-        .build()
-        .map_err(|error| format!("not a regular expression: {error}"))
+/// Phrases, one of which may stand in a message.
+#[derive(Debug)]
+struct Cases {
+    any: RegexSet,
+    rows: Vec<Case>,
+}
+
+#[derive(Debug)]
+struct Case {
+    text: Regex,
+    meaning: Meaning,
+    entities: Vec<EntityTemplate>,
+}
+
+impl Cases {
+    fn parse(sources: &[CaseSource], classes: &Classes) -> Result<Self, String> {
+        let row = |source: &CaseSource| {
+            let text = compile(&source.text)?;
+            let entities = templates(&source.entities, Some(&text))?;
+            Ok(Case { meaning: Meaning::of(&source.class, classes)?, text, entities })
+        };
+        let texts = sources.iter().map(|source| &source.text);
+        Ok(Self {
+            any: RegexSetBuilder::new(texts).dot_matches_new_line(true).build().map_err(|error| error.to_string())?,
+            rows: sources.iter().map(row).collect::<Result<_, String>>()?,
+        })
+    }
+
+    fn first(&self, message: &str) -> Option<usize> {
+        if self.rows.is_empty() { None } else { self.any.matches(message).iter().next() }
+    }
+}
+
+fn compile(pattern: &str) -> Result<Regex, String> {
+    let regex = RegexBuilder::new(pattern).dot_matches_new_line(true).build();
+    let regex = regex.map_err(|error| format!("not a regular expression: {error}"))?;
+    match regex.capture_names().flatten().find(|name| OBJECT_FIELDS.contains(name)) {
+        Some(name) => Err(format!("`{name}` means the object's own: give the capture another name")),
+        None => Ok(regex),
+    }
+}
+
+fn templates(sources: &[EntitySource], regex: Option<&Regex>) -> Result<Vec<EntityTemplate>, String> {
+    let captures: Vec<&str> = regex.iter().flat_map(|regex| regex.capture_names().flatten()).collect();
+    sources.iter().map(|source| EntityTemplate::parse(source, &captures)).collect()
+}
+
+fn expand(
+    templates: &[EntityTemplate],
+    regex: Option<&Regex>,
+    event: &Event,
+    message: &str,
+    entities: &mut Vec<Entity>,
+) {
+    if !templates.is_empty() {
+        let captures = regex.and_then(|regex| regex.captures(message));
+        for template in templates {
+            template.expand(event, captures.as_ref(), entities);
+        }
+    }
 }

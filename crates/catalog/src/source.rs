@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use epicenter_model::{Event, ObjectRef, Role, Severity};
+use epicenter_model::{Entity, Event, ObjectRef, Role, Severity};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::class::Class;
+use crate::entry::Reading;
 
 /// A catalogue that cannot be used; says where, and what to mend. Never retryable.
 #[derive(Debug, thiserror::Error)]
@@ -70,6 +71,9 @@ pub(crate) struct EntrySource {
     pub role: Option<Role>,
     #[serde(default)]
     pub entities: Vec<EntitySource>,
+    /// What the message may say further in; the first case that it does say refines the class.
+    #[serde(default)]
+    pub cases: Vec<CaseSource>,
     /// Tiers of predicates of a FailedScheduling message; see `scheduling.rs`.
     #[serde(default)]
     pub predicates: Vec<Vec<PredicateSource>>,
@@ -78,6 +82,16 @@ pub(crate) struct EntrySource {
 }
 
 #[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct CaseSource {
+    /// Regular expression, anywhere in the message.
+    pub text: String,
+    pub class: String,
+    #[serde(default)]
+    pub entities: Vec<EntitySource>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct EntitySource {
     pub kind: String,
@@ -106,18 +120,18 @@ pub(crate) struct Example {
     event_type: Option<String>,
     reason: Option<String>,
     #[serde(default)]
-    pub message: String,
+    message: String,
     #[serde(default)]
     field_path: String,
     #[serde(default = "example_namespace")]
     namespace: String,
     #[serde(default = "example_name")]
     name: String,
-    /// The expected class.
+    /// The expected class; the entry's own when left out.
     pub class: Option<String>,
     /// The expected entities, as `Kind name` or `Kind namespace/name`, in any order.
     #[serde(default)]
-    pub entities: Vec<String>,
+    entities: Vec<String>,
 }
 
 fn example_namespace() -> String {
@@ -142,6 +156,29 @@ impl Example {
             field_path: self.field_path.clone(),
             ..Event::default()
         }
+    }
+}
+
+impl Example {
+    /// What `reading` has otherwise than expected.
+    pub fn differences(&self, reading: &Reading<'_>) -> Vec<String> {
+        let describe = |Entity { kind, namespace, name }: &Entity| match namespace.as_str() {
+            "" => format!("{kind} {name}"),
+            namespace => format!("{kind} {namespace}/{name}"),
+        };
+        let mut differences = Vec::new();
+        let class = &reading.meaning.class;
+        if self.class.as_ref().is_some_and(|expected| expected != class) {
+            differences.push(format!("{:?} is {class}, not {:?}", self.message, self.class));
+        }
+        let mut entities: Vec<String> = reading.entities.iter().map(describe).collect();
+        let mut expected = self.entities.clone();
+        entities.sort();
+        expected.sort();
+        if entities != expected {
+            differences.push(format!("{:?} names {entities:?}, not {expected:?}", self.message));
+        }
+        differences
     }
 }
 
