@@ -20,4 +20,8 @@ pub struct WatchPosition {
     pub epoch: i64,
     /// Log time of the last record before it.
     pub at: Timestamp,
+    /// Of a list under way: the last object of it, `namespace/name`, that is in the log; empty when none is under way.
+    pub list_key: String,
+    /// The resourceVersion of that list.
+    pub list_resource_version: String,
 }
