@@ -4,6 +4,9 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
 
+/// Which servers, and which version of each: `cargo xtask servers` reads the same file.
+const VERSIONS: &str = include_str!("../servers.txt");
+
 /// `$EPICENTER_TEST_CACHE`, else `~/.cache/epicenter`.
 pub fn root() -> Result<PathBuf> {
     if let Some(directory) = std::env::var_os("EPICENTER_TEST_CACHE") {
@@ -13,9 +16,22 @@ pub fn root() -> Result<PathBuf> {
     Ok(PathBuf::from(home).join(".cache/epicenter"))
 }
 
-/// A file or folder of the cache that must be there.
-pub fn path(name: &str) -> Result<PathBuf> {
-    let path = root()?.join(name);
+/// The folder of a server.
+pub fn server(name: &str) -> Result<PathBuf> {
+    let mut versions = VERSIONS.lines().filter_map(|line| line.split_once(' '));
+    let (_, version) =
+        versions.find(|(known, _)| *known == name).with_context(|| format!("tests/servers.txt names no `{name}`"))?;
+    let path = root()?.join(format!("{name}-{version}"));
     ensure!(path.exists(), "{} is missing: run `cargo xtask servers` once", path.display());
     Ok(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_nobody_builds_is_named() {
+        assert_eq!(server("zookeeper").unwrap_err().to_string(), "tests/servers.txt names no `zookeeper`");
+    }
 }

@@ -1,18 +1,15 @@
 //! A real Kafka broker: one node, KRaft, storage in a temporary directory.
 
 use std::fs;
-use std::net::TcpStream;
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use tempfile::TempDir;
 
-use crate::process::{Process, Signal};
+use crate::process::{self, Process, Signal};
 use crate::{cache, ports};
 
-/// The version that `cargo xtask servers` fetches.
-pub const VERSION: &str = "4.1.1";
 const READY: &str = "Kafka Server started";
 const STARTED_IN: Duration = Duration::from_secs(90);
 
@@ -27,19 +24,17 @@ pub struct Kafka {
 impl Kafka {
     /// A new broker on a free port, without topics.
     pub fn start() -> Result<Self> {
+        ports::retry(Self::start_once)
+    }
+
+    fn start_once() -> Result<Self> {
         let directory = tempfile::Builder::new().prefix("epicenter-kafka-").tempdir()?;
         let [port, controller] = ports::free()?;
         fs::write(directory.path().join("server.properties"), properties(directory.path(), port, controller))?;
-        let format = java(&directory, "kafka.tools.StorageTool")?
-            .args(["format", "--cluster-id", "MkU3OEVBNTcwNTJENDM2Qg", "--config"])
-            .arg(directory.path().join("server.properties"))
-            .output()
-            .context("running java: install a JRE 17 or newer")?;
-        ensure!(
-            format.status.success(),
-            "formatting the broker's storage: {}",
-            String::from_utf8_lossy(&format.stderr)
-        );
+        let mut format = java(&directory, "kafka.tools.StorageTool")?;
+        format.args(["format", "--cluster-id", "MkU3OEVBNTcwNTJENDM2Qg", "--config"]);
+        format.arg(directory.path().join("server.properties"));
+        process::output(&mut format, STARTED_IN).context("formatting the broker's storage")?;
         let process = launch(&directory, 1)?;
         let mut kafka = Self { directory, port, starts: 1, process };
         kafka.wait_ready()?;
@@ -49,6 +44,11 @@ impl Kafka {
     /// `host:port`.
     pub fn bootstrap(&self) -> String {
         format!("127.0.0.1:{}", self.port)
+    }
+
+    /// Its pid.
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
     }
 
     /// Sends it a signal: `Stop` and `Cont` make it stand still and go on.
@@ -77,12 +77,12 @@ impl Kafka {
 
     fn wait_ready(&mut self) -> Result<()> {
         let port = self.port;
-        self.process.until(STARTED_IN, |log| log.contains(READY) && TcpStream::connect(("127.0.0.1", port)).is_ok())
+        self.process.until(STARTED_IN, |log| log.contains(READY) && ports::answers(port))
     }
 }
 
 fn java(directory: &TempDir, class: &str) -> Result<Command> {
-    let lib = cache::path(&format!("kafka-{VERSION}"))?.join("*");
+    let lib = cache::server("kafka")?.join("*");
     let mut command = Command::new("java");
     command
         .args(["-Xms128m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp"])

@@ -1,8 +1,10 @@
 //! The test harness: real servers on loopback, on free ports, that end with the test.
 #![allow(clippy::missing_errors_doc)]
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
 
 pub mod cache;
 pub mod counting;
 pub mod kafka;
+pub mod kube;
 pub mod ports;
 pub mod process;

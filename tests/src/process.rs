@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 
 /// A signal, by the name that `kill` knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,6 +123,29 @@ impl Process {
         self.child.wait()?;
         Ok(())
     }
+}
+
+/// Runs `command` to its end; gives what it printed to standard output. Fails when it does, with what it said, and after
+/// `limit`.
+pub fn output(command: &mut Command, limit: Duration) -> Result<String> {
+    let [out, error] = [tempfile::NamedTempFile::new()?, tempfile::NamedTempFile::new()?];
+    let mut child = command.stdin(Stdio::null()).stdout(out.reopen()?).stderr(error.reopen()?).spawn()?;
+    let deadline = Instant::now() + limit;
+    let status = loop {
+        if let Some(status) = child.try_wait()? {
+            break status;
+        }
+        if Instant::now() > deadline {
+            child.kill()?;
+            child.wait()?;
+            bail!("{command:?} has not ended within {limit:?}");
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    };
+    let text = |file: &Path| fs::read(file).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    let (out, error) = (text(out.path())?, text(error.path())?);
+    ensure!(status.success(), "{command:?} failed ({status}):\n{error}{out}");
+    Ok(out)
 }
 
 impl Drop for Process {

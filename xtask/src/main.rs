@@ -1,1 +1,58 @@
-fn main() {}
+//! What a developer runs: `cargo xtask servers | test | lint | tidy | generate`.
+#![forbid(unsafe_code)]
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
+
+mod generated;
+mod progress;
+mod servers;
+mod test;
+mod tidy;
+mod totals;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Parser;
+
+/// Sets up what the tests need, runs them, and keeps the tree tidy.
+#[derive(Parser)]
+#[command(name = "cargo xtask", disable_help_subcommand = true)]
+enum Task {
+    /// Download and build the test servers (Kafka, Kubernetes, etcd, KWOK) into $EPICENTER_TEST_CACHE, once.
+    Servers,
+    /// Set up the servers, lint, and run every test of the workspace.
+    Test {
+        /// Run the fault tests at full length.
+        #[arg(long)]
+        full: bool,
+        /// Arguments of `cargo test`; without `-p` the whole workspace is tested.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Check formatting and run clippy; warnings are errors.
+    Lint,
+    /// Check the direction of dependencies, the sizes and names of files, left-overs, and generated files.
+    Tidy,
+    /// Write the generated files again.
+    Generate,
+}
+
+/// The root of the workspace.
+fn workspace() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(Path::to_owned).unwrap_or_default()
+}
+
+fn main() -> Result<ExitCode> {
+    match Task::parse() {
+        Task::Servers => servers::install_all(&servers::cache()?)?,
+        Task::Test { full, arguments } => return test::run(full, &arguments),
+        Task::Lint => test::lint()?,
+        Task::Tidy => {
+            tidy::run(&workspace())?;
+            generated::check(&workspace())?;
+        }
+        Task::Generate => generated::write(&workspace())?,
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,70 @@
+//! Files that a command of this workspace prints: checked against it, and written from it.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+
+/// A file and the `epicenter` command line that prints it.
+struct Generated {
+    file: &'static str,
+    arguments: &'static [&'static str],
+}
+
+const FILES: &[Generated] = &[];
+
+/// Every generated file is what its command prints now.
+pub fn check(root: &Path) -> Result<()> {
+    let mut stale = Vec::new();
+    for generated in FILES {
+        let kept = fs::read_to_string(root.join(generated.file)).unwrap_or_default();
+        stale.extend(difference(generated.file, &kept, &print(root, generated)?));
+    }
+    ensure!(stale.is_empty(), "{}", stale.join("\n"));
+    Ok(())
+}
+
+/// Writes every generated file.
+pub fn write(root: &Path) -> Result<()> {
+    for generated in FILES {
+        let path = root.join(generated.file);
+        fs::write(&path, print(root, generated)?).with_context(|| format!("writing {}", path.display()))?;
+    }
+    Ok(())
+}
+
+fn print(root: &Path, generated: &Generated) -> Result<String> {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.args(["run", "--quiet", "--package", "epicenter", "--"]).args(generated.arguments).current_dir(root);
+    let output = command.output().with_context(|| format!("running {command:?}"))?;
+    let error = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{}: {command:?} failed: {error}", generated.file);
+    String::from_utf8(output.stdout).with_context(|| format!("{command:?} printed something else than text"))
+}
+
+fn difference(file: &str, kept: &str, printed: &str) -> Option<String> {
+    if kept == printed {
+        return None;
+    }
+    let same = kept.lines().zip(printed.lines()).take_while(|(a, b)| a == b).count();
+    Some(format!("{file}:{}: is not what its command prints: run `cargo xtask generate`", same + 1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn generated_files_are_what_their_commands_print() {
+        check(&crate::workspace()).unwrap();
+    }
+
+    #[test]
+    fn names_the_first_line_that_differs() {
+        assert_eq!(difference("a", "1\n2\n", "1\n2\n"), None);
+        let said = difference("a.yaml", "1\n2\n", "1\n3\n").unwrap();
+        assert_eq!(said, "a.yaml:2: is not what its command prints: run `cargo xtask generate`");
+        assert!(difference("a", "", "1\n").is_some());
+    }
+}

@@ -1,0 +1,27 @@
+//! The Kafka broker: its jars, through Maven.
+
+use anyhow::Result;
+
+use super::Build;
+use super::tool::{maven, run, write};
+use crate::progress::step;
+
+/// slf4j-simple because the broker brings no logger of its own as a library.
+const POM: &str = r#"<project xmlns="http://maven.apache.org/POM/4.0.0">
+  <modelVersion>4.0.0</modelVersion>
+  <groupId>dev.epicenter</groupId><artifactId>broker</artifactId><version>1</version>
+  <dependencies>
+    <dependency><groupId>org.apache.kafka</groupId><artifactId>kafka_2.13</artifactId><version>KAFKA</version></dependency>
+    <dependency><groupId>org.slf4j</groupId><artifactId>slf4j-simple</artifactId><version>1.7.36</version></dependency>
+  </dependencies>
+</project>
+"#;
+
+/// The jars, flat in one folder: `java -cp '<folder>/*' kafka.Kafka`.
+pub fn build(build: &Build<'_>) -> Result<()> {
+    write(build.scratch, "pom.xml", &POM.replace("KAFKA", build.version))?;
+    let mut copy = maven(build.scratch)?;
+    copy.arg("dependency:copy-dependencies").arg(format!("-DoutputDirectory={}", build.target.display()));
+    step(&format!("kafka {}: downloading", build.version), || run(&mut copy))?;
+    Ok(())
+}

@@ -1,0 +1,125 @@
+//! The servers that the tests run against: downloaded or built once, kept outside the repository, keyed by version.
+
+mod etcd;
+mod kafka;
+mod kubernetes;
+mod kwok;
+mod tool;
+
+use std::fs::{self, File, TryLockError};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+
+use crate::progress::step;
+
+/// Which servers, and which version of each: the same file that the test harness reads.
+const VERSIONS: &str = include_str!("../../../tests/servers.txt");
+
+/// Where one server is being put together.
+struct Build<'a> {
+    /// The folder that becomes `<cache>/<name>-<version>` when the build is done.
+    target: &'a Path,
+    /// For sources and other things that are not kept.
+    scratch: &'a Path,
+    /// Without a leading `v`.
+    version: &'a str,
+}
+
+/// `$EPICENTER_TEST_CACHE`, else `~/.cache/epicenter`.
+pub fn cache() -> Result<PathBuf> {
+    if let Some(directory) = std::env::var_os("EPICENTER_TEST_CACHE") {
+        return Ok(std::path::absolute(directory)?);
+    }
+    let home = std::env::var_os("HOME").context("HOME is not set: set EPICENTER_TEST_CACHE to a directory")?;
+    Ok(PathBuf::from(home).join(".cache/epicenter"))
+}
+
+/// Puts every server that is missing into `cache`. Several runs at once wait for each other.
+pub fn install_all(cache: &Path) -> Result<()> {
+    fs::create_dir_all(cache).with_context(|| format!("making {}", cache.display()))?;
+    let _held = lock(cache)?;
+    for (name, version) in versions() {
+        match name {
+            "kafka" => install(cache, name, version, kafka::build)?,
+            "kubernetes" => install(cache, name, version, kubernetes::build)?,
+            "etcd" => install(cache, name, version, etcd::build)?,
+            "kwok" => install(cache, name, version, kwok::build)?,
+            other => bail!("tests/servers.txt: nobody knows how to build `{other}`"),
+        }
+    }
+    // Built servers need it too: Kafka runs on it.
+    tool::java()
+}
+
+fn versions() -> impl Iterator<Item = (&'static str, &'static str)> {
+    VERSIONS.lines().filter_map(|line| line.split_once(' '))
+}
+
+/// Builds in a folder of its own, which takes the final name only when all is there.
+fn install(cache: &Path, name: &str, version: &str, build: fn(&Build<'_>) -> Result<()>) -> Result<()> {
+    let done = cache.join(format!("{name}-{version}"));
+    if done.exists() {
+        return Ok(());
+    }
+    let work = cache.join(format!(".{name}-{version}.unfinished"));
+    remove(&work)?;
+    let (target, scratch) = (work.join("target"), work.join("scratch"));
+    fs::create_dir_all(&target)?;
+    fs::create_dir_all(&scratch)?;
+    build(&Build { target: &target, scratch: &scratch, version })?;
+    fs::rename(&target, &done).with_context(|| format!("naming {}", done.display()))?;
+    remove(&work)
+}
+
+fn remove(directory: &Path) -> Result<()> {
+    if !directory.exists() {
+        return Ok(());
+    }
+    fs::remove_dir_all(directory).with_context(|| format!("removing {}", directory.display()))
+}
+
+/// Held until it is dropped, and by the system until the process ends.
+fn lock(cache: &Path) -> Result<File> {
+    let path = cache.join("servers.lock");
+    let file = File::options().create(true).append(true).open(&path)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => {
+            step("waiting for another run that sets up the servers", || Ok(file.lock()?))?;
+            Ok(file)
+        }
+        Err(TryLockError::Error(error)) => Err(error).with_context(|| format!("locking {}", path.display())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_build_that_fails_is_never_taken_as_done() {
+        let cache = std::env::temp_dir().join(format!("epicenter-xtask-{}", std::process::id()));
+        fs::create_dir_all(&cache).unwrap();
+        let half = |build: &Build<'_>| {
+            fs::write(build.target.join("half"), "")?;
+            bail!("interrupted")
+        };
+        let whole = |build: &Build<'_>| {
+            assert!(!build.target.join("half").exists(), "it starts afresh");
+            Ok(fs::write(build.target.join("whole"), build.version)?)
+        };
+        assert!(install(&cache, "server", "1", half).is_err());
+        assert!(!cache.join("server-1").exists());
+        install(&cache, "server", "1", whole).unwrap();
+        assert_eq!(fs::read_to_string(cache.join("server-1/whole")).unwrap(), "1");
+        install(&cache, "server", "1", half).unwrap();
+        assert_eq!(fs::read_dir(&cache).unwrap().count(), 1, "nothing is left behind");
+        remove(&cache).unwrap();
+    }
+
+    #[test]
+    fn every_server_has_a_version() {
+        assert_eq!(versions().count(), VERSIONS.lines().count());
+    }
+}

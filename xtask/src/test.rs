@@ -1,0 +1,65 @@
+//! Lints, and every test of the workspace against real servers.
+
+use std::ffi::OsString;
+use std::io::{BufRead, BufReader, Write};
+use std::path::PathBuf;
+use std::process::{Command, ExitCode, Stdio};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::servers;
+use crate::totals::Totals;
+use crate::workspace;
+
+/// Lints, sets up the servers, and runs the tests. Ends as `cargo test` does; the totals are its last line.
+pub fn run(full: bool, arguments: &[String]) -> Result<ExitCode> {
+    let cache = servers::cache()?;
+    servers::install_all(&cache)?;
+    lint()?;
+    let mut command = cargo()?;
+    command.args(["test", "--no-fail-fast"]);
+    if !arguments.iter().any(|argument| argument == "-p" || argument.starts_with("--package")) {
+        command.arg("--workspace");
+    }
+    command.args(arguments).env("EPICENTER_TEST_CACHE", &cache);
+    if full {
+        command.env("EPICENTER_TEST_FULL", "1");
+    }
+    let mut child = command.stdout(Stdio::piped()).spawn().context("running cargo test")?;
+    let mut output = BufReader::new(child.stdout.take().context("cargo test has no output")?);
+    let mut totals = Totals::default();
+    let mut terminal = std::io::stdout().lock();
+    let mut line = Vec::new();
+    while output.read_until(b'\n', &mut line)? > 0 {
+        terminal.write_all(&line)?;
+        totals.read(&String::from_utf8_lossy(&line));
+        line.clear();
+    }
+    let status = child.wait()?;
+    writeln!(terminal, "\n{totals}")?;
+    Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Formatting and clippy.
+pub fn lint() -> Result<()> {
+    succeed(cargo()?.args(["fmt", "--all", "--check"]), "cargo fmt")?;
+    succeed(
+        cargo()?.args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]),
+        "cargo clippy --workspace --all-targets",
+    )
+}
+
+fn succeed(command: &mut Command, name: &str) -> Result<()> {
+    let status = command.status().with_context(|| format!("running {name}"))?;
+    ensure!(status.success(), "{name} found something to mend, see above");
+    Ok(())
+}
+
+/// The cargo that runs this, in the workspace, with the shared target directory.
+fn cargo() -> Result<Command> {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo")));
+    let target = std::env::var_os("CARGO_TARGET_DIR")
+        .map_or_else(|| Ok(servers::cache()?.join("target")), |set| anyhow::Ok(PathBuf::from(set)))?;
+    command.current_dir(workspace()).env("CARGO_TARGET_DIR", target);
+    Ok(command)
+}
