@@ -1,1 +1,49 @@
-fn main() {}
+//! What Epicenter's parts can carry, beside what the machine can: `cargo run --release -p epicenter-bench -- all`.
+//!
+//! Absolute figures belong to the machine that is named above them; the ratios are medians of interleaved pairs of one run.
+
+mod bare;
+mod enricher;
+mod kernel;
+mod local;
+mod report;
+
+use clap::{Parser, Subcommand};
+use report::Report;
+
+#[derive(Parser)]
+#[command(about = "Measures throughput; prints a table, and with --write puts it into docs/benchmarks.md")]
+struct Arguments {
+    #[command(subcommand)]
+    what: What,
+    /// Put the tables into docs/benchmarks.md.
+    #[arg(long, global = true)]
+    write: bool,
+}
+
+#[derive(Subcommand)]
+enum What {
+    /// Everything.
+    All,
+    /// The kernel on a real broker, against a bare consume–produce loop.
+    Kernel,
+    /// The kernel on a log in a directory.
+    Local,
+    /// The enricher, in memory, on one core.
+    Enricher,
+}
+
+fn main() -> anyhow::Result<()> {
+    let arguments = Arguments::parse();
+    let mut report = Report::default();
+    if matches!(arguments.what, What::All | What::Kernel) {
+        kernel::measure(&mut report)?;
+    }
+    if matches!(arguments.what, What::All | What::Local) {
+        local::measure(&mut report)?;
+    }
+    if matches!(arguments.what, What::All | What::Enricher) {
+        enricher::measure(&mut report)?;
+    }
+    report.finish(arguments.write)
+}

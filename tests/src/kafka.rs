@@ -75,6 +75,11 @@ impl Kafka {
         self.wait_ready()
     }
 
+    /// The last lines of its log.
+    pub fn tail(&self) -> String {
+        self.process.tail()
+    }
+
     fn wait_ready(&mut self) -> Result<()> {
         let port = self.port;
         self.process.until(STARTED_IN, |log| log.contains(READY) && ports::answers(port))

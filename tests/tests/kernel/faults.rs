@@ -9,12 +9,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use epicenter_bus::{Bus, KafkaConfig, Start};
-use epicenter_tests::counting::{OUTPUT, STATE};
+use epicenter_tests::counting::{INPUT, OUTPUT, STATE};
 use epicenter_tests::kafka::Kafka;
 use epicenter_tests::process::{Process, Signal};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use rdkafka::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
 use super::fleet::{Feeder, Installation, Oracle};
@@ -98,6 +100,31 @@ impl Scene {
         }
     }
 
+    /// What can be said when nothing moves any more.
+    fn report(&self) -> String {
+        let mut lines = Vec::new();
+        for topic in [INPUT, OUTPUT, STATE] {
+            for partition in 0..PARTITIONS as i32 {
+                let name = format!("{}{topic}", self.to.prefix);
+                let ends = |level: &str| -> Result<(i64, i64), KafkaError> {
+                    let consumer: BaseConsumer = ClientConfig::new()
+                        .set("bootstrap.servers", &self.to.bootstrap)
+                        .set("isolation.level", level)
+                        .create()?;
+                    consumer.fetch_watermarks(&name, partition, Duration::from_secs(10))
+                };
+                lines.push(format!(
+                    "{name}/{partition}: committed {:?}, uncommitted {:?}",
+                    ends("read_committed"),
+                    ends("read_uncommitted")
+                ));
+            }
+        }
+        lines.extend(self.members.iter().map(Process::tail));
+        lines.push(self.kafka.tail());
+        lines.join("\n")
+    }
+
     fn fault(&mut self) {
         let name = match self.random.random_range(0..100) {
             0..40 => {
@@ -173,7 +200,7 @@ fn outputs_equal_those_of_one_undisturbed_process() {
     println!("EPICENTER_SEED={seed} EPICENTER_FAULTS={faults}");
     let mut scene = Scene::new(seed);
     let seen = Arc::new(AtomicU64::new(0));
-    let feeder = Feeder::start(&scene.to, seed, KEYS, AHEAD, None, Arc::clone(&seen));
+    let feeder = Feeder::start(&scene.to, seed, KEYS, AHEAD, Arc::clone(&seen));
     let began = Instant::now();
     let verifier = std::thread::spawn({
         let (to, seen) = (scene.to.clone(), Arc::clone(&seen));
@@ -196,8 +223,7 @@ fn outputs_equal_those_of_one_undisturbed_process() {
             (last, progress) = (now, Instant::now());
         }
         if progress.elapsed() > STALL {
-            let logs: Vec<_> = scene.members.iter().map(Process::tail).collect();
-            panic!("{now} of {total} changes, seed {}\n{}", scene.seed, logs.join("\n"));
+            panic!("{now} of {total} changes, seed {}\n{}", scene.seed, scene.report());
         }
         std::thread::sleep(Duration::from_millis(100));
     }

@@ -42,21 +42,38 @@ pub fn key(seed: u64, partition: u32, n: u64, keys: u64) -> u64 {
     (x >> 33) % keys
 }
 
-/// Writes records to all partitions in turn, as fast as the broker takes them, but never more than `ahead` before what
-/// was `seen` of the output, until it is stopped.
+/// Writes records to all partitions in turn, until it is stopped: as fast as the broker takes them, but never more than
+/// `ahead` before what was `seen` of the output; or at a pace.
 pub struct Feeder {
     stop: Arc<AtomicBool>,
     thread: JoinHandle<u64>,
 }
 
 impl Feeder {
-    pub fn start(
+    /// From the first record on, at full speed.
+    pub fn start(to: &Installation, seed: u64, keys: u64, ahead: u64, seen: Arc<AtomicU64>) -> Self {
+        Self::run(to, seed, keys, 0, move |n, partitions| {
+            if n * partitions > seen.load(Ordering::Relaxed) + ahead {
+                Duration::from_millis(5)
+            } else {
+                Duration::ZERO
+            }
+        })
+    }
+
+    /// From record `n` of each partition on, one each `pace`.
+    pub fn resume(to: &Installation, seed: u64, keys: u64, n: u64, pace: Duration) -> Self {
+        let began = std::time::Instant::now();
+        Self::run(to, seed, keys, n, move |now, _| (pace * (now - n) as u32).saturating_sub(began.elapsed()))
+    }
+
+    /// Writes record after record; waits for as long as `wait` says before each.
+    fn run(
         to: &Installation,
         seed: u64,
         keys: u64,
-        ahead: u64,
-        pace: Option<Duration>,
-        seen: Arc<AtomicU64>,
+        first: u64,
+        wait: impl Fn(u64, u64) -> Duration + Send + 'static,
     ) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
@@ -71,11 +88,12 @@ impl Feeder {
                 .unwrap();
             let topic = format!("{}{INPUT}", to.prefix);
             let partitions = u64::from(to.partitions);
-            let mut n = 0;
+            let mut n = first;
             while !stopped.load(Ordering::Relaxed) {
                 producer.poll(Duration::ZERO);
-                if n * partitions > seen.load(Ordering::Relaxed) + ahead {
-                    std::thread::sleep(Duration::from_millis(5));
+                let wait = wait(n, partitions);
+                if !wait.is_zero() {
+                    std::thread::sleep(wait);
                     continue;
                 }
                 for partition in 0..to.partitions {
@@ -90,9 +108,6 @@ impl Feeder {
                     }
                 }
                 n += 1;
-                if let Some(pace) = pace {
-                    std::thread::sleep(pace);
-                }
             }
             producer.flush(Duration::from_secs(120)).unwrap();
             n

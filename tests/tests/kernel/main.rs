@@ -4,6 +4,8 @@
 mod contract;
 mod faults;
 mod fleet;
+mod handover;
+mod local;
 
 use std::time::Duration;
 

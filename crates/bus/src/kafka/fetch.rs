@@ -59,7 +59,7 @@ impl Fetch {
             Some(Err(error)) => match fault(format!("reading {}", self.topic), &error) {
                 Fault::Retry { .. } => {
                     if error.rdkafka_error_code() != Some(RDKafkaErrorCode::PartitionEOF) {
-                        tracing::debug!(%error, topic = self.topic, "passing");
+                        tracing::trace!(%error, topic = self.topic, "passing");
                     }
                     Ok(Fetched::Nothing)
                 }

@@ -142,7 +142,7 @@ fn poll(member: &BaseConsumer<Member>) {
     match member.poll(POLL) {
         None | Some(Ok(_)) => {}
         Some(Err(error)) => match fault("following the group", &error) {
-            Fault::Retry { .. } => tracing::debug!(%error, "passing"),
+            Fault::Retry { .. } => tracing::trace!(%error, "passing"),
             fault => tracing::error!(%fault, "waiting"),
         },
     }

@@ -1,0 +1,133 @@
+//! How long a partition stands still when its owner changes, with 100,000 keys of state: planned, and after a kill -9.
+//!
+//! Prints what it measures beside the design's bounds and asserts only that the outputs are right: the times of a loaded
+//! machine are no property of the code.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use epicenter_bus::{Bus, KafkaConfig, Start};
+use epicenter_tests::counting::OUTPUT;
+use epicenter_tests::kafka::Kafka;
+use epicenter_tests::process::Process;
+use parking_lot::Mutex;
+
+use super::fleet::{Feeder, Installation, Oracle};
+
+const PARTITIONS: u32 = 2;
+const KEYS: u64 = 50_000;
+const SEED: u64 = 7;
+const ROUNDS: usize = 5;
+
+/// When each partition's newest change came, and the longest silence since it was last asked for.
+#[derive(Default)]
+struct Watch(Mutex<Vec<(Option<Instant>, Duration)>>);
+
+impl Watch {
+    fn saw(&self, partition: u32) {
+        let mut all = self.0.lock();
+        all.resize(PARTITIONS as usize, Default::default());
+        let (last, longest) = &mut all[partition as usize];
+        if let Some(last) = last.replace(Instant::now()) {
+            *longest = (*longest).max(last.elapsed());
+        }
+    }
+
+    fn longest(&self) -> Duration {
+        let mut all = self.0.lock();
+        all.iter_mut().map(|(_, longest)| std::mem::take(longest)).max().unwrap_or_default()
+    }
+}
+
+fn restore_times(process: &Process) -> Vec<u64> {
+    let field = |line: &str| line.split_once("restore_ms=")?.1.split_whitespace().next()?.parse().ok();
+    process.output().lines().filter(|line| line.contains("entries=5")).filter_map(field).collect()
+}
+
+fn shown(mut times: Vec<Duration>) -> String {
+    times.sort();
+    let at = |share: f64| times[((times.len() - 1) as f64 * share).round() as usize].as_millis();
+    format!("p50 {} ms, p95 {} ms, longest {} ms of {}", at(0.5), at(0.95), at(1.0), times.len())
+}
+
+#[test]
+fn a_new_owner_goes_on_with_the_whole_state() {
+    let kafka = Kafka::start().unwrap();
+    let to = Installation {
+        bootstrap: kafka.bootstrap(),
+        prefix: "handover.".to_owned(),
+        partitions: PARTITIONS,
+        session_timeout: Duration::from_secs(6),
+        heartbeat_interval: Duration::from_secs(1),
+    };
+    super::create_topics(&to.bootstrap, &to.prefix, PARTITIONS);
+    let directory = tempfile::tempdir().unwrap();
+    let mut names = (0..).map(|n| format!("counter-{n}"));
+    let mut spawn = || to.spawn(&names.next().unwrap(), directory.path());
+    let mut owner = spawn();
+    let (seen, watch, stop) =
+        (Arc::new(AtomicU64::new(0)), Arc::new(Watch::default()), Arc::new(AtomicBool::new(false)));
+    let reading = std::thread::spawn({
+        let (to, seen, watch, stop) = (to.clone(), Arc::clone(&seen), Arc::clone(&watch), Arc::clone(&stop));
+        move || {
+            let mut config = KafkaConfig::new(&to.bootstrap);
+            config.prefix.clone_from(&to.prefix);
+            config.partitions = PARTITIONS;
+            let mut reader = Bus::kafka(config).unwrap().reader(OUTPUT, &[0, 1], Start::Earliest).unwrap();
+            let mut oracles: Vec<_> = (0..PARTITIONS).map(|partition| Oracle::new(SEED, partition, KEYS)).collect();
+            while !stop.load(Ordering::Relaxed) {
+                let Some(record) = reader.next(Duration::from_millis(50)).unwrap() else { continue };
+                oracles[record.partition as usize].take(&record).unwrap();
+                watch.saw(record.partition);
+                seen.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    });
+    // Enough records that all but a few of the 2 × 50,000 keys have a count, then a slow, steady trickle.
+    let fill = u64::from(PARTITIONS) * KEYS * 8;
+    let feeder = Feeder::start(&to, SEED, KEYS, 100_000, Arc::clone(&seen));
+    let wait_for = |count: u64| {
+        let deadline = Instant::now() + Duration::from_secs(180);
+        while seen.load(Ordering::Relaxed) < count {
+            assert!(Instant::now() < deadline, "{} of {count} changes", seen.load(Ordering::Relaxed));
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    };
+    wait_for(fill);
+    let each = feeder.stop();
+    wait_for(each * u64::from(PARTITIONS));
+    let trickle = Feeder::resume(&to, SEED, KEYS, each, Duration::from_millis(10));
+    wait_for(seen.load(Ordering::Relaxed) + 100);
+
+    let (mut planned, mut killed, mut restores) = (vec![], vec![], vec![]);
+    for round in 0..2 * ROUNDS {
+        let mut next = spawn();
+        // It joins and takes half of the partitions over, in order.
+        std::thread::sleep(Duration::from_secs(4));
+        let joined = watch.longest();
+        let kill = round % 2 == 1;
+        if kill {
+            owner.kill().unwrap();
+            std::thread::sleep(to.session_timeout + Duration::from_secs(4));
+            killed.push(watch.longest());
+        } else {
+            owner.close_stdin();
+            owner.wait(Duration::from_secs(30)).unwrap();
+            std::thread::sleep(Duration::from_secs(3));
+            planned.push(watch.longest());
+        }
+        planned.push(joined);
+        restores.extend(restore_times(&owner));
+        std::mem::swap(&mut owner, &mut next);
+    }
+    restores.extend(restore_times(&owner));
+    let each = trickle.stop();
+    wait_for(each * u64::from(PARTITIONS));
+    stop.store(true, Ordering::Relaxed);
+    reading.join().unwrap();
+    let restores = restores.into_iter().map(Duration::from_millis).collect();
+    println!("planned hand-over: {} (bound for p95: 2 × heartbeat interval + 500 ms = 2500 ms)", shown(planned));
+    println!("after kill -9:     {} (bound: session timeout + heartbeat interval + 1 s = 8000 ms)", shown(killed));
+    println!("restore of 50,000 keys alone: {} (bound for 100,000: 1000 ms)", shown(restores));
+}
