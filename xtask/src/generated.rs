@@ -1,10 +1,10 @@
 //! Files that a command of this workspace prints: checked against it, and written from it.
 
 use std::fs;
-use std::path::Path;
-use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
+
+use crate::cargo::{cargo, workspace};
 
 /// A file and the `epicenter` command line that prints it.
 struct Generated {
@@ -12,31 +12,32 @@ struct Generated {
     arguments: &'static [&'static str],
 }
 
+/// All of them. `Generated { file: "deploy/…", arguments: &["…"] }` adds one.
 const FILES: &[Generated] = &[];
 
 /// Every generated file is what its command prints now.
-pub fn check(root: &Path) -> Result<()> {
+pub fn check() -> Result<()> {
     let mut stale = Vec::new();
     for generated in FILES {
-        let kept = fs::read_to_string(root.join(generated.file)).unwrap_or_default();
-        stale.extend(difference(generated.file, &kept, &print(root, generated)?));
+        let kept = fs::read_to_string(workspace().join(generated.file)).unwrap_or_default();
+        stale.extend(difference(generated.file, &kept, &print(generated)?));
     }
     ensure!(stale.is_empty(), "{}", stale.join("\n"));
     Ok(())
 }
 
 /// Writes every generated file.
-pub fn write(root: &Path) -> Result<()> {
+pub fn write() -> Result<()> {
     for generated in FILES {
-        let path = root.join(generated.file);
-        fs::write(&path, print(root, generated)?).with_context(|| format!("writing {}", path.display()))?;
+        let path = workspace().join(generated.file);
+        fs::write(&path, print(generated)?).with_context(|| format!("writing {}", path.display()))?;
     }
     Ok(())
 }
 
-fn print(root: &Path, generated: &Generated) -> Result<String> {
-    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.args(["run", "--quiet", "--package", "epicenter", "--"]).args(generated.arguments).current_dir(root);
+fn print(generated: &Generated) -> Result<String> {
+    let mut command = cargo()?;
+    command.args(["run", "--quiet", "--package", "epicenter", "--"]).args(generated.arguments);
     let output = command.output().with_context(|| format!("running {command:?}"))?;
     let error = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "{}: {command:?} failed: {error}", generated.file);
@@ -57,7 +58,7 @@ mod tests {
 
     #[test]
     fn generated_files_are_what_their_commands_print() {
-        check(&crate::workspace()).unwrap();
+        check().unwrap();
     }
 
     #[test]

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
 
+mod cargo;
 mod generated;
 mod progress;
 mod servers;
@@ -9,11 +10,12 @@ mod test;
 mod tidy;
 mod totals;
 
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Parser;
+
+use crate::cargo::workspace;
 
 /// Sets up what the tests need, runs them, and keeps the tree tidy.
 #[derive(Parser)]
@@ -38,21 +40,23 @@ enum Task {
     Generate,
 }
 
-/// The root of the workspace.
-fn workspace() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(Path::to_owned).unwrap_or_default()
+fn main() -> ExitCode {
+    run(Task::parse()).unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
 }
 
-fn main() -> Result<ExitCode> {
-    match Task::parse() {
+fn run(task: Task) -> Result<ExitCode> {
+    match task {
         Task::Servers => servers::install_all(&servers::cache()?)?,
         Task::Test { full, arguments } => return test::run(full, &arguments),
         Task::Lint => test::lint()?,
         Task::Tidy => {
             tidy::run(&workspace())?;
-            generated::check(&workspace())?;
+            generated::check()?;
         }
-        Task::Generate => generated::write(&workspace())?,
+        Task::Generate => generated::write()?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -1,15 +1,13 @@
 //! Lints, and every test of the workspace against real servers.
 
-use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Write};
-use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context, Result, ensure};
 
+use crate::cargo::cargo;
 use crate::servers;
 use crate::totals::Totals;
-use crate::workspace;
 
 /// Lints, sets up the servers, and runs the tests. Ends as `cargo test` does; the totals are its last line.
 pub fn run(full: bool, arguments: &[String]) -> Result<ExitCode> {
@@ -53,13 +51,4 @@ fn succeed(command: &mut Command, name: &str) -> Result<()> {
     let status = command.status().with_context(|| format!("running {name}"))?;
     ensure!(status.success(), "{name} found something to mend, see above");
     Ok(())
-}
-
-/// The cargo that runs this, in the workspace, with the shared target directory.
-fn cargo() -> Result<Command> {
-    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo")));
-    let target = std::env::var_os("CARGO_TARGET_DIR")
-        .map_or_else(|| Ok(servers::cache()?.join("target")), |set| anyhow::Ok(PathBuf::from(set)))?;
-    command.current_dir(workspace()).env("CARGO_TARGET_DIR", target);
-    Ok(command)
 }

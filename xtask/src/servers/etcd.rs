@@ -24,10 +24,10 @@ pub fn build(build: &Build<'_>) -> Result<()> {
     write(scratch, "go.mod", GO_MOD)?;
     write(scratch, "main.go", MAIN)?;
     step(&format!("etcd {version}: downloading"), || {
-        run(go(scratch)?.args(["get", &format!("go.etcd.io/etcd/server/v3@v{version}")]))?;
-        run(go(scratch)?.args(["mod", "tidy"]))
+        run(go(scratch).args(["get", &format!("go.etcd.io/etcd/server/v3@v{version}")]))?;
+        run(go(scratch).args(["mod", "tidy"]))
     })?;
-    let mut compile = go(scratch)?;
+    let mut compile = go(scratch);
     compile.args(["build", "-ldflags", "-s -w", "-o"]).arg(target.join("etcd")).arg(".");
     step(&format!("etcd {version}: building"), || run(&mut compile))?;
     Ok(())

@@ -20,7 +20,7 @@ const POM: &str = r#"<project xmlns="http://maven.apache.org/POM/4.0.0">
 /// The jars, flat in one folder: `java -cp '<folder>/*' kafka.Kafka`.
 pub fn build(build: &Build<'_>) -> Result<()> {
     write(build.scratch, "pom.xml", &POM.replace("KAFKA", build.version))?;
-    let mut copy = maven(build.scratch)?;
+    let mut copy = maven(build.scratch);
     copy.arg("dependency:copy-dependencies").arg(format!("-DoutputDirectory={}", build.target.display()));
     step(&format!("kafka {}: downloading", build.version), || run(&mut copy))?;
     Ok(())

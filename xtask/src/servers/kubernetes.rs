@@ -21,7 +21,7 @@ pub fn build(build: &Build<'_>) -> Result<()> {
     let flags =
         format!("-s -w -X {package}.gitVersion=v{version} -X {package}.gitMajor={major} -X {package}.gitMinor={minor}");
     for command in COMMANDS {
-        let mut compile = go(scratch)?;
+        let mut compile = go(scratch);
         compile.args(["build", "-ldflags", &flags, "-o"]).arg(target.join(command));
         compile.arg(format!("k8s.io/kubernetes/cmd/{command}"));
         step(&format!("kubernetes {version}: building {command} (minutes, the first time)"), || run(&mut compile))?;
@@ -32,14 +32,14 @@ pub fn build(build: &Build<'_>) -> Result<()> {
 /// A module that requires k8s.io/kubernetes and finds its staging modules where they are published.
 fn prepare(scratch: &Path, version: &str) -> Result<()> {
     let module = format!("k8s.io/kubernetes@v{version}");
-    run(go(scratch)?.args(["mod", "download", &module]))?;
-    let modules = run(go(scratch)?.args(["env", "GOMODCACHE"]))?;
+    run(go(scratch).args(["mod", "download", &module]))?;
+    let modules = run(go(scratch).args(["env", "GOMODCACHE"]))?;
     let upstream = Path::new(modules.trim()).join(&module).join("go.mod");
     let upstream = std::fs::read_to_string(&upstream).with_context(|| format!("reading {}", upstream.display()))?;
     write(scratch, "go.mod", &go_mod(&upstream, version)?)?;
     let imports = COMMANDS.map(|command| format!("\t_ \"k8s.io/kubernetes/cmd/{command}\"\n")).concat();
     write(scratch, "tools.go", &format!("//go:build tools\n\npackage tools\n\nimport (\n{imports})\n"))?;
-    run(go(scratch)?.args(["mod", "tidy"]))?;
+    run(go(scratch).args(["mod", "tidy"]))?;
     Ok(())
 }
 

@@ -16,15 +16,15 @@ const STAGES: [&str; 3] = ["node/fast", "node/heartbeat-with-lease", "pod/fast"]
 pub fn build(build: &Build<'_>) -> Result<()> {
     let Build { target, scratch, version } = build;
     let module = format!("sigs.k8s.io/kwok@v{version}");
-    step(&format!("kwok {version}: downloading"), || run(go(scratch)?.args(["mod", "download", &module])))?;
-    let modules = run(go(scratch)?.args(["env", "GOMODCACHE"]))?;
+    step(&format!("kwok {version}: downloading"), || run(go(scratch).args(["mod", "download", &module])))?;
+    let modules = run(go(scratch).args(["env", "GOMODCACHE"]))?;
     let stages = Path::new(modules.trim()).join(&module).join("kustomize/stage");
     write(
         target,
         "stages.yaml",
         &STAGES.map(|stage| read(&stages.join(stage))).into_iter().collect::<Result<String>>()?,
     )?;
-    let mut compile = go(scratch)?;
+    let mut compile = go(scratch);
     compile.env("GOBIN", target).args(["install", "-ldflags", "-s -w"]);
     compile.arg(format!("sigs.k8s.io/kwok/cmd/kwok@v{version}"));
     step(&format!("kwok {version}: building"), || run(&mut compile))?;

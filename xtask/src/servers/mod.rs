@@ -39,6 +39,10 @@ pub fn cache() -> Result<PathBuf> {
 pub fn install_all(cache: &Path) -> Result<()> {
     fs::create_dir_all(cache).with_context(|| format!("making {}", cache.display()))?;
     let _held = lock(cache)?;
+    if versions().all(|(name, version)| folder(cache, name, version).exists()) {
+        return tool::check_run();
+    }
+    tool::check_build()?;
     for (name, version) in versions() {
         match name {
             "kafka" => install(cache, name, version, kafka::build)?,
@@ -48,17 +52,20 @@ pub fn install_all(cache: &Path) -> Result<()> {
             other => bail!("tests/servers.txt: nobody knows how to build `{other}`"),
         }
     }
-    // Built servers need it too: Kafka runs on it.
-    tool::java()
+    Ok(())
 }
 
 fn versions() -> impl Iterator<Item = (&'static str, &'static str)> {
     VERSIONS.lines().filter_map(|line| line.split_once(' '))
 }
 
+fn folder(cache: &Path, name: &str, version: &str) -> PathBuf {
+    cache.join(format!("{name}-{version}"))
+}
+
 /// Builds in a folder of its own, which takes the final name only when all is there.
 fn install(cache: &Path, name: &str, version: &str, build: fn(&Build<'_>) -> Result<()>) -> Result<()> {
-    let done = cache.join(format!("{name}-{version}"));
+    let done = folder(cache, name, version);
     if done.exists() {
         return Ok(());
     }

@@ -43,26 +43,34 @@ const GO: Tool = Tool {
     package: "golang-go (Debian 12: from bookworm-backports, or https://go.dev/dl; 1.21 and newer fetch what they need)",
 };
 
-/// Java 17 or newer is there.
-pub fn java() -> Result<()> {
-    JAVA.check()
+/// What running the servers needs is there.
+pub fn check_run() -> Result<()> {
+    check(&[JAVA])
 }
 
-/// Maven, in `directory`, once it is known to be there.
-pub fn maven(directory: &Path) -> Result<Command> {
-    MAVEN.check()?;
-    JAVA.check()?;
+/// What building the servers needs is there; the error names all that is not.
+pub fn check_build() -> Result<()> {
+    check(&[JAVA, MAVEN, GO])
+}
+
+/// Maven, in `directory`.
+pub fn maven(directory: &Path) -> Command {
     let mut command = Command::new(MAVEN.name);
     command.args(["--quiet", "--batch-mode"]).current_dir(directory);
-    Ok(command)
+    command
 }
 
-/// Go, in `directory`, once it is known to be there. Static binaries, and no question to version control.
-pub fn go(directory: &Path) -> Result<Command> {
-    GO.check()?;
+/// Go, in `directory`: static binaries, and no question to version control.
+pub fn go(directory: &Path) -> Command {
     let mut command = Command::new(GO.name);
     command.env("CGO_ENABLED", "0").env("GOFLAGS", "-buildvcs=false").env("GOWORK", "off").current_dir(directory);
-    Ok(command)
+    command
+}
+
+fn check(tools: &[Tool]) -> Result<()> {
+    let missing: Vec<_> = tools.iter().filter_map(|tool| tool.check().err()).map(|error| error.to_string()).collect();
+    ensure!(missing.is_empty(), "{}", missing.join("\n"));
+    Ok(())
 }
 
 /// Runs a command to its end; returns what it printed to standard output, or the end of what it said when it fails.
