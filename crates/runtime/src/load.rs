@@ -60,9 +60,12 @@ pub fn load<T: Settings>(
     let mut layers = Vec::new();
     if let Some(path) = file {
         let origin = path.display().to_string();
-        match File::from(path).format(FileFormat::Yaml).collect() {
+        let layer = std::fs::read_to_string(path)
+            .map_err(|error| error.to_string())
+            .and_then(|text| File::from_str(&text, FileFormat::Yaml).collect().map_err(|error| error.to_string()));
+        match layer {
             Ok(layer) => layers.push((Some(origin), Value::new(None, ValueKind::Table(layer)))),
-            Err(error) => problems.push(Problem { origin, key: String::new(), what: error.to_string() }),
+            Err(what) => problems.push(Problem { origin, key: String::new(), what }),
         }
     }
     let environment: HashMap<String, String> = environment
@@ -237,6 +240,6 @@ mod tests {
     #[test]
     fn names_the_place_where_a_file_is_no_yaml() {
         let errors = loaded("bus: [", &[]).unwrap_err();
-        assert!(errors.to_string().contains("line 1"), "{errors}");
+        assert!(errors.to_string().contains("line 2 column 1"), "{errors}");
     }
 }
