@@ -20,10 +20,11 @@ pub enum Signal {
     Cont,
 }
 
-/// A child whose output goes to a log file. Dropping it kills it.
+/// A child whose output goes to a log file. Dropping it kills it; so does the end of this process, however it comes.
 pub struct Process {
     name: String,
     child: Child,
+    watch: Child,
     log: PathBuf,
     stdin: Option<ChildStdin>,
 }
@@ -43,7 +44,8 @@ impl Process {
             .spawn()
             .with_context(|| format!("starting {name}"))?;
         let stdin = child.stdin.take();
-        Ok(Self { name: name.to_owned(), child, log: log.to_owned(), stdin })
+        let watch = watch(child.id())?;
+        Ok(Self { name: name.to_owned(), child, watch, log: log.to_owned(), stdin })
     }
 
     /// Its pid.
@@ -125,6 +127,13 @@ impl Process {
     }
 }
 
+/// A process that kills `pid` when this one, which holds the other side of its standard input, has died.
+fn watch(pid: u32) -> Result<Child> {
+    let mut command = Command::new("sh");
+    command.args(["-c", "read -r _; kill -KILL \"$1\"", "watch", &pid.to_string()]);
+    command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().context("starting sh")
+}
+
 /// Runs `command` to its end; gives what it printed to standard output. Fails when it does, with what it said, and after
 /// `limit`.
 pub fn output(command: &mut Command, limit: Duration) -> Result<String> {
@@ -150,7 +159,69 @@ pub fn output(command: &mut Command, limit: Duration) -> Result<String> {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // Ended already: then there is nothing to kill.
+        // The watch first: a pid that is waited for may soon be another's. Ended already, there is nothing to kill.
+        let _ = self.watch.kill();
+        let _ = self.watch.wait();
         let _ = self.kill();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::ExitStatusExt;
+
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_secs(30);
+
+    fn sleeper(log: &Path) -> Process {
+        Process::spawn("sleep", Command::new("sleep").arg("600"), log).unwrap()
+    }
+
+    #[test]
+    fn a_child_dies_with_its_owner() {
+        let log = tempfile::NamedTempFile::new().unwrap();
+        let mut process = sleeper(log.path());
+        // What the system does with it when the owner dies.
+        drop(process.watch.stdin.take());
+        assert_eq!(process.wait(LIMIT).unwrap().signal(), Some(9));
+    }
+
+    #[test]
+    fn errors_tell_what_was_printed() {
+        let log = tempfile::NamedTempFile::new().unwrap();
+        let mut broken = Command::new("sh");
+        broken.args(["-c", "echo no such disk >&2; exit 3"]);
+        let mut process = Process::spawn("broker", &mut broken, log.path()).unwrap();
+        let error = process.until(LIMIT, |_| false).unwrap_err().to_string();
+        assert!(error.starts_with("broker ended with exit status: 3 before it was ready"), "{error}");
+        assert!(error.ends_with("no such disk"), "{error}");
+        let error = output(&mut broken, LIMIT).unwrap_err().to_string();
+        assert!(error.contains("exit status: 3") && error.contains("no such disk"), "{error}");
+    }
+
+    #[test]
+    fn waiting_has_a_limit() {
+        let log = tempfile::NamedTempFile::new().unwrap();
+        let limit = Duration::from_millis(50);
+        let error = sleeper(log.path()).wait(limit).unwrap_err().to_string();
+        assert!(error.starts_with("sleep has not ended within 50ms"), "{error}");
+        let error = output(Command::new("sleep").arg("600"), limit).unwrap_err().to_string();
+        assert!(error.ends_with("has not ended within 50ms"), "{error}");
+    }
+
+    #[test]
+    fn a_stopped_child_stands_still_and_goes_on() {
+        let log = tempfile::NamedTempFile::new().unwrap();
+        let mut counter = Command::new("sh");
+        counter.args(["-c", "while read -r line; do echo $line; done; echo end"]);
+        let mut process = Process::spawn("reader", &mut counter, log.path()).unwrap();
+        process.signal(Signal::Stop).unwrap();
+        process.close_stdin();
+        assert!(process.ended().unwrap().is_none());
+        assert_eq!(process.output(), "");
+        process.signal(Signal::Cont).unwrap();
+        process.wait(LIMIT).unwrap();
+        assert_eq!(process.output(), "end\n");
     }
 }

@@ -1,0 +1,83 @@
+//! Killed at any moment, it goes on from its position: what an independent watch saw is in the log, each version once.
+//!
+//! `EPICENTER_FAULTS` sets the number of kills, `EPICENTER_SEED` repeats a run's choices.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+
+use epicenter_bus::{Bus, LocalConfig, Start};
+use epicenter_model::{Codec, RawRecord};
+use epicenter_tests::kube::{ControlPlane, Options};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+use crate::writer::{PlainWatch, client, write};
+
+const WRITES: u64 = 10_500;
+
+#[test]
+fn no_event_is_lost_or_repeated_when_it_is_killed() {
+    let kills: u64 = std::env::var("EPICENTER_FAULTS").map_or(20, |text| text.parse().unwrap());
+    let seed = std::env::var("EPICENTER_SEED").map_or_else(
+        |_| SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_millis() as u64,
+        |text| text.parse().unwrap(),
+    );
+    println!("EPICENTER_SEED={seed} EPICENTER_FAULTS={kills}");
+    let mut random = StdRng::seed_from_u64(seed);
+    let plane = ControlPlane::start(Options::default()).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let watch = PlainWatch::start(&plane, directory.path());
+    let mut up = crate::up(&plane, directory.path());
+    let done = Arc::new(AtomicU64::new(0));
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let client = runtime.block_on(client(&plane));
+    let writing = runtime.spawn({
+        let done = Arc::clone(&done);
+        async move { write(&client, WRITES, done).await }
+    });
+    let mut killed = 0;
+    let began = Instant::now();
+    while !writing.is_finished() || killed < kills {
+        std::thread::sleep(Duration::from_millis(random.random_range(100..1500)));
+        assert!(up.ended().unwrap().is_none(), "it ended by itself\n{}", up.tail());
+        up.kill().unwrap();
+        up = crate::up(&plane, directory.path());
+        killed += 1;
+        assert!(began.elapsed() < Duration::from_secs(400), "{} of {WRITES} writes", done.load(Ordering::Relaxed));
+    }
+    runtime.block_on(writing).unwrap();
+    let writes = done.load(Ordering::Relaxed) as usize;
+    assert!(writes >= 10_000);
+    watch.wait(writes);
+    let seen = watch.seen();
+
+    // It is done when its log no longer grows; then it is ended, so that the log can be opened.
+    let data = directory.path().join("data");
+    std::thread::sleep(Duration::from_secs(12));
+    up.signal(epicenter_tests::process::Signal::Term).unwrap();
+    up.wait(Duration::from_secs(30)).unwrap();
+    let config = LocalConfig { directory: data, partitions: 1, retention: Duration::from_secs(86_400) };
+    let bus = Bus::local(config).unwrap();
+    let mut reader = bus.reader("events.raw", &[0], Start::Earliest).unwrap();
+    let mut logged: BTreeMap<(String, String), usize> = BTreeMap::new();
+    let mut gaps = 0;
+    while let Some(record) = reader.next(Duration::ZERO).unwrap() {
+        match RawRecord::decode(&Codec::single_object(), record.payload.as_ref().unwrap()).unwrap() {
+            RawRecord::Event(raw) => {
+                *logged.entry((raw.event.uid.clone(), raw.event.resource_version.clone())).or_default() += 1;
+            }
+            RawRecord::Gap(_) => gaps += 1,
+            _ => {}
+        }
+    }
+    let repeated: Vec<_> = logged.iter().filter(|(_, count)| **count > 1).collect();
+    let lost: Vec<_> = seen.iter().filter(|version| !logged.contains_key(version)).collect();
+    let unknown: Vec<_> = logged.keys().filter(|version| !seen.contains(version)).collect();
+    assert!(repeated.is_empty(), "{} repeated, such as {:?}, seed {seed}", repeated.len(), repeated[0]);
+    assert!(lost.is_empty(), "{} of {} lost, such as {:?}, seed {seed}", lost.len(), seen.len(), lost[0]);
+    assert!(unknown.is_empty(), "{} that nobody saw, such as {:?}, seed {seed}", unknown.len(), unknown[0]);
+    assert_eq!(gaps, 0);
+    println!("{} versions, each once, after {killed} kills", logged.len());
+}
