@@ -40,12 +40,13 @@ impl Clients {
         config
     }
 
-    /// A consumer that reads what it is told to, committed records only, and begins exactly where it is told.
+    /// A consumer to ask with, that reads nothing.
     pub(super) fn consumer(&self, group: &str) -> Result<BaseConsumer, Fault> {
         self.fetching(group).create().map_err(|error| self.unusable(error))
     }
 
-    fn fetching(&self, group: &str) -> ClientConfig {
+    /// The settings of a consumer that reads what it is told to, committed records only, and begins exactly where it is told.
+    pub(super) fn fetching(&self, group: &str) -> ClientConfig {
         let mut config = self.base();
         config
             .set("group.id", self.topic(group))

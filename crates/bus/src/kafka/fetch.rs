@@ -1,26 +1,52 @@
 //! Reads partitions without a group: exactly from where it is told.
 
-use std::time::Duration;
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
+use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::error::KafkaError;
 use rdkafka::message::{BorrowedMessage, Headers as _};
 use rdkafka::{Message, Offset, TopicPartitionList};
 
 use super::client::{Clients, fault, number};
 use crate::{Fault, Headers, Record};
 
+/// After that time without a record the client is not believed that there is none.
+const SILENCE: Duration = Duration::from_secs(10);
+/// How long to wait for the end of a partition when that is asked.
+const ASK: Duration = Duration::from_secs(5);
+
 /// A consumer with an assignment.
+///
+/// librdkafka can stop fetching a partition for good after its broker restarted, without an error. So a silent partition
+/// is compared with its end from time to time, and the client is replaced when it should have had something.
 pub(super) struct Fetch {
     pub(super) consumer: BaseConsumer,
-    /// The topic, without prefix.
+    config: ClientConfig,
+    /// The topic, without and with prefix.
     topic: String,
+    full: String,
+    partitions: BTreeMap<u32, Progress>,
+    /// When the ends were looked at.
+    looked: Instant,
+}
+
+/// How far a partition is read.
+struct Progress {
+    next: Offset,
+    /// A record came since the ends were looked at.
+    heard: bool,
+    /// The client said that it is at the end, since the last record.
+    at_end: bool,
+    /// The end up to which there was nothing more for us: what is behind it are control records.
+    nothing_until: i64,
 }
 
 /// What came.
 pub(super) enum Fetched {
     Record(Record),
-    /// The end of that partition, for now; only when the client reports it.
+    /// The end of that partition, for now.
     End(u32),
     Nothing,
 }
@@ -28,7 +54,10 @@ pub(super) enum Fetched {
 impl Fetch {
     /// A consumer whose committed offsets are those of `group`, with nothing assigned yet.
     pub(super) fn new(clients: &Clients, group: &str) -> Result<Self, Fault> {
-        Ok(Self { consumer: clients.consumer(group)?, topic: String::new() })
+        let config = clients.fetching(group);
+        let consumer = config.create().map_err(|error| clients.unusable(error))?;
+        let (topic, full, partitions) = Default::default();
+        Ok(Self { consumer, config, topic, full, partitions, looked: Instant::now() })
     }
 
     /// Reads `partitions` of `topic` from the given offsets on, and nothing else.
@@ -38,34 +67,86 @@ impl Fetch {
         topic: &str,
         partitions: impl Iterator<Item = (u32, Offset)>,
     ) -> Result<(), Fault> {
-        let full = clients.topic(topic);
-        let what = || format!("reading {full}");
+        topic.clone_into(&mut self.topic);
+        self.full = clients.topic(topic);
+        self.partitions = partitions
+            .map(|(partition, next)| (partition, Progress { next, heard: false, at_end: false, nothing_until: -1 }))
+            .collect();
+        self.reassign()
+    }
+
+    fn reassign(&mut self) -> Result<(), Fault> {
+        let what = || format!("reading {}", self.full);
         let mut list = TopicPartitionList::new();
-        for (partition, offset) in partitions {
-            list.add_partition_offset(&full, number(partition), offset).map_err(|error| fault(what(), &error))?;
+        for (partition, progress) in &self.partitions {
+            list.add_partition_offset(&self.full, number(*partition), progress.next)
+                .map_err(|error| fault(what(), &error))?;
         }
-        self.topic = topic.to_owned();
+        self.looked = Instant::now();
         self.consumer.assign(&list).map_err(|error| fault(what(), &error))
     }
 
     /// The next record. Errors that pass by themselves count as nothing.
-    pub(super) fn poll(&self, wait: Duration) -> Result<Fetched, Fault> {
+    pub(super) fn poll(&mut self, wait: Duration) -> Result<Fetched, Fault> {
+        if self.looked.elapsed() > SILENCE {
+            self.look()?;
+        }
         match self.consumer.poll(wait) {
-            None => Ok(Fetched::Nothing),
-            Some(Ok(message)) => Ok(Fetched::Record(record(&self.topic, &message))),
-            Some(Err(KafkaError::PartitionEOF(partition))) => {
-                Ok(Fetched::End(partition.try_into().unwrap_or_default()))
+            Some(Ok(message)) => {
+                let record = record(&self.topic, &message);
+                if let Some(progress) = self.partitions.get_mut(&record.partition) {
+                    progress.next = Offset::Offset(record.offset + 1);
+                    progress.at_end = false;
+                    progress.heard = true;
+                }
+                Ok(Fetched::Record(record))
             }
-            Some(Err(error)) => match fault(format!("reading {}", self.topic), &error) {
+            Some(Err(KafkaError::PartitionEOF(partition))) => {
+                let partition = partition.try_into().unwrap_or_default();
+                if let Some(progress) = self.partitions.get_mut(&partition) {
+                    progress.at_end = true;
+                }
+                Ok(Fetched::End(partition))
+            }
+            Some(Err(error)) => match fault(format!("reading {}", self.full), &error) {
                 Fault::Retry { .. } => {
-                    if error.rdkafka_error_code() != Some(RDKafkaErrorCode::PartitionEOF) {
-                        tracing::trace!(%error, topic = self.topic, "passing");
-                    }
+                    tracing::trace!(%error, topic = self.full, "passing");
                     Ok(Fetched::Nothing)
                 }
                 fault => Err(fault),
             },
+            None => Ok(Fetched::Nothing),
         }
+    }
+
+    /// Replaces the client when a partition has records that it did not give.
+    fn look(&mut self) -> Result<(), Fault> {
+        self.looked = Instant::now();
+        let mut missed = Vec::new();
+        for (partition, progress) in &mut self.partitions {
+            if std::mem::take(&mut progress.heard) {
+                continue;
+            }
+            // Without an answer nothing is known: it is asked again.
+            let Ok((_, end)) = self.consumer.fetch_watermarks(&self.full, number(*partition), ASK) else {
+                return Ok(());
+            };
+            let behind = match progress.next {
+                Offset::Offset(next) => end > next,
+                _ => end > 0,
+            };
+            if behind && !progress.at_end && end != progress.nothing_until {
+                missed.push(*partition);
+            }
+            progress.at_end = false;
+            progress.nothing_until = end;
+        }
+        if missed.is_empty() {
+            return Ok(());
+        }
+        tracing::warn!(topic = self.full, ?missed, "the client stands still behind the end: it is replaced");
+        self.consumer = self.config.create().map_err(|error| fault(format!("reading {}", self.full), &error))?;
+        self.reassign()
     }
 }
 
