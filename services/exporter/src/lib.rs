@@ -1,4 +1,43 @@
 //! The exporter: everything that is known of one cluster, from its API server into one ordered log.
+//!
+//! [`run`] reads one cluster. Each resource has a watch of its own that starts from the position in the log; all feed one
+//! bounded queue to one committer, which gives out log time and writes records and positions in one commit. So the log
+//! has one order, and a watch is not read while the log is away.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
 
+mod api;
+mod backoff;
+mod cluster;
+mod committer;
+mod config;
+mod health;
+mod lines;
+mod list;
+mod observation;
+mod position;
 pub mod project;
+mod resource;
+mod seen;
+mod watch;
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use epicenter_model::Timestamp;
+
+pub use api::{ApiError, client};
+pub use cluster::{ExporterError, run};
+pub use config::ExporterConfig;
+pub use health::{Health, Snapshot, WatchState};
+pub use resource::Resource;
+
+/// Tells the time of receipt, from which log time is made.
+pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
+/// The machine's clock.
+pub fn system_clock() -> Clock {
+    Arc::new(|| {
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        Timestamp::from_micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+    })
+}

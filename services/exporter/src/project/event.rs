@@ -64,7 +64,8 @@ pub(super) fn project(wire: Wire) -> Result<Event, ProjectError> {
     let series = wire.series.unwrap_or_default();
     let mut regarding = wire.regarding.unwrap_or_default();
     // Old recorders leave the reporting fields empty; new ones fill both (client-go `tools/record/event.go`).
-    let first = |new: Option<String>, old: Option<String>| new.filter(|new| !new.is_empty()).or(old).unwrap_or_default();
+    let first =
+        |new: Option<String>, old: Option<String>| new.filter(|new| !new.is_empty()).or(old).unwrap_or_default();
     Ok(Event {
         uid: meta.uid.unwrap_or_default(),
         namespace: meta.namespace.unwrap_or_default(),

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
 macro_rules! kinds {
     ($($kind:ident: $api_version:literal, $plural:literal;)+) => {
         /// A kind of object of which something is kept.
@@ -48,9 +50,29 @@ kinds! {
 impl Kind {
     /// The kind of that name in the group of `api_version`, whatever the version.
     pub fn of(api_version: &str, kind: &str) -> Option<Self> {
-        let group = |api_version: &'_ str| api_version.rsplit_once('/').map_or("", |(group, _)| group).to_owned();
-        let group_of = group(api_version);
-        Self::ALL.iter().copied().find(|known| known.name() == kind && group(known.api_version()) == group_of)
+        let same = |known: &Self| known.name() == kind && group(known.api_version()) == group(api_version);
+        Self::ALL.iter().copied().find(same)
+    }
+}
+
+fn group(api_version: &str) -> &str {
+    api_version.split_once('/').map_or("", |(group, _)| group)
+}
+
+/// As its resource.
+impl Serialize for Kind {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.plural())
+    }
+}
+
+impl<'de> Deserialize<'de> for Kind {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        Self::ALL.iter().copied().find(|kind| kind.plural() == name).ok_or_else(|| {
+            let known: Vec<_> = Self::ALL.iter().map(|kind| kind.plural()).collect();
+            serde::de::Error::custom(format!("`{name}` is not watched; known are {}", known.join(", ")))
+        })
     }
 }
 

@@ -117,10 +117,9 @@ pub(super) fn other(kind: Kind, wire: Wire<Spec>) -> Result<ObjectFacts, Project
     let spec = wire.spec.unwrap_or_default();
     let facts = common(kind, wire.metadata, wire.status)?;
     let template = spec.template.or_else(|| spec.job_template?.spec?.template);
-    let target = spec.scale_target_ref.map(|target| ObjectRef {
-        namespace: facts.object.namespace.clone(),
-        ..ObjectRef::from(target)
-    });
+    let target = spec
+        .scale_target_ref
+        .map(|target| ObjectRef { namespace: facts.object.namespace.clone(), ..ObjectRef::from(target) });
     let facts = ObjectFacts {
         unschedulable: spec.unschedulable.unwrap_or_default(),
         replicas: spec.replicas.or(spec.parallelism).or(facts.replicas),

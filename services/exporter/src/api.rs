@@ -1,0 +1,224 @@
+//! Requests to the API server, with a deadline and a size limit on everything that comes back.
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::{Request, StatusCode, header};
+use http_body_util::BodyExt;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use kube::client::{Body, ClientBuilder, ConfigExt};
+use kube::{Client, Config};
+use serde::Deserialize;
+
+use crate::project::{self, ProjectError};
+
+/// A peer that is gone is noticed after `KEEPALIVE + PROBES × INTERVAL`, 90 s: a watch of Events may be silent for hours.
+const KEEPALIVE: Duration = Duration::from_secs(45);
+const PROBE_INTERVAL: Duration = Duration::from_secs(15);
+const PROBES: u32 = 3;
+/// An error is no longer than that, bytes.
+const MAX_STATUS: usize = 64 * 1024;
+
+/// A client that is fit for watches: TCP keepalive is on, so that a silent watch whose peer is gone ends; and kube's own
+/// retries are off, since they would park a watch for minutes, unseen (`kube-client` `client/retry.rs`). Behind a proxy it
+/// is kube's own connector, without keepalive.
+///
+/// # Errors
+/// What kube finds wrong with the configuration, such as a certificate that cannot be read.
+pub fn client(mut config: Config) -> Result<Client, kube::Error> {
+    config.default_retry = false;
+    config.read_timeout = None;
+    if config.proxy_url.is_some() {
+        return Client::try_from(config);
+    }
+    let mut tcp = HttpConnector::new();
+    tcp.enforce_http(false);
+    tcp.set_connect_timeout(config.connect_timeout);
+    tcp.set_keepalive(Some(KEEPALIVE));
+    tcp.set_keepalive_interval(Some(PROBE_INTERVAL));
+    tcp.set_keepalive_retries(Some(PROBES));
+    let https = config.rustls_https_connector_with_connector(tcp)?;
+    let http = hyper_util::client::legacy::Client::builder(TokioExecutor::new()).build(https);
+    let service = tower::ServiceBuilder::new()
+        .layer(config.base_uri_layer())
+        .option_layer(config.auth_layer()?)
+        .layer(config.extra_headers_layer()?)
+        .map_err(tower::BoxError::from)
+        .service(http);
+    Ok(ClientBuilder::new(service, config.default_namespace).build())
+}
+
+/// Why the API server did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum ApiError {
+    /// It answered that it does not, or cannot.
+    #[error("{code} {reason}: {message}")]
+    Status {
+        /// HTTP status.
+        code: u16,
+        /// Reason, such as `Expired`.
+        reason: String,
+        /// In words.
+        message: String,
+        /// How long it asks to be left alone.
+        retry_after: Option<Duration>,
+        /// It has not come to the resourceVersion that was asked for.
+        ahead: bool,
+    },
+    /// It did not answer in time.
+    #[error("no answer within {0:?}")]
+    Deadline(Duration),
+    /// It cannot be reached, or the connection broke.
+    #[error("{0}")]
+    Connection(#[from] kube::Error),
+    /// The answer is larger than allowed.
+    #[error("the answer is longer than {limit} bytes")]
+    TooLong {
+        /// The limit, bytes.
+        limit: usize,
+    },
+    /// The answer makes no sense.
+    #[error("the answer makes no sense: {0}")]
+    Malformed(#[from] ProjectError),
+}
+
+impl ApiError {
+    /// The resourceVersion, or the page, is no longer to be had.
+    pub(crate) fn is_gone(&self) -> bool {
+        matches!(self, Self::Status { code: 410, .. })
+    }
+
+    /// The cluster's history is shorter than what was read of it.
+    pub(crate) fn is_ahead(&self) -> bool {
+        matches!(self, Self::Status { ahead: true, .. })
+    }
+
+    /// The resource is not there, or not allowed.
+    pub(crate) fn is_unavailable(&self) -> bool {
+        matches!(self, Self::Status { code: 403 | 404, .. })
+    }
+
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Status { retry_after, .. } => *retry_after,
+            _ => None,
+        }
+    }
+}
+
+/// `meta/v1` `Status`.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Status {
+    code: Option<u16>,
+    reason: Option<String>,
+    message: Option<String>,
+    details: Option<Details>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Details {
+    retry_after_seconds: Option<u64>,
+    causes: Option<Vec<Cause>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Cause {
+    reason: Option<String>,
+}
+
+/// The error that a `Status` in JSON stands for; `code` and `retry_after` are those of the answer's head.
+pub(crate) fn status_error(code: u16, retry_after: Option<Duration>, body: &[u8]) -> ApiError {
+    let status: Status = serde_json::from_slice(body).unwrap_or_default();
+    let details = status.details.unwrap_or_default();
+    let ahead = |cause: &Cause| cause.reason.as_deref() == Some("ResourceVersionTooLarge");
+    let code = status.code.filter(|code| *code != 0).unwrap_or(code);
+    let known = StatusCode::from_u16(code).ok().and_then(|code| code.canonical_reason());
+    ApiError::Status {
+        code,
+        reason: status.reason.unwrap_or_else(|| known.unwrap_or_default().to_owned()),
+        // Proxies answer in plain text.
+        message: status.message.unwrap_or_else(|| String::from_utf8_lossy(&body[..body.len().min(256)]).into_owned()),
+        retry_after: retry_after.or(details.retry_after_seconds.map(Duration::from_secs)),
+        ahead: details.causes.iter().flatten().any(ahead),
+    }
+}
+
+/// The API server of one cluster.
+#[derive(Clone)]
+pub(crate) struct Api {
+    client: Client,
+    deadline: Duration,
+}
+
+impl Api {
+    pub(crate) fn new(client: Client, deadline: Duration) -> Self {
+        Self { client, deadline }
+    }
+
+    /// Asks, and gives the answer's body, of which only the head has come.
+    pub(crate) async fn open(&self, uri: &str) -> Result<Incoming, ApiError> {
+        let request = Request::get(uri).header(header::ACCEPT, "application/json").body(Body::empty());
+        let request = request.map_err(kube::Error::HttpError)?;
+        let answer = self.in_time(self.client.send(request)).await??;
+        let (head, body) = answer.into_parts();
+        let mut body = Incoming { body, deadline: self.deadline };
+        if head.status.is_success() {
+            return Ok(body);
+        }
+        let text = |name| head.headers.get(name).and_then(|value: &http::HeaderValue| value.to_str().ok());
+        let retry_after = text(header::RETRY_AFTER).and_then(|seconds| seconds.parse().ok()).map(Duration::from_secs);
+        let body = body.all(MAX_STATUS).await.unwrap_or_default();
+        Err(status_error(head.status.as_u16(), retry_after, &body))
+    }
+
+    /// Asks, and gives the whole answer, which is no longer than `limit` bytes.
+    pub(crate) async fn get(&self, uri: &str, limit: usize) -> Result<Bytes, ApiError> {
+        self.open(uri).await?.all(limit).await
+    }
+
+    /// The cluster's identity: the uid of its `kube-system` namespace.
+    pub(crate) async fn cluster_uid(&self) -> Result<String, ApiError> {
+        let namespace = self.get("/api/v1/namespaces/kube-system", MAX_STATUS * 16).await?;
+        Ok(project::object_of(project::Kind::Namespace, &namespace)?.object.uid)
+    }
+
+    async fn in_time<T>(&self, work: impl Future<Output = T>) -> Result<T, ApiError> {
+        tokio::time::timeout(self.deadline, work).await.map_err(|_| ApiError::Deadline(self.deadline))
+    }
+}
+
+/// The body of an answer.
+pub(crate) struct Incoming {
+    body: Body,
+    deadline: Duration,
+}
+
+impl Incoming {
+    /// The next part; `None` at the end. Waits as long as it takes.
+    pub(crate) async fn part(&mut self) -> Result<Option<Bytes>, ApiError> {
+        while let Some(frame) = self.body.frame().await {
+            if let Ok(data) = frame?.into_data() {
+                return Ok(Some(data));
+            }
+        }
+        Ok(None)
+    }
+
+    async fn all(&mut self, limit: usize) -> Result<Bytes, ApiError> {
+        let mut whole = BytesMut::new();
+        let deadline = self.deadline;
+        while let Some(part) =
+            tokio::time::timeout(deadline, self.part()).await.map_err(|_| ApiError::Deadline(deadline))??
+        {
+            if whole.len() + part.len() > limit {
+                return Err(ApiError::TooLong { limit });
+            }
+            whole.extend_from_slice(&part);
+        }
+        Ok(whole.freeze())
+    }
+}

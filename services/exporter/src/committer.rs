@@ -1,0 +1,242 @@
+//! Writes what the watches saw into the log: one order, one log time, records and positions in one commit.
+
+use std::collections::BTreeMap;
+
+use epicenter_bus::{Bus, Emit, Fault, Headers, Source, topics};
+use epicenter_model::{
+    Codec, CodecError, DeadLetter, Gap, GapReason, Heartbeat, ObjectChange, RawEvent, RawRecord, RecordType, Swept,
+    Timestamp, headers, partition_of,
+};
+use tokio::runtime::Handle;
+use tokio::sync::mpsc::Receiver;
+use tokio_util::sync::CancellationToken;
+
+use crate::Clock;
+use crate::backoff::Backoff;
+use crate::health::{Committed, Health};
+use crate::observation::{Message, Observation, Seen};
+use crate::position::Positions;
+use crate::resource::Resource;
+
+/// What a record may have besides its payload: key and headers.
+const OVERHEAD: usize = 16 * 1024;
+
+/// Why the committer cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CommitError {
+    #[error(transparent)]
+    Fault(#[from] Fault),
+    #[error(transparent)]
+    Codec(#[from] CodecError),
+    /// It was told to stop while the log could not be written.
+    #[error("stopped before everything was committed: the rest is read again from its position")]
+    Abandoned,
+}
+
+/// Owns the source. Blocking: it has a thread of its own.
+pub(crate) struct Committer {
+    pub(crate) cluster: String,
+    pub(crate) cluster_uid: String,
+    pub(crate) source: Source,
+    pub(crate) codec: Codec,
+    pub(crate) clock: Clock,
+    pub(crate) positions: Positions,
+    pub(crate) batch_bytes: usize,
+    pub(crate) health: Health,
+    pub(crate) stop: CancellationToken,
+    pub(crate) backoff: Backoff,
+    pub(crate) batch: Batch,
+    /// Log time at which the list of a resource began.
+    pub(crate) listing_since: BTreeMap<Resource, Timestamp>,
+}
+
+/// What the next commit will write.
+#[derive(Default)]
+pub(crate) struct Batch {
+    records: Vec<Emit>,
+    bytes: usize,
+    done: Committed,
+}
+
+/// Opens the source of a cluster: fences its predecessor, and gives what was committed.
+pub(crate) fn open(bus: &Bus, cluster: &str, cluster_uid: &str) -> Result<(Source, BTreeMap<Vec<u8>, Vec<u8>>), Fault> {
+    let partition = partition_of(cluster, bus.partitions());
+    bus.source(&format!("exporter.{cluster_uid}"), partition, &Positions::prefix(cluster))
+}
+
+impl Committer {
+    /// Writes until the queue's other end is closed. A batch is closed when the queue is drained, or full.
+    pub(crate) fn run(mut self, mut queue: Receiver<Message>) -> Result<(), CommitError> {
+        while let Some(first) = queue.blocking_recv() {
+            self.take(first)?;
+            while self.batch.bytes < self.batch_bytes
+                && let Ok(next) = queue.try_recv()
+            {
+                self.take(next)?;
+            }
+            // Positions alone can wait for the next heartbeat.
+            if !self.batch.records.is_empty() {
+                self.commit()?;
+            }
+        }
+        if self.positions.moved() { self.commit() } else { Ok(()) }
+    }
+
+    fn take(&mut self, message: Message) -> Result<(), CodecError> {
+        let at = self.positions.advance((self.clock)());
+        let observation = match message {
+            Message::Observation(observation) => observation,
+            Message::Heartbeat { healthy } => {
+                let (cluster, cluster_uid) = (self.cluster.clone(), self.cluster_uid.clone());
+                return self.record(RawRecord::Heartbeat(Heartbeat { cluster, cluster_uid, at, healthy }), "");
+            }
+        };
+        let Observation { resource, epoch, seen, reached } = observation;
+        match seen {
+            Seen::Nothing => {}
+            Seen::Event { event, backfill } => {
+                let id = format!("{epoch}/{}/{}", event.uid, event.resource_version);
+                let (cluster, cluster_uid) = (self.cluster.clone(), self.cluster_uid.clone());
+                let event = RawEvent { cluster, cluster_uid, at, epoch, backfill, event: *event };
+                self.record(RawRecord::Event(Box::new(event)), &id)?;
+            }
+            Seen::Object { facts, deleted, listed } => {
+                let id = format!("{epoch}/{}/{}", facts.object.uid, facts.resource_version);
+                let (cluster, cluster_uid) = (self.cluster.clone(), self.cluster_uid.clone());
+                let change = ObjectChange { cluster, cluster_uid, at, deleted, listed, facts: *facts };
+                self.record(RawRecord::Object(Box::new(change)), &id)?;
+            }
+            Seen::Rejected { payload, error } => self.dead_letter(resource.name(), at, payload, error)?,
+            Seen::ListBegan => drop(self.listing_since.insert(resource, at)),
+            Seen::ListEnded { gap } => {
+                let before = self.positions.of(resource).map(|row| (row.resource_version.clone(), row.at));
+                self.positions.reach(resource, epoch, reached);
+                return self.list_ended(resource, at, gap, before.unwrap_or_default());
+            }
+        }
+        self.positions.reach(resource, epoch, reached);
+        Ok(())
+    }
+
+    fn list_ended(
+        &mut self,
+        resource: Resource,
+        at: Timestamp,
+        gap: Option<GapReason>,
+        (from_resource_version, from): (String, Timestamp),
+    ) -> Result<(), CodecError> {
+        let cluster = self.cluster.clone();
+        if let Some(reason) = gap {
+            let to_resource_version =
+                self.positions.of(resource).map(|row| row.resource_version.clone()).unwrap_or_default();
+            let gap = Gap {
+                cluster: cluster.clone(),
+                at,
+                resource: resource.name().to_owned(),
+                from_resource_version,
+                to_resource_version,
+                from,
+                to: at,
+                reason,
+            };
+            self.record(RawRecord::Gap(gap), resource.name())?;
+        }
+        if let (Resource::Objects(kind), Some(since)) = (resource, self.listing_since.remove(&resource)) {
+            let (kind_name, api_version) = (kind.name().to_owned(), kind.api_version().to_owned());
+            self.record(RawRecord::Swept(Swept { cluster, at, kind: kind_name, api_version, since }), resource.name())?;
+        }
+        Ok(())
+    }
+
+    /// Adds a record; `id` names it, together with its log time when it is not an object's.
+    fn record(&mut self, record: RawRecord, id: &str) -> Result<(), CodecError> {
+        let at = record.at();
+        let limit = topics::EVENTS_RAW.max_bytes - OVERHEAD;
+        let payload = match record.encode(&self.codec) {
+            Ok(payload) if payload.len() <= limit => payload,
+            Ok(payload) => {
+                let error = format!(
+                    "the record has {} bytes and events.raw takes {limit}: shorten the object's texts, labels or annotations",
+                    payload.len()
+                );
+                return self.dead_letter(record.record_type().name(), at, payload, error);
+            }
+            Err(error @ CodecError::Unwritable { .. }) => {
+                return self.dead_letter(record.record_type().name(), at, Vec::new(), format!("{error}; {id}"));
+            }
+            Err(error) => return Err(error),
+        };
+        let done = &mut self.batch.done;
+        match &record {
+            RawRecord::Event(_) => done.events += 1,
+            RawRecord::Object(_) => done.objects += 1,
+            RawRecord::Gap(_) => done.gaps += 1,
+            RawRecord::Heartbeat(beat) => done.heartbeat = Some((at, beat.healthy)),
+            RawRecord::Swept(_) => {}
+        }
+        let id = match &record {
+            RawRecord::Event(_) | RawRecord::Object(_) => id.to_owned(),
+            _ => format!("{id}@{}", at.as_micros()),
+        };
+        let headers = headers(record.record_type(), &self.cluster, &id, at);
+        self.emit(topics::EVENTS_RAW.name, at, record.key(), payload, headers);
+        Ok(())
+    }
+
+    fn dead_letter(
+        &mut self,
+        from: &str,
+        at: Timestamp,
+        mut payload: Vec<u8>,
+        error: String,
+    ) -> Result<(), CodecError> {
+        tracing::warn!(cluster = self.cluster, from, error, "cannot be read: it goes to dead-letter");
+        self.batch.done.dead_letters += 1;
+        payload.truncate(topics::EVENTS_RAW.max_bytes);
+        let letter = DeadLetter {
+            topic: format!("watch/{}/{from}", self.cluster),
+            partition: 0,
+            offset: -1,
+            payload,
+            error,
+            service: "exporter".to_owned(),
+            at,
+        };
+        let payload = self.codec.encode(&letter)?;
+        let headers = headers(RecordType::DeadLetter, &self.cluster, &format!("{from}@{}", at.as_micros()), at);
+        self.emit(topics::DEAD_LETTER.name, at, letter.topic, payload, headers);
+        Ok(())
+    }
+
+    fn emit(&mut self, topic: &str, at: Timestamp, key: String, payload: Vec<u8>, headers: Headers) {
+        let (topic, key) = (topic.to_owned(), key.into_bytes());
+        let emit = Emit { topic, timestamp: at.as_millis(), key, payload: Some(payload), headers };
+        self.batch.bytes += emit.size();
+        self.batch.records.push(emit);
+    }
+
+    /// Commits the batch, again and again until it is done. Meanwhile the queue fills, and the watches are not read.
+    fn commit(&mut self) -> Result<(), CommitError> {
+        let rows = self.positions.rows(&self.codec)?;
+        loop {
+            match self.source.commit(&self.batch.records, &rows) {
+                Ok(()) => break,
+                Err(fault @ Fault::Retry { .. }) => {
+                    if self.stop.is_cancelled() {
+                        return Err(CommitError::Abandoned);
+                    }
+                    tracing::warn!(cluster = self.cluster, %fault, "waiting for the log");
+                    self.health.log(Some(fault.to_string()));
+                    let pause = self.backoff.wait(None);
+                    let _ = Handle::current().block_on(self.stop.run_until_cancelled(pause));
+                }
+                Err(fault) => return Err(fault.into()),
+            }
+        }
+        self.backoff.reset();
+        self.positions.committed();
+        let batch = std::mem::take(&mut self.batch);
+        self.health.committed(batch.done, self.positions.now());
+        Ok(())
+    }
+}

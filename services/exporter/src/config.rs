@@ -1,0 +1,114 @@
+//! What can be set.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::project::Kind;
+
+/// The exporter of one cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ExporterConfig {
+    /// The cluster's name, by which it is known everywhere. It decides the partition: do not rename a cluster.
+    pub cluster: String,
+    /// Objects that are watched besides Events, by resource. Default: all of [`Kind::ALL`]. What the API server does not
+    /// have, or does not allow, is left out with a warning.
+    pub objects: Vec<Kind>,
+    /// ms between two heartbeats. 5,000: incidents resolve by quiet times of minutes, and a second more is not noticed.
+    pub heartbeat_ms: u64,
+    /// Objects per page of a list. 500, as client-go: a page of Events is 630 KB, so that memory stays flat.
+    pub page_size: u32,
+    /// Records between the watches and the log. 1,024: enough to fill a batch while the one before is committed, a few MB.
+    pub queue_records: usize,
+    /// A batch is committed at that many bytes, or when nothing is left to be read. 8 MiB: beyond that, batches only get
+    /// slower.
+    pub batch_bytes: usize,
+    /// Largest object that is read, bytes; a larger one goes to dead-letter, cut. 4 MiB: etcd takes 1.5 MB, and JSON is
+    /// larger than what etcd stores.
+    pub max_object_bytes: usize,
+    /// Largest page of a list, bytes; the page is asked for again with fewer objects when it is larger.
+    pub max_page_bytes: usize,
+    /// ms until the API server must have begun to answer, and between two parts of an answer. A watch may stay silent.
+    pub request_timeout_ms: u64,
+    /// s after which a watch is opened anew, at least; at most twice as long, at random, so that the watches of a fleet
+    /// do not come back at once. 1,800, as the API server's own `--min-request-timeout`: Events have no bookmarks, and
+    /// after a pause of 5 minutes their position is compacted away.
+    pub watch_timeout_s: u64,
+    /// ms before the first retry.
+    pub retry_first_ms: u64,
+    /// ms between two retries at most.
+    pub retry_longest_ms: u64,
+    /// ms until a resource is tried again that the API server does not have or does not allow.
+    pub unavailable_retry_ms: u64,
+    /// ms that Events wait for the lists of objects, so that an Event's context is in the log before it.
+    pub objects_first_ms: u64,
+}
+
+impl Default for ExporterConfig {
+    fn default() -> Self {
+        Self {
+            cluster: String::new(),
+            objects: Kind::ALL.to_vec(),
+            heartbeat_ms: 5_000,
+            page_size: 500,
+            queue_records: 1_024,
+            batch_bytes: 8 * 1024 * 1024,
+            max_object_bytes: 4 * 1024 * 1024,
+            max_page_bytes: 32 * 1024 * 1024,
+            request_timeout_ms: 30_000,
+            watch_timeout_s: 1_800,
+            retry_first_ms: 500,
+            retry_longest_ms: 30_000,
+            unavailable_retry_ms: 60_000,
+            objects_first_ms: 30_000,
+        }
+    }
+}
+
+impl ExporterConfig {
+    /// What is wrong with it: key and reason.
+    pub fn problems(&self) -> Vec<(String, String)> {
+        let mut problems = Vec::new();
+        let mut wrong = |key: &str, what: &str| problems.push((key.to_owned(), what.to_owned()));
+        if self.cluster.is_empty() || self.cluster.contains(|c: char| c == '/' || c.is_whitespace() || c.is_control()) {
+            wrong("cluster", "must be a name without spaces and `/`, such as prod-eu-1");
+        }
+        let positive = [
+            ("heartbeat_ms", self.heartbeat_ms),
+            ("page_size", self.page_size.into()),
+            ("queue_records", self.queue_records as u64),
+            ("batch_bytes", self.batch_bytes as u64),
+            ("max_object_bytes", self.max_object_bytes as u64),
+            ("max_page_bytes", self.max_page_bytes as u64),
+            ("request_timeout_ms", self.request_timeout_ms),
+            ("watch_timeout_s", self.watch_timeout_s),
+            ("retry_first_ms", self.retry_first_ms),
+            ("retry_longest_ms", self.retry_longest_ms),
+        ];
+        for (key, _) in positive.into_iter().filter(|(_, value)| *value == 0) {
+            wrong(key, "must be at least 1");
+        }
+        problems
+    }
+
+    pub(crate) fn request_timeout(&self) -> Duration {
+        Duration::from_millis(self.request_timeout_ms)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refuses_what_it_does_not_know_and_what_cannot_be() {
+        let read = |json: &str| serde_json::from_str::<ExporterConfig>(json).map_err(|error| error.to_string());
+        assert_eq!(read(r#"{"cluster":"a","objects":["pods"]}"#).unwrap().objects, [Kind::Pod]);
+        assert!(read(r#"{"cluser":"a"}"#).unwrap_err().contains("unknown field `cluser`"));
+        assert!(read(r#"{"objects":["pod"]}"#).unwrap_err().contains("horizontalpodautoscalers"));
+        let config = ExporterConfig { cluster: "a/b".into(), page_size: 0, ..ExporterConfig::default() };
+        let keys: Vec<String> = config.problems().into_iter().map(|(key, _)| key).collect();
+        assert_eq!(keys, ["cluster", "page_size"]);
+    }
+}

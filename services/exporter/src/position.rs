@@ -1,0 +1,162 @@
+//! How far each watch of a cluster has come, as the log has it.
+
+use std::collections::BTreeMap;
+
+use epicenter_model::{Codec, CodecError, Timestamp, WatchPosition};
+
+use crate::observation::{Progress, Reached};
+use crate::resource::Resource;
+
+/// The row that carries the cluster's log time.
+const CLOCK: &str = "heartbeat";
+
+/// The positions of one cluster, and its log time.
+pub(crate) struct Positions {
+    cluster: String,
+    cluster_uid: String,
+    rows: BTreeMap<&'static str, WatchPosition>,
+    changed: Vec<&'static str>,
+    /// The newest log time that was given out.
+    now: Timestamp,
+}
+
+impl Positions {
+    /// The prefix of the keys of a cluster's positions.
+    pub(crate) fn prefix(cluster: &str) -> Vec<u8> {
+        format!("{cluster}/").into_bytes()
+    }
+
+    /// Reads them. Those of another cluster that had the same name are of no use.
+    pub(crate) fn read(
+        codec: &Codec,
+        cluster: &str,
+        cluster_uid: &str,
+        resources: &[Resource],
+        rows: &BTreeMap<Vec<u8>, Vec<u8>>,
+    ) -> Result<Self, CodecError> {
+        let mut positions = Self {
+            cluster: cluster.to_owned(),
+            cluster_uid: cluster_uid.to_owned(),
+            rows: BTreeMap::new(),
+            changed: Vec::new(),
+            now: Timestamp::default(),
+        };
+        for row in rows.values() {
+            let row: WatchPosition = codec.decode(row)?;
+            positions.now = positions.now.max(row.at);
+            let resource = resources.iter().find(|resource| resource.name() == row.resource);
+            if row.cluster_uid != cluster_uid {
+                tracing::warn!(
+                    cluster,
+                    resource = row.resource,
+                    was = row.cluster_uid,
+                    is = cluster_uid,
+                    "another cluster had this name: it is read from the beginning. Give each cluster a name of its own"
+                );
+            } else if let Some(resource) = resource {
+                positions.rows.insert(resource.name(), row);
+            }
+        }
+        Ok(positions)
+    }
+
+    pub(crate) fn of(&self, resource: Resource) -> Option<&WatchPosition> {
+        self.rows.get(resource.name())
+    }
+
+    /// The newest log time.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    /// Log time goes on: to `clock`, but never back, and never twice the same.
+    pub(crate) fn advance(&mut self, clock: Timestamp) -> Timestamp {
+        self.now = clock.max(Timestamp::from_micros(self.now.as_micros().saturating_add(1)));
+        self.now
+    }
+
+    /// The watch of `resource` has come that far.
+    pub(crate) fn reach(&mut self, resource: Resource, epoch: i64, reached: Reached) {
+        let (list, version) = match reached {
+            Reached::Same => return,
+            Reached::Listed(progress) => (Some(progress), None),
+            Reached::Version(version) => (None, Some(version)),
+        };
+        let name = resource.name();
+        let row = self.rows.entry(name).or_insert_with(|| WatchPosition {
+            cluster: self.cluster.clone(),
+            cluster_uid: self.cluster_uid.clone(),
+            resource: name.to_owned(),
+            epoch,
+            ..WatchPosition::default()
+        });
+        row.at = self.now;
+        (row.list_resource_version, row.list_key) =
+            list.map_or_else(Default::default, |Progress { version, key }| (version, key));
+        if let Some(version) = version {
+            row.resource_version = version;
+            row.epoch = epoch;
+        }
+        if !self.changed.contains(&name) {
+            self.changed.push(name);
+        }
+    }
+
+    /// A position moved since [`Positions::committed`].
+    pub(crate) fn moved(&self) -> bool {
+        !self.changed.is_empty()
+    }
+
+    /// The rows that moved, and the cluster's log time.
+    pub(crate) fn rows(&self, codec: &Codec) -> Result<Vec<(Vec<u8>, Vec<u8>)>, CodecError> {
+        let clock = WatchPosition {
+            cluster: self.cluster.clone(),
+            cluster_uid: self.cluster_uid.clone(),
+            resource: CLOCK.to_owned(),
+            at: self.now,
+            ..WatchPosition::default()
+        };
+        let moved = self.changed.iter().filter_map(|name| self.rows.get(name));
+        moved
+            .chain(std::iter::once(&clock))
+            .map(|row| Ok((format!("{}/{}", self.cluster, row.resource).into_bytes(), codec.encode(row)?)))
+            .collect()
+    }
+
+    /// What moved is in the log.
+    pub(crate) fn committed(&mut self) {
+        self.changed.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EVENTS: &[Resource] = &[Resource::Events];
+
+    fn positions(uid: &str, rows: &BTreeMap<Vec<u8>, Vec<u8>>) -> Positions {
+        Positions::read(&Codec::single_object(), "a", uid, EVENTS, rows).unwrap()
+    }
+
+    #[test]
+    fn log_time_never_goes_back_not_even_over_a_restart() {
+        let mut before = positions("1", &BTreeMap::new());
+        assert_eq!(before.advance(Timestamp::from_micros(50)).as_micros(), 50);
+        assert_eq!(before.advance(Timestamp::from_micros(7)).as_micros(), 51);
+        let rows = before.rows(&Codec::single_object()).unwrap().into_iter().collect();
+        assert_eq!(positions("1", &rows).advance(Timestamp::from_micros(7)).as_micros(), 52);
+    }
+
+    #[test]
+    fn keeps_the_old_version_while_a_list_is_under_way() {
+        let mut before = positions("1", &BTreeMap::new());
+        before.reach(Resource::Events, 0, Reached::Version("9".into()));
+        before.reach(Resource::Events, 1, Reached::Listed(Progress { version: "20".into(), key: "ns/x".into() }));
+        let rows: BTreeMap<_, _> = before.rows(&Codec::single_object()).unwrap().into_iter().collect();
+        let after = positions("1", &rows);
+        let row = after.of(Resource::Events).unwrap();
+        assert_eq!((row.resource_version.as_str(), row.epoch, row.list_key.as_str()), ("9", 0, "ns/x"));
+        assert!(positions("2", &rows).of(Resource::Events).is_none(), "another cluster");
+    }
+}
