@@ -16,7 +16,15 @@ pub(crate) const FILES: &[(&str, &str)] = files! {
     "attachdetach.yaml"
     "persistentvolume.yaml"
     "workloads.yaml"
+    "jobs.yaml"
+    "autoscaling.yaml"
+    "cluster-autoscaler.yaml"
+    "karpenter.yaml"
     "scheduler.yaml"
+    "cert-manager.yaml"
+    "node-problem-detector.yaml"
+    "network.yaml"
+    "gitops.yaml"
 };
 
 #[cfg(test)]

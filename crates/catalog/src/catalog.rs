@@ -173,6 +173,13 @@ impl Catalog {
         mismatches
     }
 
+    /// The classes that the examples come to.
+    #[cfg(test)]
+    pub(crate) fn examples(&self) -> std::collections::BTreeSet<&str> {
+        let events = self.entries.iter().flat_map(|entry| &entry.examples);
+        events.map(|(event, _)| self.classify(event).class).collect()
+    }
+
     fn find(&self, event: &Event, message: &str) -> Option<&Entry> {
         let exact = self.exact.get(&event.reason).into_iter().flatten().copied();
         let open = self.open.iter().filter(|(start, _)| event.reason.starts_with(start)).map(|(_, index)| *index);

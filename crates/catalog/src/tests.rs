@@ -22,3 +22,13 @@ fn says_something_of_every_class() {
         assert!(class.quiet_ms > 0, "{name} is never over");
     }
 }
+
+/// Every class is reached by an example, so that none is dead and each is known to work.
+#[test]
+fn reaches_every_class() {
+    let catalog = Catalog::builtin();
+    let reached = catalog.examples();
+    let dead: Vec<&str> =
+        catalog.classes().iter().map(|(name, _)| name).filter(|name| !reached.contains(name)).collect();
+    assert_eq!(dead, ["unknown.normal", "unknown.warning"]);
+}
