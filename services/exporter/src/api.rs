@@ -222,3 +222,26 @@ impl Incoming {
         Ok(whole.freeze())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_errors_of_api_servers_and_of_proxies() {
+        let gone = status_error(200, None, br#"{"kind":"Status","code":410,"reason":"Expired","message":"too old"}"#);
+        assert!(gone.is_gone() && !gone.is_ahead());
+        assert_eq!(gone.to_string(), "410 Expired: too old");
+
+        let ahead = br#"{"code":504,"reason":"Timeout","details":{"causes":[{"reason":"ResourceVersionTooLarge"}],"retryAfterSeconds":1}}"#;
+        let ahead = status_error(504, None, ahead);
+        assert!(ahead.is_ahead() && !ahead.is_unavailable());
+        assert_eq!(ahead.retry_after(), Some(Duration::from_secs(1)));
+
+        let busy = status_error(429, Some(Duration::from_secs(7)), b"Too many requests, please try again later.\n");
+        assert_eq!(busy.retry_after(), Some(Duration::from_secs(7)));
+        assert!(busy.to_string().starts_with("429 Too Many Requests: Too many requests"), "{busy}");
+
+        assert!(status_error(403, None, b"").is_unavailable());
+    }
+}

@@ -1,0 +1,271 @@
+//! An API server on loopback that answers as a test says, and an exporter that reads it into a log in a directory.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Query, State};
+use axum::http::{StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use epicenter_bus::{Bus, LocalConfig, Record, Start, topics};
+use epicenter_exporter::{ExporterConfig, ExporterError, Health, client, run, system_clock};
+use epicenter_model::{Codec, DeadLetter, RawRecord, WatchPosition};
+use futures::StreamExt;
+use parking_lot::Mutex;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// What was asked.
+#[derive(Clone, Debug)]
+pub struct Ask {
+    pub resource: String,
+    pub verb: &'static str,
+    pub query: BTreeMap<String, String>,
+    /// How often that resource was asked for by that verb before, since the last [`Fake::answer`].
+    pub nth: usize,
+}
+
+impl Ask {
+    pub fn version(&self) -> &str {
+        self.query.get("resourceVersion").map_or("", String::as_str)
+    }
+
+    pub fn token(&self) -> &str {
+        self.query.get("continue").map_or("", String::as_str)
+    }
+}
+
+pub enum Answer {
+    Json(u16, String),
+    /// A watch that sends these lines and stays open.
+    Open(Vec<String>),
+    /// A watch that sends these lines and ends.
+    Ended(Vec<String>),
+    /// Nothing at all, for a long time.
+    Silence,
+}
+
+type Script = Box<dyn Fn(&Ask) -> Answer + Send + Sync>;
+
+#[derive(Clone)]
+pub struct Fake {
+    script: Arc<Mutex<Script>>,
+    asked: Arc<Mutex<Vec<Ask>>>,
+    port: u16,
+}
+
+impl Fake {
+    pub async fn start(script: impl Fn(&Ask) -> Answer + Send + Sync + 'static) -> Self {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let fake = Self { script: Arc::new(Mutex::new(Box::new(script))), asked: Arc::default(), port };
+        let app = Router::new().fallback(serve).with_state(fake.clone());
+        tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
+        fake
+    }
+
+    /// From now on it answers so.
+    pub fn answer(&self, script: impl Fn(&Ask) -> Answer + Send + Sync + 'static) {
+        *self.script.lock() = Box::new(script);
+        self.asked.lock().clear();
+    }
+
+    pub fn asked(&self, verb: &str) -> Vec<Ask> {
+        self.asked.lock().iter().filter(|ask| ask.verb == verb).cloned().collect()
+    }
+}
+
+async fn serve(State(fake): State<Fake>, uri: Uri, Query(query): Query<BTreeMap<String, String>>) -> Response {
+    let resource = uri.path().rsplit('/').next().unwrap().to_owned();
+    if resource == "kube-system" {
+        return r#"{"metadata":{"name":"kube-system","uid":"cluster-1"}}"#.into_response();
+    }
+    let verb = match (query.contains_key("watch"), query.contains_key("resourceVersionMatch")) {
+        (true, _) => "watch",
+        (_, true) => "check",
+        _ => "list",
+    };
+    let ask = {
+        let mut asked = fake.asked.lock();
+        let nth = asked.iter().filter(|ask| ask.verb == verb && ask.resource == resource).count();
+        let ask = Ask { resource, verb, query, nth };
+        asked.push(ask.clone());
+        ask
+    };
+    let answer = (fake.script.lock())(&ask);
+    let lines = |lines: Vec<String>| futures::stream::iter(lines).map(|line| Ok::<_, std::io::Error>(line + "\n"));
+    match answer {
+        Answer::Json(status, json) => (StatusCode::from_u16(status).unwrap(), json).into_response(),
+        Answer::Open(sent) => Body::from_stream(lines(sent).chain(futures::stream::pending())).into_response(),
+        Answer::Ended(sent) => Body::from_stream(lines(sent)).into_response(),
+        Answer::Silence => futures::future::pending().await,
+    }
+}
+
+pub fn event(name: &str, version: u64) -> String {
+    format!(
+        r#"{{"kind":"Event","apiVersion":"v1","metadata":{{"name":"{name}","namespace":"ns","uid":"{name}","resourceVersion":"{version}","creationTimestamp":"2026-11-23T11:00:00Z"}},"involvedObject":{{"kind":"Pod","namespace":"ns","name":"p"}},"reason":"BackOff","count":1}}"#
+    )
+}
+
+pub fn pod(name: &str, version: u64, phase: &str) -> String {
+    format!(
+        r#"{{"metadata":{{"name":"{name}","namespace":"ns","uid":"{name}","resourceVersion":"{version}"}},"status":{{"phase":"{phase}"}}}}"#
+    )
+}
+
+pub fn sent(kind: &str, object: &str) -> String {
+    format!(r#"{{"type":"{kind}","object":{object}}}"#)
+}
+
+pub fn list(version: u64, token: &str, items: &[String]) -> Answer {
+    let items = items.join(",");
+    Answer::Json(
+        200,
+        format!(r#"{{"metadata":{{"resourceVersion":"{version}","continue":"{token}"}},"items":[{items}]}}"#),
+    )
+}
+
+pub fn status(code: u16, reason: &str, cause: &str) -> String {
+    format!(
+        r#"{{"kind":"Status","code":{code},"reason":"{reason}","message":"as the test says","details":{{"causes":[{{"reason":"{cause}"}}]}}}}"#
+    )
+}
+
+pub fn refused(code: u16, reason: &str, cause: &str) -> Answer {
+    Answer::Json(code, status(code, reason, cause))
+}
+
+/// A log, and perhaps an exporter that writes to it.
+pub struct Site {
+    pub fake: Fake,
+    pub bus: Bus,
+    pub health: Health,
+    pub config: ExporterConfig,
+    running: Option<(CancellationToken, JoinHandle<Result<(), ExporterError>>)>,
+    _directory: tempfile::TempDir,
+}
+
+/// A test that waits longer has failed.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+impl Site {
+    pub fn new(fake: Fake, objects: &[epicenter_exporter::project::Kind]) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let local =
+            LocalConfig { directory: directory.path().to_owned(), partitions: 1, retention: Duration::from_secs(3600) };
+        let config = ExporterConfig {
+            cluster: "c".to_owned(),
+            objects: objects.to_vec(),
+            heartbeat_ms: 20,
+            page_size: 2,
+            max_object_bytes: 4096,
+            retry_first_ms: 5,
+            retry_longest_ms: 50,
+            unavailable_retry_ms: 50,
+            ..ExporterConfig::default()
+        };
+        let health = Health::new("c", Default::default(), Default::default());
+        Self { fake, bus: Bus::local(local).unwrap(), health, config, running: None, _directory: directory }
+    }
+
+    pub fn start(&mut self) {
+        let kube = kube::Config::new(format!("http://127.0.0.1:{}", self.fake.port).parse().unwrap());
+        let stop = CancellationToken::new();
+        let work = run(
+            self.config.clone(),
+            client(kube).unwrap(),
+            self.bus.clone(),
+            Codec::single_object(),
+            system_clock(),
+            self.health.clone(),
+            stop.clone(),
+        );
+        self.running = Some((stop, tokio::spawn(work)));
+    }
+
+    /// Stops the exporter in an orderly way.
+    pub async fn stop(&mut self) {
+        let (stop, work) = self.running.take().unwrap();
+        stop.cancel();
+        work.await.unwrap().unwrap();
+    }
+
+    /// Ends the exporter where it stands.
+    pub async fn kill(&mut self) {
+        let (_, work) = self.running.take().unwrap();
+        work.abort();
+        assert!(work.await.unwrap_err().is_cancelled());
+    }
+
+    fn read(&self, topic: &str) -> Vec<Record> {
+        let mut reader = self.bus.reader(topic, &[0], Start::Earliest).unwrap();
+        std::iter::from_fn(|| reader.next(Duration::ZERO).unwrap()).collect()
+    }
+
+    pub fn records(&self) -> Vec<RawRecord> {
+        let codec = Codec::single_object();
+        let decode = |record: Record| RawRecord::decode(&codec, &record.payload.unwrap()).unwrap();
+        self.read(topics::EVENTS_RAW.name).into_iter().map(decode).collect()
+    }
+
+    pub fn dead_letters(&self) -> Vec<DeadLetter> {
+        let decode = |record: Record| Codec::single_object().decode(&record.payload.unwrap()).unwrap();
+        self.read(topics::DEAD_LETTER.name).into_iter().map(decode).collect()
+    }
+
+    pub fn position(&self, resource: &str) -> Option<WatchPosition> {
+        let table = self.bus.table(topics::POSITIONS.name).unwrap();
+        table.get(format!("c/{resource}").as_bytes()).map(|row| Codec::single_object().decode(row).unwrap())
+    }
+
+    /// Everything but heartbeats, in short.
+    pub fn told(&self) -> Vec<String> {
+        self.records().iter().filter_map(short).collect()
+    }
+
+    /// Waits until the log tells that, in that order, and nothing else.
+    #[track_caller]
+    pub fn expect<'s>(&'s self, expected: &'s [&str]) -> impl Future<Output = ()> + 's {
+        let caller = std::panic::Location::caller();
+        async move {
+            let deadline = Instant::now() + PATIENCE;
+            while self.told() != expected && Instant::now() < deadline && self.told().len() <= expected.len() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            assert_eq!(self.told(), expected, "at {caller}, {:#?}", self.health.snapshot());
+        }
+    }
+
+    pub async fn until(&self, what: &str, mut done: impl FnMut(&Self) -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        while !done(self) {
+            assert!(Instant::now() < deadline, "{what}: {:#?}\n{:#?}", self.told(), self.health.snapshot());
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+}
+
+fn short(record: &RawRecord) -> Option<String> {
+    Some(match record {
+        RawRecord::Event(record) => {
+            let backfill = if record.backfill { " backfill" } else { "" };
+            format!("event {}@{} epoch {}{backfill}", record.event.name, record.event.resource_version, record.epoch)
+        }
+        RawRecord::Object(record) => {
+            let how = match (record.deleted, record.listed) {
+                (true, _) => "deleted",
+                (_, true) => "listed",
+                _ => "changed",
+            };
+            format!("{} {}@{} {how}", record.facts.object.kind, record.facts.object.name, record.facts.resource_version)
+        }
+        RawRecord::Swept(record) => format!("swept {}", record.kind),
+        RawRecord::Gap(gap) => {
+            format!("gap {} {} to {}: {}", gap.resource, gap.from_resource_version, gap.to_resource_version, gap.reason)
+        }
+        RawRecord::Heartbeat(_) => return None,
+    })
+}
