@@ -111,7 +111,7 @@ fn event(n: u64) -> RawRecord {
         _ => ("Started", "Container started", "kubelet", "Normal"),
     };
     let at = Timestamp::from_millis(BEGAN + n as i64);
-    let round = (n / PODS / 5) as i64;
+    let round = (n / PODS) as i64;
     let event = Event {
         uid: format!("event-{pod}-{}", n % 5),
         namespace: "shop".to_owned(),
