@@ -180,6 +180,12 @@ impl Catalog {
         events.map(|(event, _)| self.classify(event).class).collect()
     }
 
+    /// How many entries there are, and which reasons they name.
+    #[cfg(test)]
+    pub(crate) fn extent(&self) -> (usize, std::collections::BTreeSet<&str>) {
+        (self.entries.len(), self.exact.keys().map(String::as_str).collect())
+    }
+
     fn find(&self, event: &Event, message: &str) -> Option<&Entry> {
         let exact = self.exact.get(&event.reason).into_iter().flatten().copied();
         let open = self.open.iter().filter(|(start, _)| event.reason.starts_with(start)).map(|(_, index)| *index);

@@ -168,8 +168,8 @@ impl Example {
         };
         let mut differences = Vec::new();
         let class = &reading.meaning.class;
-        if self.class.as_ref().is_some_and(|expected| expected != class) {
-            differences.push(format!("{:?} is {class}, not {:?}", self.message, self.class));
+        if let Some(expected) = self.class.as_ref().filter(|expected| *expected != class) {
+            differences.push(format!("{:?} is {class}, not {expected}", self.message));
         }
         let mut entities: Vec<String> = reading.entities.iter().map(describe).collect();
         let mut expected = self.entities.clone();

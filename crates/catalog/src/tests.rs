@@ -1,6 +1,8 @@
 //! Checks of the built-in data, and of the reader.
 
-use epicenter_model::{Role, Severity};
+use std::collections::BTreeSet;
+
+use epicenter_model::{Event, ObjectRef, Role, Severity};
 
 use crate::{Catalog, builtin};
 
@@ -13,6 +15,20 @@ fn keeps_every_example() {
 
 #[test]
 fn says_something_of_every_class() {
+    const PLACEHOLDERS: [&str; 12] = [
+        "kind",
+        "namespace",
+        "name",
+        "container",
+        "node",
+        "workload",
+        "image",
+        "secret",
+        "configmap",
+        "csidriver",
+        "storageclass",
+        "resourcequota",
+    ];
     for (name, class) in Catalog::builtin().classes().iter() {
         let telling = matches!(class.role, Role::Cause | Role::Symptom);
         assert!(!class.title.is_empty(), "{name} has no title");
@@ -20,6 +36,11 @@ fn says_something_of_every_class() {
         assert!(telling || class.severity <= Severity::Low, "{name} is {}, but no {}", class.severity, class.role);
         assert!(class.role != Role::Recovery || !class.recovers.is_empty(), "{name} recovers nothing");
         assert!(class.quiet_ms > 0, "{name} is never over");
+        for text in [&class.title, &class.explain, &class.kubectl] {
+            for placeholder in text.split('{').skip(1).filter_map(|rest| rest.split_once('}')).map(|(name, _)| name) {
+                assert!(PLACEHOLDERS.contains(&placeholder) || placeholder == "webhook", "{name}: {{{placeholder}}}");
+            }
+        }
     }
 }
 
@@ -31,4 +52,121 @@ fn reaches_every_class() {
     let dead: Vec<&str> =
         catalog.classes().iter().map(|(name, _)| name).filter(|name| !reached.contains(name)).collect();
     assert_eq!(dead, ["unknown.normal", "unknown.warning"]);
+}
+
+/// The size of the first catalogue.
+#[test]
+fn knows_a_hundred_and_twenty_reasons() {
+    let catalog = Catalog::builtin();
+    let (entries, reasons): (usize, BTreeSet<&str>) = catalog.extent();
+    assert!(entries >= 160 && reasons.len() >= 120, "{entries} entries, {} reasons", reasons.len());
+}
+
+fn event(component: &str, kind: &str, event_type: &str, reason: &str, note: &str) -> Event {
+    Event {
+        component: component.to_owned(),
+        regarding: ObjectRef::named(kind, "shop", "web-1"),
+        event_type: event_type.to_owned(),
+        reason: reason.to_owned(),
+        note: note.to_owned(),
+        ..Event::default()
+    }
+}
+
+#[test]
+fn classifies_whatever_comes() {
+    let check = |event: Event, class: &str| assert_eq!(Catalog::builtin().classify(&event).class, class, "{event:?}");
+    check(event("me", "Pod", "Warning", "Broken", "x"), "unknown.warning");
+    check(event("me", "Pod", "Normal", "Fine", "x"), "unknown.normal");
+    check(event("", "", "", "", ""), "unknown.normal");
+    // A message may imitate another, or another component, but stays what its reason and emitter make of it.
+    check(event("me", "Pod", "Warning", "BackOff", "Back-off restarting failed container"), "unknown.warning");
+    check(
+        event("kubelet", "Pod", "Warning", "Unhealthy", "Readiness probe failed: The node was low on resource: memory"),
+        "probe.readiness",
+    );
+    check(
+        event("kubelet", "Pod", "Warning", "BackOff", "said: Back-off restarting failed container"),
+        "unknown.warning",
+    );
+    // Long, empty and foreign texts.
+    let long = format!("Failed to pull image \"a\": {}", "é".repeat(32 * 1024));
+    check(event("kubelet", "Pod", "Warning", "Failed", &long), "image.pull.failed");
+    check(event("default-scheduler", "Pod", "Warning", "FailedScheduling", ""), "sched.unschedulable");
+    check(
+        event("default-scheduler", "Pod", "Warning", "FailedScheduling", &"1 節点, ".repeat(8000)),
+        "sched.unschedulable",
+    );
+    check(event("kubelet", "Pod", "Warning", "Evicted", "ノード"), "evict.memory");
+}
+
+const CLASSES: &str = "
+unknown.warning: {title: w, category: other, severity: low, role: symptom}
+unknown.normal: {title: n, category: other, severity: info, role: noise}
+";
+
+/// A broken catalogue says where, and what to mend.
+#[test]
+fn explains_what_is_wrong() {
+    let check = |classes: &str, entries: &str, expected: &[&str]| {
+        let files = [("classes.yaml", classes), ("my.yaml", entries)];
+        let error = Catalog::parse(&files).map(|_| ()).unwrap_err().to_string();
+        assert!(expected.iter().all(|part| error.contains(part)), "{error}\nlacks one of {expected:?}");
+    };
+    let entry = |fields: &str| format!("component: a\nentries:\n- {{reason: A, class: unknown.normal, {fields}}}\n");
+    check(CLASSES, "component: a\nentrees: []\n", &["my.yaml", "entrees"]);
+    check(CLASSES, &entry("colour: red"), &["my.yaml", "colour"]);
+    check(CLASSES, &entry("severity: awful"), &["my.yaml", "awful", "critical"]);
+    check(CLASSES, &entry("message: '('"), &["my.yaml", "entry 1 (A)", "message", "not a regular expression"]);
+    check(CLASSES, &entry("message: '(?<name>x)'"), &["entry 1 (A)", "message", "`name`", "another name"]);
+    check(CLASSES, &entry("entities: [{kind: Node, name: '{node}'}]"), &["entry 1 (A)", "entities", "{node}"]);
+    check(
+        CLASSES,
+        &entry("message: '(?<x>.)', entities: [{kind: Node, name: '{x|up}'}]"),
+        &["entities", "`up`", "registry"],
+    );
+    check(
+        CLASSES,
+        "component: a\nentries: [{reason: A, class: no.such}]",
+        &["my.yaml", "entry 1 (A)", "class", "`no.such`"],
+    );
+    check(CLASSES, "component: a\nentries: [{reason: [], class: unknown.normal}]", &["entry 1 ()", "reason"]);
+    check("{}", "component: a\nentries: []", &["classes.yaml", "unknown.warning"]);
+    let recovers =
+        format!("{CLASSES}a.b: {{title: t, category: node, severity: info, role: recovery, recovers: [x.y]}}\n");
+    check(&recovers, "component: a\nentries: []", &["classes.yaml", "a.b", "recovers", "`x.y`"]);
+    assert!(Catalog::parse(&[]).unwrap_err().to_string().contains("classes.yaml is missing"));
+}
+
+/// The check of examples can fail.
+#[test]
+fn finds_examples_that_do_not_hold() {
+    let entries = "
+component: a
+entries:
+- {reason: A, class: unknown.warning, examples: [{message: x, entities: [Node n]}, {message: x, class: unknown.normal}]}
+- {reason: A, class: unknown.normal, examples: [{message: x}]}
+- {reason: B, class: unknown.normal, cases: [{text: never, class: unknown.warning}]}
+";
+    let catalog = Catalog::parse(&[("classes.yaml", CLASSES), ("my.yaml", entries)]).unwrap();
+    let found: Vec<String> = catalog.mismatches().iter().map(ToString::to_string).collect();
+    assert_eq!(
+        found,
+        [
+            "my.yaml: entry 1 (A): \"x\" names [], not [\"Node n\"]",
+            "my.yaml: entry 1 (A): \"x\" is unknown.warning, not unknown.normal",
+            "my.yaml: entry 2 (A): my.yaml: entry 1 (A) takes its example \"x\"",
+            "my.yaml: entry 3 (B): has no example",
+            "my.yaml: entry 3 (B): case 1 has no example",
+        ]
+    );
+}
+
+#[test]
+fn names_its_contents() {
+    let catalog = |entries| Catalog::parse(&[("classes.yaml", CLASSES), ("my.yaml", entries)]).unwrap();
+    let one = catalog("component: a\nentries: []");
+    assert_eq!(one.hash().len(), 16);
+    assert_eq!(one.hash(), catalog("component: a\nentries: []").hash());
+    assert_ne!(one.hash(), catalog("component: b\nentries: []").hash());
 }
