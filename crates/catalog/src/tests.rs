@@ -15,20 +15,13 @@ fn keeps_every_example() {
 
 #[test]
 fn says_something_of_every_class() {
-    const PLACEHOLDERS: [&str; 12] = [
-        "kind",
-        "namespace",
-        "name",
-        "container",
-        "node",
-        "workload",
-        "image",
-        "secret",
-        "configmap",
-        "csidriver",
-        "storageclass",
-        "resourcequota",
-    ];
+    let placeholders: BTreeSet<&str> = [
+        ["kind", "namespace", "name", "container", "node", "workload", "image"],
+        ["secret", "configmap", "csidriver", "storageclass", "resourcequota", "webhook", "registry"],
+    ]
+    .concat()
+    .into_iter()
+    .collect();
     for (name, class) in Catalog::builtin().classes().iter() {
         let telling = matches!(class.role, Role::Cause | Role::Symptom);
         assert!(!class.title.is_empty(), "{name} has no title");
@@ -38,7 +31,7 @@ fn says_something_of_every_class() {
         assert!(class.quiet_ms > 0, "{name} is never over");
         for text in [&class.title, &class.explain, &class.kubectl] {
             for placeholder in text.split('{').skip(1).filter_map(|rest| rest.split_once('}')).map(|(name, _)| name) {
-                assert!(PLACEHOLDERS.contains(&placeholder) || placeholder == "webhook", "{name}: {{{placeholder}}}");
+                assert!(placeholders.contains(placeholder), "{name}: {{{placeholder}}}");
             }
         }
     }
@@ -160,6 +153,15 @@ entries:
             "my.yaml: entry 3 (B): case 1 has no example",
         ]
     );
+}
+
+/// An entry can say that here a class is worse, or plays another part, than usual.
+#[test]
+fn overrides_a_class() {
+    let entries = "component: a\nentries: [{reason: A, class: unknown.normal, severity: high, role: cause}]";
+    let catalog = Catalog::parse(&[("classes.yaml", CLASSES), ("my.yaml", entries)]).unwrap();
+    let found = catalog.classify(&event("a", "Pod", "Normal", "A", ""));
+    assert_eq!((found.class, found.severity, found.role), ("unknown.normal", Severity::High, Role::Cause));
 }
 
 #[test]
