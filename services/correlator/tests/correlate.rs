@@ -1,0 +1,167 @@
+//! Enriched records in, changes of incidents out.
+#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
+
+use std::sync::{Arc, LazyLock};
+
+use epicenter_bus::{Driver, Emit, Record, StoreId};
+use epicenter_catalog::Catalog;
+use epicenter_correlate::Rules;
+use epicenter_correlator::{Correlator, classes, spec};
+use epicenter_model::{
+    Codec, Context, EnrichedEvent, EnrichedRecord, Event, Heartbeat, IncidentChange, ObjectRef, Timestamp,
+};
+use expect_test::expect;
+use proptest::prelude::*;
+
+/// Class, reason and note of Events that a cluster in trouble has.
+const TROUBLE: &[(&str, &str, &str)] = &[
+    ("crash.back_off", "BackOff", "Back-off restarting failed container app in pod web-1_shop(9b)"),
+    ("crash.oom_killed", "OOMKilled", "Container app was killed: out of memory (exit code 137)"),
+    ("image.back_off", "BackOff", "Back-off pulling image \"registry.example.com/web:1\""),
+    ("sched.insufficient_cpu", "FailedScheduling", "0/3 nodes are available: 3 Insufficient cpu."),
+    ("pod.ready", "Ready", "Pod is ready"),
+];
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_millis(1_795_435_200_000 + second * 1000)
+}
+
+fn correlator() -> Correlator {
+    static RULES: LazyLock<Arc<Rules>> = LazyLock::new(|| Arc::new(Rules::builtin(classes(Catalog::builtin()))));
+    Correlator::new(Codec::single_object(), Arc::clone(&RULES))
+}
+
+fn record(offset: usize, enriched: &EnrichedRecord) -> Record {
+    Record {
+        topic: "events.enriched".to_owned(),
+        offset: offset as i64,
+        timestamp: enriched.at().as_millis(),
+        payload: Some(enriched.encode(&Codec::single_object()).unwrap()),
+        ..Record::default()
+    }
+}
+
+fn trouble(cluster: &str, second: i64, what: usize, pod: usize, version: usize) -> EnrichedRecord {
+    let (class, reason, note) = TROUBLE[what % TROUBLE.len()];
+    let known = Catalog::builtin().classes().get(class).unwrap();
+    let deployment = ObjectRef { api_version: "apps/v1".to_owned(), ..ObjectRef::named("Deployment", "shop", "web") };
+    EnrichedRecord::Event(Box::new(EnrichedEvent {
+        cluster: cluster.to_owned(),
+        cluster_uid: format!("uid-{cluster}"),
+        at: at(second),
+        occurred_at: at(second),
+        occurrences: 1,
+        class: class.to_owned(),
+        category: known.category,
+        severity: known.severity,
+        role: known.role,
+        context: Context { owners: vec![deployment], node: "node-1".to_owned(), ..Context::default() },
+        event: Event {
+            uid: format!("{class}-{pod}"),
+            namespace: "shop".to_owned(),
+            name: format!("web-{pod}.{what}"),
+            resource_version: version.to_string(),
+            regarding: ObjectRef {
+                api_version: "v1".to_owned(),
+                uid: format!("pod-{pod}"),
+                ..ObjectRef::named("Pod", "shop", &format!("web-{pod}"))
+            },
+            reason: reason.to_owned(),
+            note: note.to_owned(),
+            event_type: "Warning".to_owned(),
+            component: "kubelet".to_owned(),
+            count: Some(1),
+            last_at: Some(at(second)),
+            ..Event::default()
+        },
+        ..EnrichedEvent::default()
+    }))
+}
+
+fn beat(cluster: &str, second: i64) -> EnrichedRecord {
+    let cluster_uid = format!("uid-{cluster}");
+    EnrichedRecord::Heartbeat(Heartbeat { cluster: cluster.to_owned(), cluster_uid, at: at(second), healthy: true })
+}
+
+fn show(emit: &Emit) -> String {
+    let change: IncidentChange = Codec::single_object().decode(emit.payload.as_ref().unwrap()).unwrap();
+    assert_eq!(emit.key, format!("{}/{}", change.incident.cluster, change.incident.id).into_bytes());
+    assert_eq!(emit.topic, "incident.changes");
+    format!("{:?} v{} {}", change.transition, change.incident.version, change.incident.title)
+}
+
+#[test]
+fn opens_and_resolves_an_incident_on_its_own_topic() {
+    let spec = spec();
+    let mut driver = Driver::new(&spec, correlator());
+    let mut records = vec![beat("prod", 0)];
+    records.extend((0..5).map(|n| trouble("prod", 10 + n, 1, 1, n as usize)));
+    records.extend((4..2000).map(|n| beat("prod", n * 5)));
+    let mut lines = Vec::new();
+    for (offset, enriched) in records.iter().enumerate() {
+        lines.extend(driver.feed(&record(offset, enriched)).unwrap().iter().map(show));
+    }
+    let (first, last) = (lines.first().unwrap(), lines.last().unwrap());
+    expect![[r#"
+        Opened v1 Pod web-1 runs out of memory: 1 pod of Deployment shop/web affected
+        Resolved v6 Pod web-1 runs out of memory: 1 pod of Deployment shop/web affected"#]]
+    .assert_eq(&format!("{first}\n{last}"));
+}
+
+#[test]
+fn names_what_it_cannot_read() {
+    let spec = spec();
+    let mut driver = Driver::new(&spec, correlator());
+    let good = record(0, &trouble("prod", 10, 1, 1, 1));
+    let cut = good.payload.as_ref().map(|payload| payload[..payload.len() / 2].to_vec());
+    let mut errors = String::new();
+    for payload in [None, cut, record(0, &beat("", 1)).payload] {
+        errors += &format!("{}\n", driver.feed(&Record { payload, ..good.clone() }).unwrap_err());
+    }
+    expect![[r#"
+        a record of events.enriched has no payload: its producer is broken
+        enriched-event is malformed: Failed to read bytes: failed to fill whole buffer
+        "" is no name of a cluster: name it in the exporter's configuration
+    "#]]
+    .assert_eq(&errors);
+    assert!(driver.state().is_empty(), "rejected records leave nothing");
+}
+
+type Outcome = (Vec<Emit>, Vec<(Vec<u8>, Vec<u8>)>);
+
+fn outcome(records: &[EnrichedRecord], restarts: &[bool]) -> Outcome {
+    let spec = spec();
+    let mut driver = Driver::new(&spec, correlator());
+    let mut emits = Vec::new();
+    for (offset, enriched) in records.iter().enumerate() {
+        if restarts.get(offset).copied().unwrap_or_default() {
+            driver = driver.restart(correlator());
+        }
+        emits.extend(driver.feed(&record(offset, enriched)).unwrap());
+    }
+    let rows = driver.state().scan(StoreId(0), b"").map(|(key, value)| (key.to_vec(), value.to_vec())).collect();
+    (emits, rows)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
+    #[test]
+    fn gives_the_same_bytes_however_often_it_is_restarted(
+        choices in prop::collection::vec(
+            (prop_oneof![0..5_i64, 60..700_i64], 0..8_usize, 0..4_usize, any::<bool>(), any::<bool>()), 1..60),
+    ) {
+        let mut now = 0;
+        let mut records = Vec::new();
+        for (version, (gap, what, pod, second_cluster, _)) in choices.iter().enumerate() {
+            now += gap;
+            let cluster = if *second_cluster { "prod-eu" } else { "prod" };
+            records.push(match what {
+                0..5 => trouble(cluster, now, *what, *pod, version),
+                _ => beat(cluster, now),
+            });
+        }
+        let restarts: Vec<bool> = choices.iter().map(|choice| choice.4).collect();
+        prop_assert_eq!(outcome(&records, &restarts), outcome(&records, &[]));
+    }
+}
