@@ -4,6 +4,7 @@
 
 pub mod cache;
 pub mod counting;
+pub mod faults;
 pub mod kafka;
 pub mod kube;
 pub mod ports;

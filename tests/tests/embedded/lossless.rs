@@ -5,10 +5,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use epicenter_bus::{Bus, LocalConfig, Start};
 use epicenter_model::{Codec, RawRecord};
+use epicenter_tests::faults::Plan;
 use epicenter_tests::kube::{ControlPlane, Options};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -19,12 +20,7 @@ const WRITES: u64 = 10_500;
 
 #[test]
 fn no_event_is_lost_or_repeated_when_it_is_killed() {
-    let kills: u64 = std::env::var("EPICENTER_FAULTS").map_or(20, |text| text.parse().unwrap());
-    let seed = std::env::var("EPICENTER_SEED").map_or_else(
-        |_| SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_millis() as u64,
-        |text| text.parse().unwrap(),
-    );
-    println!("EPICENTER_SEED={seed} EPICENTER_FAULTS={kills}");
+    let Plan { faults: kills, seed } = Plan::new(20, 60).unwrap();
     let mut random = StdRng::seed_from_u64(seed);
     let plane = ControlPlane::start(Options::default()).unwrap();
     let directory = tempfile::tempdir().unwrap();

@@ -6,10 +6,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use epicenter_bus::{Bus, KafkaConfig, Start};
 use epicenter_tests::counting::{INPUT, OUTPUT, STATE};
+use epicenter_tests::faults::Plan;
 use epicenter_tests::kafka::Kafka;
 use epicenter_tests::process::{Process, Signal};
 use rand::rngs::StdRng;
@@ -83,7 +84,7 @@ impl Scene {
         let now = Instant::now();
         let (due, waiting) = self.stopped.drain(..).partition(|(_, until)| all || *until <= now);
         self.stopped = waiting;
-        for (member, _) in Vec::<(usize, Instant)>::from(due) {
+        for (member, _) in due {
             self.members[member].signal(Signal::Cont).unwrap();
         }
     }
@@ -188,16 +189,9 @@ impl Scene {
     }
 }
 
-fn number(name: &str) -> Option<u64> {
-    std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name}={text} is no number")))
-}
-
 #[test]
 fn outputs_equal_those_of_one_undisturbed_process() {
-    let faults = number("EPICENTER_FAULTS").unwrap_or(15);
-    let seed = number("EPICENTER_SEED")
-        .unwrap_or_else(|| SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_millis() as u64);
-    println!("EPICENTER_SEED={seed} EPICENTER_FAULTS={faults}");
+    let Plan { faults, seed } = Plan::new(15, 100).unwrap();
     let mut scene = Scene::new(seed);
     let seen = Arc::new(AtomicU64::new(0));
     let feeder = Feeder::start(&scene.to, seed, KEYS, AHEAD, Arc::clone(&seen));
@@ -206,7 +200,7 @@ fn outputs_equal_those_of_one_undisturbed_process() {
         let (to, seen) = (scene.to.clone(), Arc::clone(&seen));
         move || verify(&to, seed, &seen)
     });
-    while scene.done.values().sum::<usize>() < faults as usize {
+    while scene.done.values().sum::<usize>() < faults {
         std::thread::sleep(Duration::from_millis(scene.random.random_range(200..2000)));
         scene.wake(false);
         scene.fault();

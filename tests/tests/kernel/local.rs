@@ -3,10 +3,11 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use epicenter_bus::{Bus, Emit, Fault, LocalConfig, Record, Start, Stop};
 use epicenter_tests::counting::{Counter, INPUT, OUTPUT, spec};
+use epicenter_tests::faults::Plan;
 use epicenter_tests::process::Process;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -75,12 +76,7 @@ fn assert_whole(directory: &Path, seed: u64) -> usize {
 
 #[test]
 fn nothing_is_lost_or_repeated_when_it_is_killed_or_loses_its_end() {
-    let kills: usize = std::env::var("EPICENTER_FAULTS").map_or(25, |text| text.parse().unwrap());
-    let seed = std::env::var("EPICENTER_SEED").map_or_else(
-        |_| SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_millis() as u64,
-        |text| text.parse().unwrap(),
-    );
-    println!("EPICENTER_SEED={seed} EPICENTER_FAULTS={kills}");
+    let Plan { faults: kills, seed } = Plan::new(25, 150).unwrap();
     let mut random = StdRng::seed_from_u64(seed);
     let directory = tempfile::tempdir().unwrap();
     let mut cuts = 0;

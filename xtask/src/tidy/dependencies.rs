@@ -32,8 +32,8 @@ pub fn check(files: &[File]) -> Vec<String> {
         findings.extend(direction(&manifest).map(|finding| format!("{}: {finding}", file.path)));
         if CORE.contains(&manifest.name.as_str()) {
             findings.extend(clients(&manifest).map(|finding| format!("{}: {finding}", file.path)));
-            let folder = file.path.trim_end_matches("Cargo.toml");
-            findings.extend(clocks(files.iter().filter(|file| file.path.starts_with(folder))));
+            let sources = file.path.replace("Cargo.toml", "src/");
+            findings.extend(clocks(files.iter().filter(|file| file.path.starts_with(&sources))));
         }
     }
     findings
@@ -125,6 +125,7 @@ mod tests {
     fn the_core_reads_no_clock() {
         let mut files = manifest("epicenter-model", "serde");
         files.push(file("x/src/lib.rs", "fn now() {\n    SystemTime::now()\n}\n"));
+        files.push(file("x/benches/engine.rs", "fn now() {\n    SystemTime::now()\n}\n"));
         files.push(file("y/src/lib.rs", "fn now() {\n    SystemTime::now()\n}\n"));
         assert_eq!(
             check(&files),

@@ -28,7 +28,8 @@ mod tests {
 
     #[test]
     fn the_tree_is_tidy() {
-        run(&crate::cargo::workspace()).unwrap();
+        let findings = findings(&tree::read(&crate::cargo::workspace()).unwrap());
+        assert!(findings.is_empty(), "{}", findings.join("\n"));
     }
 
     #[test]
