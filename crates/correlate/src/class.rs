@@ -56,3 +56,11 @@ impl FromIterator<ClassInfo> for Classes {
         Self(classes.into_iter().map(|info| (info.class.clone(), info)).collect())
     }
 }
+
+/// Whether `pattern` (a class, or the beginning of one and `*`) names `class`.
+pub(crate) fn fits(pattern: &str, class: &str) -> bool {
+    match pattern.strip_suffix('*') {
+        Some(prefix) => class.starts_with(prefix),
+        None => pattern == class,
+    }
+}

@@ -2,17 +2,37 @@
 //!
 //! Pure, deterministic and bounded: [`apply`] takes one record, changes a [`ClusterState`], and says which incidents
 //! changed and which entries of the state are to be written. No I/O, no clock: time is the log's.
+//!
+//! An Event's way: its object and what that is linked with (`entity`, `neighbours`), the causal rules that could explain
+//! it (`rules`, data in `rules/*.yaml`), its incident (`assemble`, `merge`, `common_cause`), what it ends (`lifecycle`),
+//! the most likely root (`rank`), and what is told (`tell`, `explain`).
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
 
+mod assemble;
 mod class;
+mod common_cause;
+mod edge;
 mod effects;
+mod entity;
+mod explain;
+mod lifecycle;
+mod live;
+mod merge;
+mod neighbours;
+mod rank;
+mod recurrence;
 mod rules;
+mod score;
+mod source;
 mod state;
+mod tell;
+mod wire;
 
 pub use class::{ClassInfo, Classes};
 pub use effects::Effects;
 pub use rules::{Rules, RulesError};
-pub use state::{ClusterState, StateError, apply};
+pub use state::{ClusterState, Dropped, apply};
+pub use wire::StateError;
 
 /// Version of the engine, written with every change.
 pub const ENGINE: &str = env!("CARGO_PKG_VERSION");

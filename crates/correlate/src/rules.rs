@@ -1,43 +1,325 @@
-//! Causal rules and the class table.
+//! Causal rules and the class table, ready for use.
 
+use epicenter_model::Role;
+use rustc_hash::{FxHashMap, FxHashSet};
 use sha2::{Digest, Sha256};
 
-use crate::class::Classes;
+use crate::class::{ClassInfo, Classes, fits};
+use crate::edge::{Edge, EdgeSet};
+use crate::source::{Blame, CausalRule, CommonRule, QuietRule, RuleFile, Serving};
+
+/// The built-in rules: name and text of each file.
+const BUILTIN: &[(&str, &str)] = &[
+    ("node.yaml", include_str!("../rules/node.yaml")),
+    ("workload.yaml", include_str!("../rules/workload.yaml")),
+    ("image.yaml", include_str!("../rules/image.yaml")),
+    ("storage.yaml", include_str!("../rules/storage.yaml")),
+    ("scheduling.yaml", include_str!("../rules/scheduling.yaml")),
+    ("admission.yaml", include_str!("../rules/admission.yaml")),
+    ("controllers.yaml", include_str!("../rules/controllers.yaml")),
+    ("quiet.yaml", include_str!("../rules/quiet.yaml")),
+];
 
 /// The causal rules, ready for use, and the class table.
 #[derive(Clone, Debug)]
 pub struct Rules {
     pub(crate) classes: Classes,
+    pub(crate) causal: Vec<Causal>,
+    pub(crate) common: Vec<Common>,
+    pub(crate) quiet: Vec<Quiet>,
+    pub(crate) serves: Vec<Serving>,
+    compiled: FxHashMap<Box<str>, ClassRules>,
+    unknown: ClassRules,
     hash: String,
 }
 
-/// Why rules cannot be used.
+/// Why rules cannot be used. Never retryable.
 #[derive(Debug, thiserror::Error)]
 #[error("{file}: {rule}: {field}: {problem}")]
 pub struct RulesError {
     /// The file.
     pub file: String,
-    /// The rule's id, or its number.
+    /// The rule's id, or `file` when the file cannot be read as rules at all.
     pub rule: String,
     /// The field.
-    pub field: String,
+    pub field: &'static str,
     /// What is wrong, and how to mend it.
     pub problem: String,
 }
 
-impl Rules {
-    /// The built-in rules, over a class table.
-    pub fn builtin(classes: Classes) -> Self {
-        let mut digest = Sha256::new();
-        for info in classes.iter() {
-            digest.update(format!("{info:?}"));
+#[derive(Clone, Debug)]
+pub(crate) struct Causal {
+    pub rule: CausalRule,
+    pub causes: FxHashSet<Box<str>>,
+    pub effects: FxHashSet<Box<str>>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Common {
+    pub rule: CommonRule,
+    pub classes: FxHashSet<Box<str>>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Quiet {
+    pub rule: QuietRule,
+    pub after: FxHashSet<Box<str>>,
+}
+
+/// What the rules say of one class.
+#[derive(Clone, Debug)]
+pub(crate) struct ClassRules {
+    /// Rules of which it may be the effect, and the cause.
+    pub as_effect: Vec<usize>,
+    pub as_cause: Vec<usize>,
+    pub common: Vec<usize>,
+    pub quiet: Vec<usize>,
+    pub blame: Vec<Blame>,
+    pub prior: f64,
+    pub own: f64,
+    pub hidden: String,
+    /// Links that are followed for an Event of this class, and those whose ends remember it.
+    pub follow: EdgeSet,
+    pub mark: EdgeSet,
+    pub recovers: FxHashSet<Box<str>>,
+    /// Goes on until a recovery says otherwise.
+    pub lasting: bool,
+    /// Its object is on its way out.
+    pub gone: bool,
+    pub role: Role,
+    pub quiet_ms: i64,
+}
+
+impl ClassRules {
+    fn new(info: Option<&ClassInfo>) -> Self {
+        let role = info.map_or(Role::Noise, |info| info.role);
+        let (prior, own) = match role {
+            Role::Cause => (0.8, 0.5),
+            _ => (0.4, 0.25),
+        };
+        Self {
+            as_effect: vec![],
+            as_cause: vec![],
+            common: vec![],
+            quiet: vec![],
+            blame: vec![Blame::Workload, Blame::Object],
+            prior,
+            own,
+            hidden: String::new(),
+            follow: EdgeSet::default(),
+            mark: EdgeSet::default(),
+            recovers: FxHashSet::default(),
+            lasting: false,
+            gone: false,
+            role,
+            quiet_ms: info.map_or(600_000, |info| info.quiet_ms),
         }
-        let hash = data_encoding::HEXLOWER.encode(&digest.finalize()[..8]);
-        Self { classes, hash }
+    }
+}
+
+impl Rules {
+    /// The built-in rules, over a class table. Classes that the table lacks are passed over.
+    pub fn builtin(classes: Classes) -> Self {
+        Self::compile(BUILTIN, classes, false).expect("the built-in rules are read by a test")
+    }
+
+    /// Rules from YAML `files` (name and text), over a class table.
+    ///
+    /// # Errors
+    /// The first file, rule and field that is wrong: not YAML, an unknown field or class, a number out of range.
+    pub fn parse(files: &[(&str, &str)], classes: Classes) -> Result<Self, RulesError> {
+        Self::compile(files, classes, true)
+    }
+
+    /// The built-in rules and those of `files` after them, all checked.
+    ///
+    /// # Errors
+    /// As [`Rules::parse`].
+    pub fn extended(files: &[(&str, &str)], classes: Classes) -> Result<Self, RulesError> {
+        Self::compile(&[BUILTIN, files].concat(), classes, true)
     }
 
     /// Names these rules and classes: 16 hex digits.
     pub fn hash(&self) -> &str {
         &self.hash
+    }
+
+    pub(crate) fn class(&self, class: &str) -> &ClassRules {
+        self.compiled.get(class).unwrap_or(&self.unknown)
+    }
+
+    fn compile(files: &[(&str, &str)], classes: Classes, strict: bool) -> Result<Self, RulesError> {
+        let mut digest = Sha256::new();
+        for (name, text) in files {
+            digest.update(format!("{name}\0{text}\0"));
+        }
+        for info in classes.iter() {
+            digest.update(format!("{info:?}\0"));
+        }
+        let mut rules = Self {
+            causal: vec![],
+            common: vec![],
+            quiet: vec![],
+            serves: vec![],
+            compiled: classes.iter().map(|info| (info.class.as_str().into(), ClassRules::new(Some(info)))).collect(),
+            unknown: ClassRules::new(None),
+            hash: data_encoding::HEXLOWER.encode(&digest.finalize()[..8]),
+            classes,
+        };
+        for (file, text) in files {
+            let source: RuleFile = serde_saphyr::from_str(text).map_err(|error| RulesError {
+                file: (*file).to_owned(),
+                rule: "file".to_owned(),
+                field: "yaml",
+                problem: error.to_string(),
+            })?;
+            rules.add(file, source, strict)?;
+        }
+        rules.finish();
+        Ok(rules)
+    }
+
+    fn add(&mut self, file: &str, source: RuleFile, strict: bool) -> Result<(), RulesError> {
+        for rule in source.rules {
+            let check = Check { file, rule: &rule.id, classes: &self.classes, strict };
+            check.that(
+                !self.causal.iter().any(|known| known.rule.id == rule.id),
+                "id",
+                "is used twice: give it another",
+            )?;
+            check.that(rule.weight > 0.0 && rule.weight <= 1.0, "weight", "must be above 0 and at most 1")?;
+            check.that(rule.lag_s.0 <= rule.lag_s.1, "lag_s", "must be [least, most]")?;
+            check.that(!rule.why.is_empty(), "why", "must be a sentence")?;
+            check.sourced(&rule.source)?;
+            let causes = check.resolve(&rule.cause, "cause")?;
+            let effects = check.resolve(&rule.effect, "effect")?;
+            self.causal.push(Causal { rule, causes, effects });
+        }
+        for rule in source.common {
+            let check = Check { file, rule: &rule.id, classes: &self.classes, strict };
+            check.that(rule.owners >= 2, "owners", "must be at least 2")?;
+            check.sourced(&rule.source)?;
+            check.that(rule.weight > 0.0 && rule.weight <= 1.0, "weight", "must be above 0 and at most 1")?;
+            let classes = check.resolve(&rule.classes, "classes")?;
+            self.common.push(Common { rule, classes });
+        }
+        for rule in source.quiet {
+            let check = Check { file, rule: &rule.id, classes: &self.classes, strict };
+            check.sourced(&rule.source)?;
+            let after = check.resolve(&rule.after, "after")?;
+            let index = self.quiet.len();
+            for class in check.resolve(&rule.classes, "classes")? {
+                if let Some(compiled) = self.compiled.get_mut(&class) {
+                    compiled.quiet.push(index);
+                }
+            }
+            self.quiet.push(Quiet { rule, after });
+        }
+        for rule in source.roots {
+            let id = rule.classes.join(", ");
+            let check = Check { file, rule: &id, classes: &self.classes, strict };
+            check.that((0.0..=1.0).contains(&rule.prior), "prior", "must be between 0 and 1")?;
+            check.that((0.0..=1.0).contains(&rule.own), "own", "must be between 0 and 1")?;
+            for class in check.resolve(&rule.classes, "classes")? {
+                if let Some(compiled) = self.compiled.get_mut(&class) {
+                    compiled.blame = rule.blame.clone();
+                    (compiled.prior, compiled.own, compiled.hidden) = (rule.prior, rule.own, rule.hidden.clone());
+                }
+            }
+        }
+        let check = Check { file, rule: "gone", classes: &self.classes, strict };
+        for class in check.resolve(&source.gone, "gone")? {
+            if let Some(compiled) = self.compiled.get_mut(&class) {
+                compiled.gone = true;
+            }
+        }
+        self.serves.extend(source.serves);
+        Ok(())
+    }
+
+    /// Fills in what follows for each class from all the rules together.
+    fn finish(&mut self) {
+        let recovered: FxHashSet<&str> = self
+            .classes
+            .iter()
+            .flat_map(|info| &info.recovers)
+            .flat_map(|pattern| self.classes.iter().filter(|info| fits(pattern, &info.class)))
+            .map(|info| info.class.as_str())
+            .collect();
+        for (class, compiled) in &mut self.compiled {
+            let class: &str = class;
+            let (follow, mark) = (&mut compiled.follow, &mut compiled.mark);
+            for (index, Causal { rule, causes, effects }) in self.causal.iter().enumerate() {
+                if effects.contains(class) {
+                    compiled.as_effect.push(index);
+                    follow.insert(rule.edge);
+                    mark.insert(rule.edge);
+                }
+                if causes.contains(class) {
+                    compiled.as_cause.push(index);
+                    follow.insert(rule.of);
+                    mark.insert(rule.of);
+                }
+            }
+            for (index, Common { rule, classes }) in self.common.iter().enumerate() {
+                if classes.contains(class) {
+                    compiled.common.push(index);
+                    for edge in [Some(rule.edge), rule.enrichment.then_some(Edge::Cluster)].into_iter().flatten() {
+                        follow.insert(edge);
+                        mark.insert(edge);
+                    }
+                }
+            }
+            for index in &compiled.quiet {
+                follow.insert(self.quiet[*index].rule.edge);
+            }
+            for Quiet { rule, after } in &self.quiet {
+                if after.contains(class) {
+                    follow.insert(rule.of);
+                    mark.insert(rule.of);
+                }
+            }
+            if let Some(info) = self.classes.get(class) {
+                let over = self.classes.iter().filter(|other| info.recovers.iter().any(|p| fits(p, &other.class)));
+                compiled.recovers = over.map(|other| other.class.as_str().into()).collect();
+            }
+            compiled.lasting = recovered.contains(class);
+        }
+    }
+}
+
+/// Where an error is.
+struct Check<'a> {
+    file: &'a str,
+    rule: &'a str,
+    classes: &'a Classes,
+    strict: bool,
+}
+
+impl Check<'_> {
+    fn that(&self, holds: bool, field: &'static str, problem: &str) -> Result<(), RulesError> {
+        if holds { Ok(()) } else { Err(self.error(field, problem.to_owned())) }
+    }
+
+    fn sourced(&self, source: &str) -> Result<(), RulesError> {
+        self.that(!source.is_empty(), "source", "must name where this is known from")
+    }
+
+    fn error(&self, field: &'static str, problem: String) -> RulesError {
+        RulesError { file: self.file.to_owned(), rule: self.rule.to_owned(), field, problem }
+    }
+
+    /// The classes that `patterns` stand for.
+    fn resolve(&self, patterns: &[String], field: &'static str) -> Result<FxHashSet<Box<str>>, RulesError> {
+        let mut found = FxHashSet::default();
+        for pattern in patterns {
+            let before = found.len();
+            let named = self.classes.iter().filter(|info| fits(pattern, &info.class));
+            found.extend(named.map(|info| Box::from(info.class.as_str())));
+            if self.strict && found.len() == before && !self.classes.iter().any(|info| fits(pattern, &info.class)) {
+                return Err(self.error(field, format!("no class is called `{pattern}`")));
+            }
+        }
+        Ok(found)
     }
 }

@@ -1,201 +1,263 @@
-//! One cluster's state.
+//! One cluster's state, and how a record changes it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use epicenter_model::{
-    Cause, EnrichedEvent, EnrichedRecord, Incident, IncidentChange, IncidentState, Member, MemberObject, Role,
-    Severity, Timestamp, Transition, incident_id,
-};
+use epicenter_model::{EnrichedRecord, Timestamp, Transition};
+use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 
-use crate::{ENGINE, Effects, Rules};
+use crate::entity::{Entities, Entity};
+use crate::live::{Head, Live, Row};
+use crate::recurrence::{Histories, History};
+use crate::wire::{self, Key, StateError};
+use crate::{Effects, Rules};
 
-const VERSION: u8 = 0;
-
-/// One cluster's state.
+/// Everything that is remembered of one cluster. Bounded: see [`ClusterState::dropped`].
 #[derive(Clone, Debug, Default)]
 pub struct ClusterState {
-    cluster: String,
-    now: Timestamp,
-    open: BTreeMap<String, Open>,
+    pub(crate) cluster: String,
+    pub(crate) clock: Clock,
+    pub(crate) entities: Entities,
+    pub(crate) incidents: BTreeMap<u64, Live>,
+    /// Where an Event is a member.
+    pub(crate) uids: FxHashMap<Box<str>, (u64, u32)>,
+    /// Where an object, or a workload, has members.
+    pub(crate) objects: FxHashMap<u64, BTreeSet<(u64, u32)>>,
+    /// Survivor and row offset of an incident that was merged.
+    pub(crate) redirects: BTreeMap<u64, (u64, u32)>,
+    pub(crate) histories: Histories,
+    pub(crate) timers: Timers,
 }
 
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-struct Open {
-    key: String,
-    incident: Incident,
-    emitted: Timestamp,
-    pending: BTreeSet<String>,
-    quiet_ms: i64,
+/// Log time, and the numbers given so far.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Clock {
+    pub cluster_uid: String,
+    pub started: bool,
+    pub now: Timestamp,
+    /// Log time that counts as quiet when nothing happens in it, ms.
+    pub quiet: i64,
+    pub healthy: bool,
+    pub entities: u64,
+    pub incidents: u64,
+    pub dropped: Dropped,
 }
 
-/// Why a stored entry is no state. Never retryable.
-#[derive(Debug, thiserror::Error)]
-pub enum StateError {
-    /// Written by a version that this one does not know.
-    #[error("state entry {key} has version {found}, this engine reads up to {VERSION}: upgrade it")]
-    Version {
-        /// The key in hex.
-        key: String,
-        /// The version byte.
-        found: u8,
-    },
-    /// Cut off or damaged.
-    #[error("state entry {key} is malformed: {problem}")]
-    Malformed {
-        /// The key in hex.
-        key: String,
-        /// What is wrong.
-        problem: String,
-    },
+/// What did not fit into bounded memory, counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dropped {
+    /// Objects that were forgotten early: more than 200,000 were heard of within an hour.
+    pub objects: u64,
+    /// Incidents that were closed early: more than 20,000 were open.
+    pub incidents: u64,
+    /// Members that were counted and not remembered: more than 10,000 in an incident, or 300,000 in all.
+    pub members: u64,
+}
+
+/// When something is to be done though no Event comes. Follows from the incidents.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Timers {
+    pub due: BTreeSet<(Timestamp, u64)>,
+    pub quiet: BTreeSet<(i64, u64)>,
+    pub forget: BTreeSet<(Timestamp, u64)>,
+    set: FxHashMap<u64, Alarm>,
+}
+
+/// An incident's entries in [`Timers`].
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Alarm {
+    pub due: Option<Timestamp>,
+    pub quiet: Option<i64>,
+    pub forget: Option<Timestamp>,
+}
+
+impl Timers {
+    pub fn set(&mut self, no: u64, alarm: Alarm) {
+        let old = self.set.insert(no, alarm).unwrap_or_default();
+        if old == alarm {
+            return;
+        }
+        old.due.map(|at| self.due.remove(&(at, no)));
+        old.quiet.map(|at| self.quiet.remove(&(at, no)));
+        old.forget.map(|at| self.forget.remove(&(at, no)));
+        alarm.due.map(|at| self.due.insert((at, no)));
+        alarm.quiet.map(|at| self.quiet.insert((at, no)));
+        alarm.forget.map(|at| self.forget.insert((at, no)));
+    }
+
+    pub fn clear(&mut self, no: u64) {
+        self.set(no, Alarm::default());
+        self.set.remove(&no);
+    }
 }
 
 impl ClusterState {
     /// The state of a cluster of which nothing is known.
     pub fn new(cluster: &str) -> Self {
-        Self { cluster: cluster.to_owned(), ..Self::default() }
+        let clock = Clock { healthy: true, ..Clock::default() };
+        Self { cluster: cluster.to_owned(), clock, ..Self::default() }
     }
 
-    /// The state that was written as `entries`, in any order.
+    /// The state that was written as `entries` ([`Effects::puts`] without what was deleted or replaced), in any order.
+    ///
+    /// # Errors
+    /// An entry that another version wrote, or that is damaged. Never retryable.
     pub fn restore<K: AsRef<[u8]>, V: AsRef<[u8]>>(
         cluster: &str,
         entries: impl IntoIterator<Item = (K, V)>,
     ) -> Result<Self, StateError> {
         let mut state = Self::new(cluster);
+        let mut heads: BTreeMap<u64, Head> = BTreeMap::new();
+        let mut rows: BTreeMap<u64, BTreeMap<u32, Row>> = BTreeMap::new();
         for (key, value) in entries {
-            let hex = || data_encoding::HEXLOWER.encode(key.as_ref());
-            let malformed = |problem: String| StateError::Malformed { key: hex(), problem };
-            let (version, body) = value.as_ref().split_first().ok_or_else(|| malformed("empty".to_owned()))?;
-            if *version != VERSION {
-                return Err(StateError::Version { key: hex(), found: *version });
+            let (key, value) = (key.as_ref(), value.as_ref());
+            match Key::decode(key)? {
+                Key::Clock => state.clock = wire::decode(key, value)?,
+                Key::Entity(_) => state.entities.insert(wire::decode::<Entity>(key, value)?),
+                Key::Head(no) => _ = heads.insert(no, wire::decode(key, value)?),
+                Key::Row(no, row) => _ = rows.entry(no).or_default().insert(row, wire::decode(key, value)?),
+                Key::Redirect(no) => _ = state.redirects.insert(no, wire::decode(key, value)?),
+                Key::Fingerprint(text) => state.histories.insert(text, wire::decode::<History>(key, value)?),
             }
-            match key.as_ref().first() {
-                Some(b'i') => {
-                    let open: Open = postcard::from_bytes(body).map_err(|e| malformed(e.to_string()))?;
-                    state.open.insert(open.key.clone(), open);
-                }
-                _ => {
-                    state.now =
-                        Timestamp::from_micros(postcard::from_bytes(body).map_err(|e| malformed(e.to_string()))?)
-                }
+        }
+        state.entities.given = state.clock.entities;
+        for (no, head) in heads {
+            let live = Live::restored(head, rows.remove(&no).unwrap_or_default());
+            for (number, row) in &live.rows {
+                state.index(no, *number, row);
             }
+            state.timers.set(no, live.alarm());
+            state.incidents.insert(no, live);
         }
         Ok(state)
     }
-}
 
-/// Takes one record into account: changes `state`, and appends to `effects` what follows from it.
-pub fn apply(rules: &Rules, state: &mut ClusterState, record: &EnrichedRecord, effects: &mut Effects) {
-    state.now = state.now.max(record.at());
-    effects.puts.push((b"h".to_vec(), Some(encode(&state.now.as_micros()))));
-    let now = state.now;
-    let mut touched = BTreeSet::new();
-    for (key, open) in &mut state.open {
-        if now.millis_since(open.incident.last_event_at) >= open.quiet_ms {
-            open.incident.state = IncidentState::Resolved;
-            open.incident.resolved_at = Some(now);
-            open.emit(rules, now, Transition::Resolved, effects);
-            touched.insert(key.clone());
-        } else if !open.pending.is_empty() && now.millis_since(open.emitted) >= 1000 {
-            open.emit(rules, now, Transition::Updated, effects);
-            touched.insert(key.clone());
+    /// The cluster's name.
+    pub fn cluster(&self) -> &str {
+        &self.cluster
+    }
+
+    /// How many incidents are open.
+    pub fn open(&self) -> usize {
+        self.timers.quiet.len()
+    }
+
+    /// What did not fit into bounded memory so far.
+    pub fn dropped(&self) -> Dropped {
+        self.clock.dropped
+    }
+
+    /// The incident that `no` is today, if it is remembered, and the offset of its rows.
+    pub(crate) fn today(&self, no: u64) -> Option<(u64, u32)> {
+        let (mut no, mut offset) = (no, 0);
+        for _ in 0..64 {
+            if self.incidents.contains_key(&no) {
+                return Some((no, offset));
+            }
+            let (survivor, base) = self.redirects.get(&no)?;
+            (no, offset) = (*survivor, offset + base);
+        }
+        None
+    }
+
+    /// Notes where the Event, the object and the workload of a row are.
+    pub(crate) fn index(&mut self, no: u64, number: u32, row: &Row) {
+        self.uids.insert(row.uid.clone(), (no, number));
+        self.objects.entry(row.object).or_default().insert((no, number));
+        if let Some(id) = self.workload_of(row) {
+            self.objects.entry(id).or_default().insert((no, number));
         }
     }
-    if let EnrichedRecord::Event(event) = record
-        && matches!(event.role, Role::Cause | Role::Symptom)
-        && event.severity >= Severity::Low
-        && !event.backfill
-    {
-        let object = event.context.workload().unwrap_or(&event.event.regarding);
-        let key = object.to_string();
-        touched.insert(key.clone());
-        match state.open.get_mut(&key) {
-            Some(open) => open.add(event, now),
-            None => {
-                let id = incident_id(&event.cluster_uid, &event.event.uid, event.event.total());
-                let title = format!("{object}: {}", event.event.reason);
-                let cause = Cause {
-                    class: event.class.clone(),
-                    object: object.clone(),
-                    observed: true,
-                    confidence: 0.5,
-                    candidates: vec![],
-                };
-                let incident = Incident {
-                    id,
-                    cluster: state.cluster.clone(),
-                    title,
-                    cause,
-                    category: event.category,
-                    severity: event.severity,
-                    opened_at: now,
-                    explanation: vec![event.event.note.clone()],
-                    ..Incident::default()
-                };
-                let quiet_ms = rules.classes.get(&event.class).map_or(600_000, |info| info.quiet_ms);
-                let mut open = Open { key: key.clone(), incident, quiet_ms, ..Open::default() };
-                open.add(event, now);
-                open.emit(rules, now, Transition::Opened, effects);
-                state.open.insert(key, open);
+
+    pub(crate) fn unindex(&mut self, no: u64, number: u32, row: &Row) {
+        self.uids.remove(&row.uid);
+        let workload = self.workload_of(row);
+        for id in [Some(row.object), workload].into_iter().flatten() {
+            if let Some(places) = self.objects.get_mut(&id) {
+                places.remove(&(no, number));
+                if places.is_empty() {
+                    self.objects.remove(&id);
+                }
             }
         }
     }
-    for key in touched {
-        let open = &state.open[&key];
-        let resolved = open.incident.state == IncidentState::Resolved;
-        effects.puts.push(([b"i", key.as_bytes()].concat(), (!resolved).then(|| encode(open))));
-        if resolved {
-            state.open.remove(&key);
-        }
+
+    fn workload_of(&self, row: &Row) -> Option<u64> {
+        row.top.filter(|top| *top != row.object)
     }
 }
 
-impl Open {
-    fn add(&mut self, event: &EnrichedEvent, now: Timestamp) {
-        let incident = &mut self.incident;
-        incident.last_event_at = now;
-        incident.events.occurrences += event.occurrences;
-        self.pending.insert(event.event.uid.clone());
-        if let Some(member) = incident.members.iter_mut().find(|member| member.event_uid == event.event.uid) {
-            member.occurrences += event.occurrences;
-            return;
-        }
-        incident.events.objects += 1;
-        *incident.events.by_reason.entry(event.event.reason.clone()).or_default() += 1;
-        let regarding = &event.event.regarding;
-        incident.members.push(Member {
-            event_uid: event.event.uid.clone(),
-            namespace: event.event.namespace.clone(),
-            name: event.event.name.clone(),
-            reason: event.event.reason.clone(),
-            regarding: MemberObject {
-                kind: regarding.kind.clone(),
-                namespace: regarding.namespace.clone(),
-                name: regarding.name.clone(),
-            },
-            role: if incident.members.is_empty() { "root" } else { "symptom" }.to_owned(),
-            occurrences: event.occurrences,
-            because: None,
-        });
-    }
-
-    fn emit(&mut self, rules: &Rules, now: Timestamp, transition: Transition, effects: &mut Effects) {
-        self.incident.version += 1;
-        let mut incident = self.incident.clone();
-        incident.members.retain(|member| self.pending.contains(&member.event_uid));
-        self.pending.clear();
-        self.emitted = now;
-        effects.changes.push(IncidentChange {
-            at: now,
-            transition,
-            engine: ENGINE.to_owned(),
-            rules: rules.hash().to_owned(),
-            backfill: false,
-            incident,
-        });
-    }
+/// One record's way through the engine.
+pub(crate) struct Engine<'a> {
+    pub rules: &'a Rules,
+    pub state: &'a mut ClusterState,
+    pub effects: &'a mut Effects,
+    /// Incidents that changed, and how, if that is to be told at once.
+    pub touched: BTreeMap<u64, Option<Transition>>,
+    /// Incidents that are to be written.
+    pub stale: BTreeSet<u64>,
 }
 
-fn encode<T: Serialize>(value: &T) -> Vec<u8> {
-    postcard::to_extend(value, vec![VERSION]).expect("a Vec takes any length, and every value here has a known one")
+/// Takes one record into account: changes `state`, and appends to `effects` what follows from it.
+///
+/// Records of one cluster, in the order of its log. Time per record does not grow with the number of open incidents.
+pub fn apply(rules: &Rules, state: &mut ClusterState, record: &EnrichedRecord, effects: &mut Effects) {
+    let mut engine = Engine { rules, state, effects, touched: BTreeMap::new(), stale: BTreeSet::new() };
+    engine.advance(record);
+    match record {
+        EnrichedRecord::Event(event) => engine.event(event),
+        EnrichedRecord::Context(update) => engine.context(update),
+        EnrichedRecord::Heartbeat(_) => {}
+    }
+    engine.tell();
+    engine.write();
+}
+
+impl Engine<'_> {
+    pub fn now(&self) -> Timestamp {
+        self.state.clock.now
+    }
+
+    pub fn touch(&mut self, no: u64, transition: Option<Transition>) {
+        let entry = self.touched.entry(no).or_default();
+        // An incident that opens stays so, whatever else the same record does to it.
+        if entry.is_none() {
+            *entry = transition;
+        }
+    }
+
+    pub fn delete(&mut self, key: Key) {
+        self.effects.puts.push((key.encode(), None));
+    }
+
+    pub fn put<T: Serialize>(&mut self, key: Key, value: &T) {
+        self.effects.puts.push((key.encode(), Some(wire::encode(value))));
+    }
+
+    /// Writes what changed.
+    fn write(&mut self) {
+        let mut dirty = std::mem::take(&mut self.state.entities.dirty);
+        dirty.sort_unstable();
+        dirty.dedup();
+        for id in &dirty {
+            let value = self.state.entities.get(*id).map(wire::encode);
+            self.effects.puts.push((Key::Entity(*id).encode(), value));
+        }
+        dirty.clear();
+        self.state.entities.dirty = dirty;
+        for no in std::mem::take(&mut self.stale) {
+            let Some(live) = self.state.incidents.get_mut(&no) else { continue };
+            let alarm = live.alarm();
+            self.effects.puts.push((Key::Head(no).encode(), Some(wire::encode(&live.head))));
+            for number in std::mem::take(&mut live.dirty) {
+                if let Some(row) = live.rows.get(&number) {
+                    self.effects.puts.push((Key::Row(no, number).encode(), Some(wire::encode(row))));
+                }
+            }
+            self.state.timers.set(no, alarm);
+        }
+        self.state.clock.entities = self.state.entities.given;
+        let clock = wire::encode(&self.state.clock);
+        self.effects.puts.push((Key::Clock.encode(), Some(clock)));
+    }
 }

@@ -1,0 +1,524 @@
+//! To which incident an Event belongs.
+
+use epicenter_model::{EnrichedEvent, Role, Severity, Timestamp, Transition, incident_id};
+
+use crate::edge::Edge;
+use crate::entity::{EventRef, Mark, bounded};
+use crate::live::{Candidate, Head, Live, Row, RowRole};
+use crate::neighbours::Links;
+use crate::score::{self, When, rounded};
+use crate::source::Blame;
+use crate::state::Engine;
+
+/// Another Event about an object whose incident is still remembered.
+const SAME_OBJECT: f64 = 0.7;
+/// Another Event with the same object to blame.
+const SAME_CAUSE: f64 = 0.9;
+/// A cause that has recovered explains less.
+const RECOVERED: f64 = 0.5;
+/// Most members that are remembered in all incidents together.
+const ALL_ROWS: usize = 300_000;
+/// Most incidents that are remembered.
+const INCIDENTS: usize = 20_000;
+
+/// A possible parent of an Event.
+#[derive(Clone, Debug)]
+pub(crate) struct Parent {
+    pub rule: Box<str>,
+    /// Its incident, and its candidate there.
+    pub place: Option<(u64, Option<usize>)>,
+    pub event: EventRef,
+    pub class: Box<str>,
+    pub first: Timestamp,
+    pub lag_ms: i64,
+    pub score: f64,
+    pub causal: bool,
+}
+
+/// An Event on its way in.
+pub(crate) struct Incoming<'a> {
+    pub event: &'a EnrichedEvent,
+    pub object: u64,
+    pub links: Links,
+    pub blamed: u64,
+    pub when: When,
+}
+
+impl Engine<'_> {
+    /// An Event: learn from it, end what it ends, place it, remember it.
+    pub fn event(&mut self, event: &EnrichedEvent) {
+        if self.state.clock.cluster_uid.is_empty() {
+            self.state.clock.cluster_uid.clone_from(&event.cluster_uid);
+        }
+        let rules = self.rules;
+        let class = rules.class(&event.class);
+        let object = self.learn(event);
+        if class.gone || event.context.deleting {
+            self.gone(event, object);
+        }
+        if !class.recovers.is_empty() && !event.backfill {
+            self.recover(event, object);
+        }
+        let known = self.state.uids.get(bounded(&event.event.uid)).copied();
+        if class.follow.is_empty() && known.is_none() && !symptomatic(event) {
+            return;
+        }
+        let when = When { first: event.occurred_at, last: event.occurred_at, at: event.at };
+        let links = self.links(event, object, class.follow);
+        let mut incoming = Incoming { event, object, links, blamed: object, when };
+        let mut place = None;
+        if let Some((no, number)) = known {
+            self.again(no, number, event);
+            place = Some((no, number));
+        } else if symptomatic(event) {
+            incoming.blamed = self.blame(event, object);
+            place = self.place(&incoming);
+        }
+        self.mark(&incoming, place);
+        if place.is_some() && !class.common.is_empty() {
+            self.common_cause(&incoming);
+        }
+    }
+
+    /// Remembers an Event on the objects that are linked with its own.
+    fn mark(&mut self, incoming: &Incoming<'_>, place: Option<(u64, u32)>) {
+        let event = incoming.event;
+        let marked = self.rules.class(&event.class).mark;
+        if marked.is_empty() {
+            return;
+        }
+        let owner = self.state.entities.top(incoming.object);
+        for (edge, id) in incoming.links.iter().filter(|(edge, _)| marked.contains(*edge)) {
+            let mark = Mark {
+                edge,
+                class: event.class.as_str().into(),
+                event: reference(event, incoming.object),
+                place,
+                first: event.occurred_at,
+                last: event.occurred_at,
+                at: event.at,
+                owners: vec![owner],
+            };
+            self.state.entities.mark(id, mark);
+        }
+    }
+
+    /// Finds the incident of a new symptom or cause, or opens one. `None` when a planned change explains it.
+    fn place(&mut self, incoming: &Incoming<'_>) -> Option<(u64, u32)> {
+        let event = incoming.event;
+        let class = self.rules.class(&event.class);
+        let mut parents = self.parents(incoming);
+        parents.extend(self.alike(incoming));
+        // Noisy-or over the parents of each incident; those of none count alone.
+        let mut joint: Vec<(Option<u64>, f64, usize)> = Vec::new();
+        for (index, parent) in parents.iter().enumerate() {
+            let no = parent.place.map(|(no, _)| no);
+            match joint.iter_mut().find(|(known, ..)| no.is_some() && *known == no) {
+                Some((_, miss, best)) => {
+                    *miss *= 1.0 - parent.score;
+                    // A causal rule says more than mere likeness.
+                    let weight = |parent: &Parent| (parent.causal, parent.score);
+                    if weight(parent) > weight(&parents[*best]) {
+                        *best = index;
+                    }
+                }
+                None => joint.push((no, 1.0 - parent.score, index)),
+            }
+        }
+        let best = |of: &dyn Fn(Option<u64>) -> bool| {
+            let mut found: Option<(f64, usize)> = None;
+            for (no, miss, index) in joint.iter().filter(|(no, ..)| of(*no)) {
+                // Of equals the older incident.
+                let score = 1.0 - miss;
+                let older = |other: usize| parents[other].place.map(|(no, _)| no) > *no;
+                if found.is_none_or(|(most, other)| score > most || score == most && older(other)) {
+                    found = Some((score, *index));
+                }
+            }
+            found
+        };
+        let incident = best(&|no| no.is_some()).filter(|(score, _)| *score >= class.own);
+        let before = best(&|no| no.is_none()).filter(|(score, _)| *score >= class.own);
+        let effects = self.effects_of(incoming);
+        let placed = match (incident, before) {
+            (Some((score, index)), trigger) if trigger.is_none_or(|(other, _)| score >= other) => {
+                self.join(incoming, &parents[index])
+            }
+            (_, trigger) => {
+                let trigger = trigger.map(|(_, index)| &parents[index]);
+                match effects.iter().map(|effect| effect.no).min() {
+                    Some(no) => self.head(incoming, no, trigger),
+                    None => self.open(incoming, trigger)?,
+                }
+            }
+        };
+        Some(self.adopt(placed, &effects))
+    }
+
+    /// What could explain the Event by a causal rule.
+    fn parents(&self, incoming: &Incoming<'_>) -> Vec<Parent> {
+        let rules = self.rules;
+        let mut parents = Vec::new();
+        for index in &rules.class(&incoming.event.class).as_effect {
+            let causal = &rules.causal[*index];
+            let rule = &causal.rule;
+            for (id, sure) in incoming.links.along(rule.edge) {
+                let Some(shared) = self.state.entities.get(id) else { continue };
+                let first = parents.len();
+                for mark in
+                    shared.marks.iter().filter(|mark| mark.edge == rule.of && causal.causes.contains(&mark.class))
+                {
+                    let when = When { first: mark.first, last: mark.last, at: mark.at };
+                    let (likely, lag_ms) = score::lag(rule, when, incoming.when);
+                    if likely <= 0.0 || *mark.event.uid == *incoming.event.event.uid {
+                        continue;
+                    }
+                    let place = match mark.place {
+                        None => None,
+                        Some((no, number)) => match self.row_today(no, number) {
+                            Some((no, row)) => Some((no, row)),
+                            None => continue,
+                        },
+                    };
+                    let over = place.is_some_and(|(_, row)| row.is_some_and(|row| row.over));
+                    parents.push(Parent {
+                        rule: rule.id.as_str().into(),
+                        place: place.map(|(no, row)| (no, row.and_then(|row| row.candidate))),
+                        event: mark.event.clone(),
+                        class: mark.class.clone(),
+                        first: mark.first,
+                        lag_ms,
+                        score: rule.weight * likely * sure * if over { RECOVERED } else { 1.0 },
+                        causal: true,
+                    });
+                }
+                if rule.edge.shared() {
+                    let mut places: Vec<Option<u64>> =
+                        parents[first..].iter().map(|p| p.place.map(|(no, _)| no)).collect();
+                    places.sort_unstable();
+                    places.dedup();
+                    let share = 1.0 / places.len().max(1) as f64;
+                    parents[first..].iter_mut().for_each(|parent| parent.score *= share);
+                }
+            }
+        }
+        parents
+    }
+
+    /// Incidents of the same object, of the same thing to blame, or of a common cause that is known already.
+    fn alike(&self, incoming: &Incoming<'_>) -> Vec<Parent> {
+        let rules = self.rules;
+        let mut found = Vec::new();
+        let mut add = |rule: &str, no: u64, live: &Live, candidate: usize, row: u32, score: f64| {
+            let row = live.rows.get(&row);
+            found.push(Parent {
+                rule: rule.into(),
+                place: Some((no, Some(candidate))),
+                event: row
+                    .map(|row| EventRef { uid: row.uid.clone(), object: row.object, ..EventRef::default() })
+                    .unwrap_or_default(),
+                class: live.head.candidates[candidate].class.clone(),
+                first: incoming.when.first,
+                lag_ms: row.map_or(0, |row| incoming.when.first.millis_since(row.last)),
+                score,
+                causal: false,
+            });
+        };
+        if let Some((no, live)) = self.incident_of(incoming.blamed)
+            && let Some(index) =
+                live.head.candidates.iter().position(|c| c.entity == incoming.blamed && c.common.is_none())
+        {
+            add("same-cause", no, live, index, live.head.candidates[index].row, SAME_CAUSE);
+        }
+        if let Some((no, live)) = self.incident_of(incoming.object)
+            && let Some(number) =
+                self.state.objects.get(&incoming.object).and_then(|p| p.range((no, 0)..=(no, u32::MAX)).next_back())
+            && let Some(index) = live.rows.get(&number.1).and_then(|row| row.candidate)
+        {
+            add("same-object", no, live, index, number.1, SAME_OBJECT);
+        }
+        for index in &rules.class(&incoming.event.class).common {
+            let rule = &rules.common[*index].rule;
+            for (id, _) in incoming.links.along(rule.edge) {
+                if let Some((no, live)) = self.incident_of(id)
+                    && let Some(index) = live
+                        .head
+                        .candidates
+                        .iter()
+                        .position(|c| c.common.as_deref() == Some(&rule.id) && c.entity == id)
+                {
+                    add(&rule.id, no, live, index, u32::MAX, rule.weight);
+                }
+            }
+        }
+        found
+    }
+
+    fn incident_of(&self, id: u64) -> Option<(u64, &Live)> {
+        let (no, _) = self.state.today(self.state.entities.get(id)?.incident?)?;
+        Some((no, self.state.incidents.get(&no)?))
+    }
+
+    /// Where a row is today.
+    pub fn row_today(&self, no: u64, number: u32) -> Option<(u64, Option<&Row>)> {
+        let (no, offset) = self.state.today(no)?;
+        Some((no, self.state.incidents.get(&no)?.rows.get(&(number.saturating_add(offset)))))
+    }
+
+    /// Adds the Event to the incident of `parent`.
+    fn join(&mut self, incoming: &Incoming<'_>, parent: &Parent) -> (u64, u32) {
+        let (no, above) = parent.place.unwrap_or_default();
+        let own_cause = !parent.causal && incoming.event.role == Role::Cause;
+        let candidate = match above {
+            Some(above) if !own_cause => Some(above),
+            _ => self.candidate(incoming, no),
+        };
+        // A row of another class, of the same object to blame: its own hypothesis, next to the other.
+        let because = because(&parent.rule, parent, parent.score);
+        let number = self.add(incoming, no, candidate, Some(because));
+        *self.head_mut(no).rules.entry(parent.rule.clone()).or_default() += 1;
+        (no, number)
+    }
+
+    /// Adds the Event to the incident `no`, as a root of what is there.
+    fn head(&mut self, incoming: &Incoming<'_>, no: u64, trigger: Option<&Parent>) -> (u64, u32) {
+        let candidate = self.candidate(incoming, no);
+        let because = self.trigger(no, candidate, trigger);
+        let number = self.add(incoming, no, candidate, because);
+        (no, number)
+    }
+
+    fn open(&mut self, incoming: &Incoming<'_>, trigger: Option<&Parent>) -> Option<(u64, u32)> {
+        let event = incoming.event;
+        let cap = match self.planned(incoming) {
+            None => None,
+            Some(Some(cap)) => Some(cap),
+            Some(None) => return None,
+        };
+        if self.state.incidents.len() >= INCIDENTS {
+            self.make_room();
+        }
+        self.state.clock.incidents += 1;
+        let no = self.state.clock.incidents;
+        let now = self.now();
+        let uid = if event.cluster_uid.is_empty() { &self.state.clock.cluster_uid } else { &event.cluster_uid };
+        let head = Head {
+            no,
+            id: incident_id(uid, &event.event.uid, event.event.total()),
+            category: event.category,
+            cap,
+            opened_at: now,
+            last_event_at: now,
+            active: self.state.clock.quiet,
+            quiet_ms: self.rules.class(&event.class).quiet_ms,
+            ..Head::default()
+        };
+        self.state.incidents.insert(no, Live::restored(head, std::collections::BTreeMap::new()));
+        self.touch(no, Some(Transition::Opened));
+        Some(self.head(incoming, no, trigger))
+    }
+
+    /// The candidate that the Event itself is, in the incident `no`.
+    fn candidate(&mut self, incoming: &Incoming<'_>, no: u64) -> Option<usize> {
+        let object = self.state.entities.get(incoming.blamed).map(|entity| entity.reference()).unwrap_or_default();
+        let class = &incoming.event.class;
+        let (entity, first) = (incoming.blamed, incoming.when.first);
+        let head = self.head_mut(no);
+        let row = head.given;
+        let new = || Candidate { class: class.as_str().into(), object, entity, first, row, ..Candidate::default() };
+        let index = head.candidate(class, entity, new);
+        self.state.entities.change(entity, |entity| entity.incident = Some(no));
+        index
+    }
+
+    /// Takes an Event that no incident has into `no`, because it explains another. Gives why.
+    fn trigger(&mut self, no: u64, candidate: Option<usize>, parent: Option<&Parent>) -> Option<crate::live::Reason> {
+        let parent = parent?;
+        let now = self.now();
+        let entity = self.state.entities.get(parent.event.object)?;
+        let class = self.rules.class(&parent.class);
+        let failing = matches!(class.role, Role::Cause | Role::Symptom);
+        let role = if failing { RowRole::Cause } else { RowRole::Change };
+        let severity = self.rules.classes.get(&parent.class).filter(|_| failing).map(|info| info.severity);
+        let top = self.state.entities.top(parent.event.object);
+        let workload = self.state.entities.get(top).filter(|_| top != parent.event.object).map(|top| top.reference());
+        let mut row = Row {
+            uid: parent.event.uid.clone(),
+            namespace: parent.event.namespace.clone(),
+            name: parent.event.name.clone(),
+            reason: parent.event.reason.clone(),
+            object: parent.event.object,
+            kind: entity.kind.clone(),
+            object_namespace: entity.namespace.clone(),
+            object_name: entity.name.clone(),
+            top: workload.is_some().then_some(top),
+            workload,
+            class: parent.class.clone(),
+            role,
+            occurrences: parent.event.occurrences,
+            last: parent.first,
+            lasting: role == RowRole::Cause && class.lasting,
+            ..Row::default()
+        };
+        if role == RowRole::Cause {
+            let blamed = if class.blame.first() == Some(&Blame::Workload) { top } else { parent.event.object };
+            let object = self.state.entities.get(blamed).map(|entity| entity.reference()).unwrap_or_default();
+            let (class, first) = (parent.class.clone(), parent.first);
+            let head = self.head_mut(no);
+            let given = head.given;
+            let new =
+                || Candidate { class, object, entity: blamed, first, row: given, explained: 1, ..Candidate::default() };
+            row.candidate = head.candidate(&parent.class, blamed, new);
+            if let (Some(below), Some(above)) = (candidate, row.candidate) {
+                head.adopt(below, above);
+            }
+            self.state.entities.change(blamed, |entity| entity.incident = Some(no));
+        } else {
+            row.candidate = candidate;
+        }
+        let because = because(&parent.rule, parent, parent.score);
+        let head = self.head_mut(no);
+        head.worst = head.worst.max(severity.unwrap_or_default());
+        head.count(&parent.event.reason);
+        head.occurrences += parent.event.occurrences;
+        *head.rules.entry(parent.rule.clone()).or_default() += 1;
+        let live = self.state.incidents.get_mut(&no)?;
+        let number = live.add(row.clone())?;
+        if let Some(candidate) = candidate.filter(|_| role == RowRole::Change) {
+            live.head.candidates[candidate].trigger = Some(number);
+            // The row of the candidate is the one that follows.
+            if live.head.candidates[candidate].row == number {
+                live.head.candidates[candidate].row = number + 1;
+            }
+        }
+        self.state.index(no, number, &row);
+        let (object, uid) = (parent.event.object, parent.event.uid.clone());
+        self.state.entities.change(object, |entity| {
+            for mark in entity.marks.iter_mut().filter(|mark| mark.event.uid == uid) {
+                mark.place = Some((no, number));
+                mark.at = mark.at.max(Timestamp::from_micros(0)).min(now);
+            }
+        });
+        Some(because)
+    }
+
+    /// Adds a row for the Event to the incident `no`.
+    fn add(
+        &mut self,
+        incoming: &Incoming<'_>,
+        no: u64,
+        candidate: Option<usize>,
+        because: Option<crate::live::Reason>,
+    ) -> u32 {
+        let event = incoming.event;
+        let row = self.row(incoming, candidate, because);
+        let crowded = self.state.uids.len() >= ALL_ROWS;
+        let quiet = self.state.clock.quiet;
+        let now = self.now();
+        let Some(live) = self.state.incidents.get_mut(&no) else { return u32::MAX };
+        let head = &mut live.head;
+        head.count(&row.reason);
+        head.occurrences += event.occurrences;
+        head.last_event_at = now;
+        head.active = quiet;
+        head.worst = head.worst.max(event.severity);
+        if let Some(candidate) = candidate {
+            head.candidates[candidate].explained += 1;
+            head.candidates[candidate].first = head.candidates[candidate].first.min(incoming.when.first);
+        }
+        let new_pod = &*row.kind == "Pod" && !live.has_pod(row.object);
+        let number = if crowded { None } else { live.add(row.clone()) };
+        match number {
+            Some(number) => self.state.index(no, number, &row),
+            None => {
+                let counted =
+                    self.state.entities.get(incoming.object).is_some_and(|entity| entity.incident == Some(no));
+                live.head.more_pods += i64::from(new_pod && !counted);
+                self.state.clock.dropped.members += 1;
+            }
+        }
+        self.state.entities.change(incoming.object, |entity| entity.incident = Some(no));
+        self.wake(no);
+        self.touch(no, None);
+        number.unwrap_or(u32::MAX)
+    }
+
+    fn row(&self, incoming: &Incoming<'_>, candidate: Option<usize>, because: Option<crate::live::Reason>) -> Row {
+        let event = incoming.event;
+        let regarding = &event.event.regarding;
+        let entities = &self.state.entities;
+        let top = Some(entities.top(incoming.object)).filter(|top| *top != incoming.object);
+        let node = entities.get(incoming.object).and_then(|entity| entity.linked(Edge::Node).next());
+        let named = event.entities.iter().take(6).map(|e| (bounded(&e.kind).into(), bounded(&e.name).into()));
+        let reference = reference(event, incoming.object);
+        Row {
+            uid: reference.uid,
+            namespace: reference.namespace,
+            name: reference.name,
+            reason: reference.reason,
+            object: incoming.object,
+            kind: bounded(&regarding.kind).into(),
+            object_namespace: bounded(&regarding.namespace).into(),
+            object_name: bounded(&regarding.name).into(),
+            workload: top.and_then(|top| entities.get(top)).map(|top| top.reference()),
+            top,
+            node: node.and_then(|link| entities.get(link.to)).map(|node| node.name.clone()).unwrap_or_default(),
+            container: bounded(event.event.container().unwrap_or_default()).into(),
+            named: named.collect(),
+            class: event.class.as_str().into(),
+            role: if event.role == Role::Cause { RowRole::Cause } else { RowRole::Symptom },
+            occurrences: event.occurrences,
+            last: incoming.when.first,
+            because,
+            candidate,
+            lasting: self.rules.class(&event.class).lasting,
+            ..Row::default()
+        }
+    }
+
+    pub fn head_mut(&mut self, no: u64) -> &mut Head {
+        &mut self.state.incidents.entry(no).or_default().head
+    }
+
+    /// Whether a planned change explains the Event: then the severity that it may have at most, or none.
+    fn planned(&self, incoming: &Incoming<'_>) -> Option<Option<Severity>> {
+        let rules = self.rules;
+        if incoming.event.context.deleting && incoming.event.event.regarding.kind == "Pod" {
+            return Some(None);
+        }
+        rules.class(&incoming.event.class).quiet.iter().find_map(|index| {
+            let quiet = &rules.quiet[*index];
+            let within = quiet.rule.within_s * 1000;
+            let fits = |mark: &Mark| {
+                let lag = incoming.when.first.millis_since(mark.last);
+                mark.edge == quiet.rule.of
+                    && quiet.after.contains(&mark.class)
+                    && *mark.event.uid != *incoming.event.event.uid
+                    && (-5_000..=within).contains(&lag.min(incoming.event.at.millis_since(mark.at)))
+            };
+            let mut shared = incoming.links.along(quiet.rule.edge).filter_map(|(id, _)| self.state.entities.get(id));
+            shared.any(|entity| entity.marks.iter().any(fits)).then_some(quiet.rule.severity)
+        })
+    }
+}
+
+/// It can be part of an incident, and begin one.
+fn symptomatic(event: &EnrichedEvent) -> bool {
+    matches!(event.role, Role::Cause | Role::Symptom) && event.severity >= Severity::Low && !event.backfill
+}
+
+fn because(rule: &str, parent: &Parent, score: f64) -> crate::live::Reason {
+    (rule.into(), parent.event.uid.clone(), parent.lag_ms, rounded(score))
+}
+
+fn reference(event: &EnrichedEvent, object: u64) -> EventRef {
+    let event_ref = &event.event;
+    EventRef {
+        uid: bounded(&event_ref.uid).into(),
+        namespace: bounded(&event_ref.namespace).into(),
+        name: bounded(&event_ref.name).into(),
+        reason: bounded(&event_ref.reason).into(),
+        occurrences: event.occurrences,
+        object,
+    }
+}

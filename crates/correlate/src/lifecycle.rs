@@ -1,0 +1,239 @@
+//! Time and recovery: when an incident is over, and when it comes back.
+
+use epicenter_model::{EnrichedEvent, EnrichedRecord, IncidentState, Timestamp, Transition};
+
+use crate::entity::bounded;
+use crate::live::{Row, RowRole};
+use crate::state::Engine;
+use crate::wire::Key;
+
+/// A jump of log time by more than this does not count as quiet: three heartbeats.
+const JUMP_MS: i64 = 15_000;
+/// What heals itself faster is nothing to wake anybody for.
+const SELF_HEALED_MS: i64 = 60_000;
+/// Most objects that are remembered.
+const OBJECTS: usize = 200_000;
+
+impl Engine<'_> {
+    /// Moves log time on to that of `record`, and does what was due until then.
+    pub fn advance(&mut self, record: &EnrichedRecord) {
+        let clock = &mut self.state.clock;
+        let at = record.at().max(clock.now);
+        let passed = if clock.started { at.millis_since(clock.now) } else { 0 };
+        let beat = match record {
+            EnrichedRecord::Heartbeat(heartbeat) => Some(heartbeat.healthy),
+            _ => None,
+        };
+        if clock.healthy && beat != Some(false) && passed <= JUMP_MS {
+            clock.quiet += passed;
+        }
+        clock.healthy = beat.unwrap_or(clock.healthy);
+        clock.started = true;
+        clock.now = at;
+        let quiet = clock.quiet;
+        while let Some((_, no)) = self.state.timers.quiet.first().copied().filter(|(deadline, _)| *deadline <= quiet) {
+            self.resolve(no);
+        }
+        while let Some((_, no)) = self.state.timers.due.first().copied().filter(|(due, _)| *due <= at) {
+            self.tell_now(no, Transition::Updated);
+        }
+        while let Some((_, no)) = self.state.timers.forget.first().copied().filter(|(due, _)| *due <= at) {
+            self.forget(no);
+        }
+        self.forget_objects(at);
+    }
+
+    fn forget_objects(&mut self, at: Timestamp) {
+        while let Some((id, due)) = self.state.entities.oldest(at, OBJECTS) {
+            let pinned = due
+                && self.state.entities.get(id).and_then(|entity| entity.incident).is_some_and(|no| {
+                    self.state
+                        .today(no)
+                        .and_then(|(no, _)| self.state.incidents.get(&no))
+                        .is_some_and(|live| live.is_open())
+                });
+            if pinned {
+                self.state.entities.keep(id, at);
+                continue;
+            }
+            self.state.clock.dropped.objects += u64::from(!due);
+            self.state.entities.forget(id);
+        }
+    }
+
+    /// Ends an incident.
+    fn resolve(&mut self, no: u64) {
+        let now = self.now();
+        let Some(live) = self.state.incidents.get_mut(&no) else { return self.state.timers.clear(no) };
+        let head = &mut live.head;
+        head.state = IncidentState::Resolved;
+        head.resolved_at = Some(now);
+        head.healed = head.recovered.is_some_and(|(at, _)| at.millis_since(head.opened_at) < SELF_HEALED_MS);
+        let (fingerprint, id) = (head.recurrence_of.clone(), head.id.clone());
+        self.tell_now(no, Transition::Resolved);
+        if let Some(forgotten) = self.state.histories.note(&fingerprint, &id, now) {
+            self.delete(Key::Fingerprint(forgotten));
+        }
+        if let Some(history) = self.state.histories.get(&fingerprint).cloned() {
+            self.put(Key::Fingerprint(fingerprint), &history);
+        }
+    }
+
+    /// Tells a change outside the record's own, and sets the alarm for the next.
+    fn tell_now(&mut self, no: u64, transition: Transition) {
+        self.tell_one(no, Some(transition));
+        if let Some(live) = self.state.incidents.get(&no) {
+            let alarm = live.alarm();
+            self.state.timers.set(no, alarm);
+        }
+    }
+
+    /// Drops an incident that can no longer be reopened.
+    fn forget(&mut self, no: u64) {
+        self.state.timers.clear(no);
+        self.touched.remove(&no);
+        let Some(live) = self.state.incidents.remove(&no) else { return };
+        self.delete(Key::Head(no));
+        for (number, row) in &live.rows {
+            self.state.unindex(no, *number, row);
+            self.delete(Key::Row(no, *number));
+        }
+        for absorbed in live.head.absorbed {
+            self.forget_redirect(absorbed);
+        }
+    }
+
+    fn forget_redirect(&mut self, no: u64) {
+        let below: Vec<u64> =
+            self.state.redirects.iter().filter(|(_, (to, _))| *to == no).map(|(from, _)| *from).collect();
+        for from in below.into_iter().chain([no]) {
+            if self.state.redirects.remove(&from).is_some() {
+                self.delete(Key::Redirect(from));
+            }
+        }
+    }
+
+    /// Drops the incident that matters least, so that another may be opened.
+    pub fn make_room(&mut self) {
+        if let Some((_, no)) = self.state.timers.forget.first().copied() {
+            return self.forget(no);
+        }
+        if let Some((_, no)) = self.state.timers.quiet.first().copied() {
+            self.state.clock.dropped.incidents += 1;
+            self.resolve(no);
+            self.forget(no);
+        }
+    }
+
+    /// More of an Event that is a member already.
+    pub fn again(&mut self, no: u64, number: u32, event: &EnrichedEvent) {
+        let (now, quiet) = (self.now(), self.state.clock.quiet);
+        let Some(live) = self.state.incidents.get_mut(&no) else { return };
+        live.head.occurrences += event.occurrences;
+        live.head.last_event_at = now;
+        let mut active = false;
+        live.change(number, |row| {
+            row.occurrences += event.occurrences;
+            row.last = row.last.max(event.occurred_at);
+            active = matches!(row.role, RowRole::Cause | RowRole::Symptom);
+            row.over &= !active;
+        });
+        if active {
+            live.head.active = quiet;
+            let roots = live.head.candidates.iter().any(|c| c.row == number);
+            live.head.root_recovered &= !roots;
+            self.wake(no);
+        }
+        self.touch(no, None);
+    }
+
+    /// Reopens an incident that something was added to.
+    pub fn wake(&mut self, no: u64) {
+        let head = self.head_mut(no);
+        if head.state == IncidentState::Resolved {
+            head.state = IncidentState::Open;
+            head.resolved_at = None;
+            head.healed = false;
+            head.recovered = None;
+            head.root_recovered = false;
+            head.removed = false;
+            self.touch(no, Some(Transition::Reopened));
+        }
+    }
+
+    /// A recovery: ends what it ends.
+    pub fn recover(&mut self, event: &EnrichedEvent, object: u64) {
+        let over = self.rules.class(&event.class);
+        let ended = self.end(object, event.at, false, |row| over.recovers.contains(&row.class));
+        let Some(no) = ended else { return };
+        if self.state.uids.contains_key(bounded(&event.event.uid)) {
+            return;
+        }
+        let regarding = &event.event.regarding;
+        let row = Row {
+            uid: bounded(&event.event.uid).into(),
+            namespace: bounded(&event.event.namespace).into(),
+            name: bounded(&event.event.name).into(),
+            reason: bounded(&event.event.reason).into(),
+            object,
+            kind: bounded(&regarding.kind).into(),
+            object_namespace: bounded(&regarding.namespace).into(),
+            object_name: bounded(&regarding.name).into(),
+            class: event.class.as_str().into(),
+            role: RowRole::Recovery,
+            occurrences: event.occurrences,
+            last: event.occurred_at,
+            ..Row::default()
+        };
+        let now = self.now();
+        let Some(live) = self.state.incidents.get_mut(&no) else { return };
+        live.head.count(&row.reason);
+        live.head.occurrences += event.occurrences;
+        live.head.last_event_at = now;
+        if let Some(number) = live.add(row.clone()) {
+            self.state.index(no, number, &row);
+        }
+    }
+
+    /// The object is on its way out: nothing about it lasts, but that it was driven out.
+    pub fn gone(&mut self, event: &EnrichedEvent, object: u64) {
+        let regarding = &event.event.regarding;
+        let mut objects = Vec::new();
+        if regarding.kind == "Pod" {
+            objects.push(object);
+        } else {
+            for named in event.entities.iter().filter(|named| named.kind == "Pod") {
+                objects.extend(self.state.entities.find("Pod", &regarding.namespace, &named.name));
+            }
+        }
+        for object in objects {
+            self.end(object, event.at, true, |row| row.object == object);
+        }
+    }
+
+    /// Marks lasting rows of an object as over. Gives the newest open incident in which there were some.
+    fn end(&mut self, object: u64, at: Timestamp, removed: bool, ends: impl Fn(&Row) -> bool) -> Option<u64> {
+        let places: Vec<(u64, u32)> = self.state.objects.get(&object)?.iter().copied().collect();
+        let quiet = self.state.clock.quiet;
+        let mut newest = None;
+        for (no, number) in places {
+            let Some(live) = self.state.incidents.get(&no).filter(|live| live.is_open()) else { continue };
+            if !live.rows.get(&number).is_some_and(|row| row.lasting && !row.over && ends(row)) {
+                continue;
+            }
+            let best = self.best_root(live);
+            let Some(live) = self.state.incidents.get_mut(&no) else { continue };
+            live.change(number, |row| row.over = true);
+            let head = &mut live.head;
+            head.recovered = Some((at, quiet));
+            head.removed = removed;
+            let root = best.map(|best| &head.candidates[best]);
+            // A root that is one object, such as a node, is over with that object's own Event.
+            head.root_recovered |=
+                !removed && root.is_some_and(|c| c.row == number && c.entity == object && c.common.is_none());
+            newest = newest.max(Some(no));
+            self.touch(no, None);
+        }
+        newest
+    }
+}

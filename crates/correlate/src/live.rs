@@ -1,0 +1,380 @@
+//! An incident while it is open, and until it can no longer be reopened.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use epicenter_model::{
+    Because, Category, IncidentState, Member, MemberObject, ObjectRef, Recurrence, Severity, Timestamp,
+};
+use rustc_hash::FxHashMap;
+use serde::{Deserialize, Serialize};
+
+use crate::state::Alarm;
+
+/// Most members that are remembered; the rest is counted.
+pub(crate) const ROWS: usize = 10_000;
+/// Most possible roots.
+pub(crate) const CANDIDATES: usize = 24;
+const REASONS: usize = 40;
+/// At most one update of an incident in so much log time.
+const UPDATE_MS: i64 = 1_000;
+/// A resolved incident is reopened rather than opened anew.
+const REOPEN_MS: i64 = 600_000;
+/// All of it has recovered: it could still flap.
+const RECOVERED_MS: i64 = 30_000;
+/// What failed was removed: what replaces it could fail again, after a back-off.
+const REMOVED_MS: i64 = 180_000;
+/// Its root has recovered, and not yet all that it did: longer than the longest back-off (300 s).
+const ROOT_RECOVERED_MS: i64 = 330_000;
+
+/// All of an incident but its members.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Head {
+    pub no: u64,
+    pub id: String,
+    pub version: i64,
+    pub state: IncidentState,
+    pub category: Category,
+    /// The severity without the effect of `cap`.
+    pub worst: Severity,
+    /// A planned change explains it: no more than this.
+    pub cap: Option<Severity>,
+    /// It was over in less than a minute.
+    pub healed: bool,
+    pub opened_at: Timestamp,
+    pub last_event_at: Timestamp,
+    pub resolved_at: Option<Timestamp>,
+    /// Log time at which the newest change was told, and what it said.
+    pub told_at: Timestamp,
+    pub told: Option<(Severity, String, ObjectRef)>,
+    pub root_row: Option<u32>,
+    /// Something is to be told at `told_at` + 1 s.
+    pub due: bool,
+    /// Quiet clock at its newest symptom, ms, and how long it may be quiet.
+    pub active: i64,
+    pub quiet_ms: i64,
+    /// Log time and quiet clock at the newest recovery, while nothing came after it.
+    pub recovered: Option<(Timestamp, i64)>,
+    /// The object to blame has recovered; otherwise only all that it did.
+    pub root_recovered: bool,
+    /// What is over ended because its object was removed.
+    pub removed: bool,
+    pub candidates: Vec<Candidate>,
+    /// Row numbers given so far.
+    pub given: u32,
+    pub objects: i64,
+    pub occurrences: i64,
+    pub by_reason: BTreeMap<Box<str>, i64>,
+    /// Pods whose Events were counted and not remembered.
+    pub more_pods: i64,
+    /// How often each causal rule was used.
+    pub rules: BTreeMap<Box<str>, i64>,
+    pub recurrence: Recurrence,
+    pub recurrence_of: String,
+    /// Incidents that this one took over.
+    pub absorbed: Vec<u64>,
+}
+
+/// A possible root: the Events that have it in common, or that it explains.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Candidate {
+    pub class: Box<str>,
+    pub object: ObjectRef,
+    pub entity: u64,
+    /// Members in its trees, not those of candidates under it.
+    pub explained: i64,
+    /// Emitter's clock.
+    pub first: Timestamp,
+    /// Its first row.
+    pub row: u32,
+    /// The rule of common cause by which it was inferred.
+    pub common: Option<Box<str>>,
+    /// The candidate that explains it.
+    pub under: Option<usize>,
+    /// The planned change before it.
+    pub trigger: Option<u32>,
+}
+
+/// Why a row is in its incident: rule, uid of the parent, lag in ms, score.
+pub(crate) type Reason = (Box<str>, Box<str>, i64, f64);
+
+/// A member.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Row {
+    pub uid: Box<str>,
+    pub namespace: Box<str>,
+    pub name: Box<str>,
+    pub reason: Box<str>,
+    pub object: u64,
+    pub kind: Box<str>,
+    pub object_namespace: Box<str>,
+    pub object_name: Box<str>,
+    pub workload: Option<ObjectRef>,
+    /// The object of `workload`.
+    pub top: Option<u64>,
+    pub node: Box<str>,
+    pub container: Box<str>,
+    /// What the text names: kind and name.
+    pub named: Vec<(Box<str>, Box<str>)>,
+    pub class: Box<str>,
+    pub role: RowRole,
+    pub occurrences: i64,
+    /// Emitter's clock, newest occurrence.
+    pub last: Timestamp,
+    pub because: Option<Reason>,
+    /// Of `Head::candidates`.
+    pub candidate: Option<usize>,
+    pub lasting: bool,
+    pub over: bool,
+    /// The version of the incident that tells it as it is.
+    pub version: i64,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum RowRole {
+    Cause,
+    #[default]
+    Symptom,
+    Change,
+    Recovery,
+}
+
+/// An incident in memory. All but `head` and `rows` follows from them.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Live {
+    pub head: Head,
+    pub rows: BTreeMap<u32, Row>,
+    /// Lasting members that are not over.
+    pub pending: usize,
+    pub lasting: usize,
+    /// Rows that the newest told version does not have as they are.
+    pub untold: BTreeSet<u32>,
+    /// Rows that are to be written.
+    pub dirty: BTreeSet<u32>,
+    pods: FxHashMap<u64, u32>,
+    nodes: BTreeSet<Box<str>>,
+    namespaces: BTreeSet<Box<str>>,
+    workloads: BTreeMap<ObjectRef, u32>,
+}
+
+impl Head {
+    pub fn severity(&self) -> Severity {
+        let capped = self.cap.map_or(self.worst, |cap| self.worst.min(cap));
+        if self.healed { Severity::Info } else { capped }
+    }
+
+    /// Counts an Event object.
+    pub fn count(&mut self, reason: &str) {
+        self.objects += 1;
+        if let Some(count) = self.by_reason.get_mut(reason) {
+            *count += 1;
+        } else {
+            let reason = if self.by_reason.len() < REASONS { reason } else { "…" };
+            *self.by_reason.entry(reason.into()).or_default() += 1;
+        }
+    }
+
+    /// The candidate of this class and object, new or known; `None` when there are too many.
+    pub fn candidate(&mut self, class: &str, entity: u64, new: impl FnOnce() -> Candidate) -> Option<usize> {
+        let known = |c: &Candidate| c.entity == entity && *c.class == *class && c.common.is_none();
+        self.candidates.iter().position(known).or_else(|| {
+            (self.candidates.len() < CANDIDATES).then(|| {
+                self.candidates.push(new());
+                self.candidates.len() - 1
+            })
+        })
+    }
+
+    /// The candidate that explains `index`, at the end of all.
+    pub fn root_of(&self, index: usize) -> usize {
+        let mut at = index;
+        for _ in 0..self.candidates.len() {
+            match self.candidates.get(at).and_then(|candidate| candidate.under) {
+                Some(above) => at = above,
+                None => break,
+            }
+        }
+        at
+    }
+
+    /// Puts the candidate `index` under `above`, unless that would be a circle.
+    pub fn adopt(&mut self, index: usize, above: usize) -> bool {
+        let root = self.root_of(index);
+        if self.root_of(above) == root {
+            return false;
+        }
+        self.candidates[root].under = Some(above);
+        true
+    }
+}
+
+impl Live {
+    /// The incident that was stored.
+    pub fn restored(head: Head, rows: BTreeMap<u32, Row>) -> Self {
+        let mut live = Self { head, ..Self::default() };
+        for (number, row) in rows {
+            live.index(number, &row);
+            live.rows.insert(number, row);
+        }
+        live
+    }
+
+    /// Adds a row under the next number, or `None` when there are too many.
+    pub fn add(&mut self, row: Row) -> Option<u32> {
+        if self.rows.len() >= ROWS {
+            return None;
+        }
+        let number = self.head.given;
+        self.head.given += 1;
+        self.insert(number, row).then_some(number)
+    }
+
+    /// Adds a row under a number that is its own; not when there are too many.
+    pub fn insert(&mut self, number: u32, mut row: Row) -> bool {
+        if self.rows.len() >= ROWS {
+            return false;
+        }
+        row.version = self.head.version + 1;
+        self.index(number, &row);
+        self.dirty.insert(number);
+        self.rows.insert(number, row);
+        true
+    }
+
+    fn index(&mut self, number: u32, row: &Row) {
+        if row.version > self.head.version {
+            self.untold.insert(number);
+        }
+        self.lasting += usize::from(row.lasting);
+        self.pending += usize::from(row.lasting && !row.over);
+        if matches!(row.role, RowRole::Change | RowRole::Recovery) {
+            return;
+        }
+        match &*row.kind {
+            "Pod" => *self.pods.entry(row.object).or_default() += 1,
+            "Node" => _ = self.nodes.insert(row.object_name.clone()),
+            _ => {}
+        }
+        if !row.node.is_empty() {
+            self.nodes.insert(row.node.clone());
+        }
+        if !row.object_namespace.is_empty() {
+            self.namespaces.insert(row.object_namespace.clone());
+        }
+        if let Some(workload) = &row.workload {
+            *self.workloads.entry(workload.clone()).or_default() += 1;
+        }
+    }
+
+    /// Changes a row, to be told with the next version.
+    pub fn change(&mut self, number: u32, change: impl FnOnce(&mut Row)) {
+        let version = self.head.version + 1;
+        if let Some(row) = self.rows.get_mut(&number) {
+            let before = row.lasting && !row.over;
+            change(row);
+            row.version = version;
+            let after = row.lasting && !row.over;
+            self.pending = self.pending + usize::from(after) - usize::from(before);
+            self.untold.insert(number);
+            self.dirty.insert(number);
+        }
+    }
+
+    /// Another workload of a row became known.
+    pub fn set_workload(&mut self, number: u32, top: u64, workload: &ObjectRef) {
+        let Some(row) = self.rows.get_mut(&number) else { return };
+        let old = row.workload.replace(workload.clone());
+        row.top = Some(top);
+        self.dirty.insert(number);
+        if matches!(row.role, RowRole::Change | RowRole::Recovery) {
+            return;
+        }
+        if let Some(old) = old
+            && let Some(count) = self.workloads.get_mut(&old)
+        {
+            *count -= 1;
+            if *count == 0 {
+                self.workloads.remove(&old);
+            }
+        }
+        *self.workloads.entry(workload.clone()).or_default() += 1;
+    }
+
+    pub fn impact(&self) -> epicenter_model::Impact {
+        epicenter_model::Impact {
+            pods: self.pods.len() as i64 + self.head.more_pods,
+            nodes: self.nodes.len() as i64,
+            workload_count: self.workloads.len() as i64,
+            workloads: self.workloads.keys().take(20).cloned().collect(),
+            namespaces: self.namespaces.iter().take(20).map(|name| name.to_string()).collect(),
+        }
+    }
+
+    pub fn workload_count(&self) -> usize {
+        self.workloads.len()
+    }
+
+    pub fn has_pod(&self, object: u64) -> bool {
+        self.pods.contains_key(&object)
+    }
+
+    /// When something is to be done about it though no Event comes.
+    pub fn alarm(&self) -> Alarm {
+        let head = &self.head;
+        match head.state {
+            IncidentState::Open => Alarm {
+                due: head.due.then(|| head.told_at.plus_millis(UPDATE_MS)),
+                quiet: Some(self.deadline()),
+                forget: None,
+            },
+            _ => Alarm { forget: head.resolved_at.map(|at| at.plus_millis(REOPEN_MS)), ..Alarm::default() },
+        }
+    }
+
+    /// The quiet clock's time at which it counts as over.
+    fn deadline(&self) -> i64 {
+        let head = &self.head;
+        match head.recovered {
+            Some((_, at)) if self.pending == 0 && self.lasting > 0 => {
+                at.max(head.active) + if head.removed { REMOVED_MS } else { RECOVERED_MS }
+            }
+            Some((_, at)) if head.root_recovered => at.max(head.active) + ROOT_RECOVERED_MS,
+            _ => head.active + head.quiet_ms,
+        }
+    }
+
+    pub fn is_open(&self) -> bool {
+        self.head.state == IncidentState::Open
+    }
+}
+
+impl Row {
+    /// The document's form; `root` is the number of the row that is the root.
+    pub fn member(&self, is_root: bool) -> Member {
+        let role = match self.role {
+            _ if is_root => "root",
+            RowRole::Cause => "cause",
+            RowRole::Symptom => "symptom",
+            RowRole::Change => "change",
+            RowRole::Recovery => "recovery",
+        };
+        Member {
+            event_uid: self.uid.to_string(),
+            namespace: self.namespace.to_string(),
+            name: self.name.to_string(),
+            reason: self.reason.to_string(),
+            regarding: MemberObject {
+                kind: self.kind.to_string(),
+                namespace: self.object_namespace.to_string(),
+                name: self.object_name.to_string(),
+            },
+            role: role.to_owned(),
+            occurrences: self.occurrences,
+            because: self.because.as_ref().map(|(rule, parent, lag_ms, score)| Because {
+                rule: rule.to_string(),
+                parent: parent.to_string(),
+                lag_ms: *lag_ms,
+                score: *score,
+            }),
+        }
+    }
+}

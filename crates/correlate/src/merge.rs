@@ -1,0 +1,208 @@
+//! Causes that come late: what they explain is theirs.
+
+use epicenter_model::{IncidentState, Transition};
+
+use crate::assemble::Incoming;
+use crate::live::{CANDIDATES, Live, Reason};
+use crate::score::{self, When, rounded};
+use crate::state::Engine;
+use crate::wire::Key;
+
+/// Incidents of which an incident remembers that it took them over.
+const ABSORBED: usize = 1_000;
+
+/// Something in an open incident that an Event explains.
+#[derive(Clone, Debug)]
+pub(crate) struct Effect {
+    pub no: u64,
+    pub candidate: usize,
+    pub because: Reason,
+}
+
+impl Engine<'_> {
+    /// Roots of open incidents that the Event explains better than they explain themselves.
+    pub fn effects_of(&self, incoming: &Incoming<'_>) -> Vec<Effect> {
+        let rules = self.rules;
+        let mut effects: Vec<Effect> = Vec::new();
+        for index in &rules.class(&incoming.event.class).as_cause {
+            let causal = &rules.causal[*index];
+            let rule = &causal.rule;
+            for (id, _) in incoming.links.along(rule.of) {
+                let Some(shared) = self.state.entities.get(id) else { continue };
+                let marks =
+                    shared.marks.iter().filter(|mark| mark.edge == rule.edge && causal.effects.contains(&mark.class));
+                for mark in marks.filter(|mark| *mark.event.uid != *incoming.event.event.uid) {
+                    let Some((no, Some(row))) = mark.place.and_then(|(no, row)| self.row_today(no, row)) else {
+                        continue;
+                    };
+                    let Some(live) = self.state.incidents.get(&no).filter(|live| live.is_open()) else { continue };
+                    let Some(root) = row.candidate.map(|candidate| live.head.root_of(candidate)) else { continue };
+                    let found = &live.head.candidates[root];
+                    // Only what stands at the top of its incident may move it.
+                    if found.common.is_some()
+                        || !causal.effects.contains(&found.class)
+                        || self.best_root(live) != Some(root)
+                    {
+                        continue;
+                    }
+                    let when = When { first: mark.first, last: mark.last, at: mark.at };
+                    let (likely, lag_ms) = score::lag(rule, incoming.when, when);
+                    let share = if rule.edge.shared() { self.one_of(shared, rule.of, causal) } else { 1.0 };
+                    let score = rule.weight * likely * share;
+                    let explained_already =
+                        live.rows.get(&found.row).and_then(|row| row.because.as_ref()).map_or(0.0, |b| b.3);
+                    let own = rules.class(&found.class).own.max(explained_already);
+                    if score < own || effects.iter().any(|known| (known.no, known.candidate) == (no, root)) {
+                        continue;
+                    }
+                    let uid = incoming.event.event.uid.as_str().into();
+                    effects.push(Effect {
+                        no,
+                        candidate: root,
+                        because: (rule.id.as_str().into(), uid, lag_ms, rounded(score)),
+                    });
+                }
+            }
+        }
+        effects
+    }
+
+    /// The share of one cause among all that were heard of on a shared object.
+    fn one_of(&self, shared: &crate::entity::Entity, of: crate::edge::Edge, causal: &crate::rules::Causal) -> f64 {
+        let causes = shared.marks.iter().filter(|mark| mark.edge == of && causal.causes.contains(&mark.class));
+        let mut places: Vec<u64> = causes.filter_map(|mark| mark.place.map(|(no, _)| no)).collect();
+        places.sort_unstable();
+        places.dedup();
+        1.0 / (places.len() + 1) as f64
+    }
+
+    /// Puts `effects` under the candidate of the row at `placed`, and their incidents into its incident. Gives where the
+    /// row is then.
+    pub fn adopt(&mut self, placed: (u64, u32), effects: &[Effect]) -> (u64, u32) {
+        for effect in effects {
+            let Some((own, Some(row))) = self.row_today(placed.0, placed.1) else { break };
+            let above = row.candidate;
+            let Some((no, _)) = self.state.today(effect.no) else { continue };
+            let below = self.state.incidents.get(&no).and_then(|live| live.head.candidates.get(effect.candidate));
+            let Some((class, entity)) = below.map(|c| (c.class.clone(), c.entity)) else { continue };
+            let Some(above) = above.and_then(|c| self.state.incidents.get(&own)?.head.candidates.get(c)) else {
+                continue;
+            };
+            let (above_class, above_entity) = (above.class.clone(), above.entity);
+            let survivor = self.merge(own, no);
+            let head = &mut self.head_mut(survivor);
+            let position = |class: &str, entity: u64| {
+                head.candidates.iter().position(|c| *c.class == *class && c.entity == entity && c.common.is_none())
+            };
+            let (Some(below), Some(above)) = (position(&class, entity), position(&above_class, above_entity)) else {
+                continue;
+            };
+            let below = head.root_of(below);
+            if head.adopt(below, above) {
+                *head.rules.entry(effect.because.0.clone()).or_default() += head.candidates[below].explained;
+                let row = head.candidates[below].row;
+                if let Some(live) = self.state.incidents.get_mut(&survivor) {
+                    live.change(row, |row| row.because = Some(effect.because.clone()));
+                }
+            }
+            self.touch(survivor, None);
+        }
+        self.state.today(placed.0).map_or(placed, |(no, offset)| (no, placed.1.saturating_add(offset)))
+    }
+
+    /// Makes one incident of two: the one that was opened first takes the other over. Gives its number.
+    pub fn merge(&mut self, one: u64, other: u64) -> u64 {
+        if one == other {
+            return one;
+        }
+        let (survivor, loser) = (one.min(other), one.max(other));
+        let Some(mut gone) = self.state.incidents.remove(&loser) else { return survivor };
+        self.state.timers.clear(loser);
+        self.delete(Key::Head(loser));
+        for number in gone.rows.keys() {
+            self.effects.puts.push((Key::Row(loser, *number).encode(), None));
+        }
+        for (number, row) in &gone.rows {
+            self.state.unindex(loser, *number, row);
+        }
+        self.touched.remove(&loser);
+        if gone.head.version > 0 {
+            gone.head.state = IncidentState::Merged;
+            let into = self.state.incidents.get(&survivor).map(|live| live.head.id.clone());
+            self.emit(&mut gone, Transition::Merged, into);
+        }
+        let base = self.take_over(survivor, &gone);
+        self.state.redirects.insert(loser, (survivor, base));
+        self.put(Key::Redirect(loser), &(survivor, base));
+        let head = self.head_mut(survivor);
+        head.absorbed.push(loser);
+        if head.absorbed.len() > ABSORBED {
+            let oldest = head.absorbed.remove(0);
+            self.state.redirects.remove(&oldest);
+            self.delete(Key::Redirect(oldest));
+        }
+        self.wake(survivor);
+        self.touch(survivor, None);
+        survivor
+    }
+
+    /// Adds all that `gone` has to the incident `survivor`. Gives the offset of its rows there.
+    fn take_over(&mut self, survivor: u64, gone: &Live) -> u32 {
+        let Some(live) = self.state.incidents.get_mut(&survivor) else { return 0 };
+        let head = &mut live.head;
+        let base = head.given;
+        let mut moved = Vec::new();
+        for candidate in &gone.head.candidates {
+            let same = |c: &crate::live::Candidate| {
+                (c.entity, &c.class, &c.common) == (candidate.entity, &candidate.class, &candidate.common)
+            };
+            let index = head.candidates.iter().position(same);
+            if let Some(index) = index {
+                head.candidates[index].explained += candidate.explained;
+                head.candidates[index].first = head.candidates[index].first.min(candidate.first);
+            } else if head.candidates.len() < CANDIDATES {
+                let mut new = candidate.clone();
+                new.row = new.row.saturating_add(base);
+                new.trigger = new.trigger.map(|row| row + base);
+                new.under = None;
+                head.candidates.push(new);
+            }
+            moved.push(index.or_else(|| head.candidates.iter().position(same)));
+        }
+        for (index, candidate) in gone.head.candidates.iter().enumerate() {
+            let above = candidate.under.and_then(|above| moved[above]);
+            if let (Some(below), Some(above)) = (moved[index], above) {
+                head.adopt(below, above);
+            }
+        }
+        head.given = base + gone.head.given;
+        head.objects += gone.head.objects;
+        head.occurrences += gone.head.occurrences;
+        head.more_pods += gone.head.more_pods;
+        head.worst = head.worst.max(gone.head.worst);
+        head.cap = head.cap.zip(gone.head.cap).map(|(one, other)| one.max(other));
+        head.active = head.active.max(gone.head.active);
+        head.last_event_at = head.last_event_at.max(gone.head.last_event_at);
+        head.opened_at = head.opened_at.min(gone.head.opened_at);
+        for (reason, count) in &gone.head.by_reason {
+            *head.by_reason.entry(reason.clone()).or_default() += count;
+        }
+        for (rule, count) in &gone.head.rules {
+            *head.rules.entry(rule.clone()).or_default() += count;
+        }
+        let mut rows = Vec::new();
+        for (number, row) in &gone.rows {
+            let mut row = row.clone();
+            row.candidate = row.candidate.and_then(|candidate| moved[candidate]);
+            if live.insert(base + number, row.clone()) {
+                rows.push((base + number, row));
+            } else {
+                self.state.clock.dropped.members += 1;
+            }
+        }
+        for (number, row) in rows {
+            self.state.index(survivor, number, &row);
+        }
+        base
+    }
+}

@@ -1,0 +1,285 @@
+//! What an object is linked with: from its context, from what Events say, and, at last, from its name.
+
+use epicenter_model::{ContextUpdate, EnrichedEvent, ObjectRef};
+
+use crate::edge::{Edge, EdgeSet};
+use crate::entity::bounded;
+use crate::recurrence::is_generated;
+use crate::source::Blame;
+use crate::state::Engine;
+
+/// A guess from a name.
+const GUESSED: f64 = 0.7;
+/// One of several of the kind, so that it is not sure which one an Event is about.
+const ONE_OF_MANY: f64 = 0.6;
+
+/// Links that lead away from an Event's object.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Links(Vec<(Edge, u64, f64)>);
+
+impl Links {
+    pub fn along(&self, edge: Edge) -> impl Iterator<Item = (u64, f64)> + '_ {
+        self.0.iter().filter(move |(known, ..)| *known == edge).map(|(_, id, confidence)| (*id, *confidence))
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (Edge, u64)> + '_ {
+        self.0.iter().map(|(edge, id, _)| (*edge, *id))
+    }
+
+    fn add(&mut self, edge: Edge, id: u64, confidence: f64) {
+        if !self.0.iter().any(|(known, to, _)| (*known, *to) == (edge, id)) {
+            self.0.push((edge, id, confidence));
+        }
+    }
+}
+
+impl Engine<'_> {
+    /// Notes what a record says of the links of its object. Gives the object.
+    pub fn learn(&mut self, event: &EnrichedEvent) -> u64 {
+        let now = self.now();
+        let regarding = &event.event.regarding;
+        let object = self.state.entities.touch_ref(now, regarding);
+        self.learn_context(object, &event.context);
+        let entities = &mut self.state.entities;
+        if regarding.kind == "Pod"
+            && event.context.node.is_empty()
+            && let Some(node) = event.event.kubelet_node()
+        {
+            let node = entities.touch(now, "Node", "", node);
+            entities.link(object, Edge::Node, node, 1.0);
+        }
+        for named in &event.entities {
+            let edge = Edge::to_kind(&named.kind);
+            let owned = owns(&regarding.kind, &named.kind);
+            // A pending pod's text names nodes on which it does not run.
+            let elsewhere = edge == Edge::Node && (regarding.kind != "Pod" || event.class != "sched.scheduled");
+            if owned {
+                let part = entities.touch(now, &named.kind, &regarding.namespace, &named.name);
+                entities.link(part, Edge::Owner, object, 1.0);
+            } else if edge != Edge::Named && !elsewhere {
+                let to = entities.touch(now, &named.kind, &named.namespace, &named.name);
+                entities.link(object, edge, to, 1.0);
+            }
+        }
+        if regarding.kind == "Pod"
+            && self.state.entities.get(object).is_some_and(|e| e.linked(Edge::Owner).next().is_none())
+        {
+            self.guess_owner(object, regarding);
+        }
+        object
+    }
+
+    fn learn_context(&mut self, object: u64, context: &epicenter_model::Context) {
+        let now = self.now();
+        let entities = &mut self.state.entities;
+        let mut below = object;
+        for owner in &context.owners {
+            let above = entities.touch_ref(now, owner);
+            entities.link(below, Edge::Owner, above, 1.0);
+            below = above;
+        }
+        if !context.node.is_empty() {
+            let node = entities.touch(now, "Node", "", &context.node);
+            entities.link(object, Edge::Node, node, 1.0);
+            if !context.zone.is_empty() {
+                let zone = entities.touch(now, "Zone", "", &context.zone);
+                entities.link(node, Edge::Zone, zone, 1.0);
+            }
+        }
+    }
+
+    /// A pod's owner by its name, the last resort: `web-7d9f6c5b8d-x2x9k` is of ReplicaSet `web-7d9f6c5b8d` of Deployment
+    /// `web`, and `db-0` of StatefulSet `db`.
+    fn guess_owner(&mut self, object: u64, pod: &ObjectRef) {
+        let Some((rest, last)) = pod.name.rsplit_once('-') else { return };
+        let now = self.now();
+        let entities = &mut self.state.entities;
+        let replica = last.len() == 5 && is_generated(last);
+        if let Some((deployment, _)) =
+            rest.rsplit_once('-').filter(|(_, hash)| replica && hash.len() >= 5 && is_generated(hash))
+        {
+            let set = entities.touch(now, "ReplicaSet", &pod.namespace, rest);
+            let deployment = entities.touch(now, "Deployment", &pod.namespace, deployment);
+            entities.link(object, Edge::Owner, set, GUESSED);
+            entities.link(set, Edge::Owner, deployment, GUESSED);
+        } else if last.len() <= 3 && last.bytes().all(|byte| byte.is_ascii_digit()) && !last.is_empty() {
+            let set = entities.touch(now, "StatefulSet", &pod.namespace, rest);
+            entities.link(object, Edge::Owner, set, GUESSED);
+        }
+    }
+
+    /// The links of an Event's object of the kinds in `follow`, the surest first among those of one kind.
+    pub fn links(&mut self, event: &EnrichedEvent, object: u64, follow: EdgeSet) -> Links {
+        let mut links = Links::default();
+        let now = self.now();
+        let regarding = &event.event.regarding;
+        for named in &event.entities {
+            let edge = Edge::to_kind(&named.kind);
+            if follow.contains(edge) {
+                links.add(edge, self.state.entities.touch(now, &named.kind, &named.namespace, &named.name), 1.0);
+            }
+        }
+        for edge in follow.iter() {
+            match edge {
+                Edge::Object => links.add(edge, object, 1.0),
+                Edge::Owner => {
+                    self.state.entities.owners(object).into_iter().for_each(|(id, sure)| links.add(edge, id, sure))
+                }
+                Edge::Zone => {
+                    let entities = &self.state.entities;
+                    let node = entities.get(object).and_then(|entity| entity.linked(Edge::Node).next());
+                    let zone =
+                        entities.get(node.map_or(object, |link| link.to)).and_then(|e| e.linked(Edge::Zone).next());
+                    zone.into_iter().for_each(|link| links.add(edge, link.to, 1.0));
+                }
+                Edge::Namespace if !regarding.namespace.is_empty() => {
+                    links.add(edge, self.state.entities.touch(now, "Namespace", "", &regarding.namespace), 1.0);
+                }
+                Edge::Cluster => {
+                    let cluster = std::mem::take(&mut self.state.cluster);
+                    links.add(edge, self.state.entities.touch(now, "Capacity", "", &cluster), 1.0);
+                    self.state.cluster = cluster;
+                }
+                Edge::Related => {
+                    if let Some(related) = event.event.related.as_ref().filter(|related| !related.name.is_empty()) {
+                        links.add(edge, self.state.entities.touch_ref(now, related), 1.0);
+                    }
+                }
+                Edge::Target => {
+                    let target = self.state.entities.find("Deployment", &regarding.namespace, &regarding.name);
+                    target.into_iter().for_each(|id| links.add(edge, id, ONE_OF_MANY));
+                }
+                Edge::Api => self.served(object, &mut links),
+                _ => {}
+            }
+        }
+        self.needed(event, follow, &mut links);
+        if let Some(entity) = self.state.entities.get(object) {
+            for link in &entity.links {
+                if follow.contains(link.edge) && !matches!(link.edge, Edge::Owner | Edge::Zone) {
+                    links.add(link.edge, link.to, link.confidence);
+                }
+            }
+        }
+        links
+    }
+
+    /// What the object's context says that it needs: each is one of many.
+    fn needed(&mut self, event: &EnrichedEvent, follow: EdgeSet, links: &mut Links) {
+        let now = self.now();
+        let namespace = &event.event.regarding.namespace;
+        let context = &event.context;
+        let lists = [
+            (Edge::Claim, "PersistentVolumeClaim", namespace.as_str(), &context.claims),
+            (Edge::Volume, "PersistentVolume", "", &context.volumes),
+            (Edge::ConfigMap, "ConfigMap", namespace, &context.config_maps),
+            (Edge::Secret, "Secret", namespace, &context.secrets),
+            (Edge::Image, "Image", "", &context.images),
+        ];
+        for (edge, kind, namespace, names) in lists {
+            let sure = if names.len() == 1 { 1.0 } else { ONE_OF_MANY };
+            for name in names.iter().take(8).filter(|_| follow.contains(edge)) {
+                links.add(edge, self.state.entities.touch(now, kind, namespace, name), sure);
+            }
+        }
+        if follow.contains(Edge::Registry) && links.along(Edge::Registry).next().is_none() {
+            let sure = if context.images.len() == 1 { 1.0 } else { ONE_OF_MANY };
+            for image in context.images.iter().take(8) {
+                links.add(Edge::Registry, self.state.entities.touch(now, "Registry", "", registry(image)), sure);
+            }
+        }
+    }
+
+    /// The API or driver that the object's workload serves.
+    fn served(&mut self, object: u64, links: &mut Links) {
+        let now = self.now();
+        let top = self.state.entities.top(object);
+        let rules = self.rules;
+        let Some(name) = self.state.entities.get(top).map(|entity| entity.name.clone()) else { return };
+        for serving in rules.serves.iter().filter(|serving| *serving.workload == *name) {
+            links.add(Edge::Api, self.state.entities.touch(now, &serving.kind, "", &serving.name), 1.0);
+        }
+    }
+
+    /// What is to blame for an Event when nothing else explains it.
+    pub fn blame(&mut self, event: &EnrichedEvent, object: u64) -> u64 {
+        let rules = self.rules;
+        let class = rules.class(&event.class);
+        for blame in &class.blame {
+            let edge = match blame {
+                Blame::Object => return object,
+                Blame::Workload => match self.state.entities.top(object) {
+                    top if top != object => return top,
+                    _ => continue,
+                },
+                Blame::Node => Edge::Node,
+                Blame::Claim => Edge::Claim,
+                Blame::Volume => Edge::Volume,
+                Blame::StorageClass => Edge::StorageClass,
+                Blame::CsiDriver => Edge::CsiDriver,
+                Blame::Secret => Edge::Secret,
+                Blame::ConfigMap => Edge::ConfigMap,
+                Blame::Registry => Edge::Registry,
+                Blame::Quota => Edge::Quota,
+                Blame::Webhook => Edge::Webhook,
+                Blame::ServiceAccount => Edge::ServiceAccount,
+                Blame::Namespace => Edge::Namespace,
+                Blame::Related => Edge::Related,
+                Blame::Api => Edge::Api,
+            };
+            let mut only = EdgeSet::default();
+            only.insert(edge);
+            let found =
+                self.links(event, object, only).along(edge).find(|(_, sure)| *sure > ONE_OF_MANY).map(|(id, _)| id);
+            if let Some(id) = found {
+                return if *blame == Blame::Related { self.state.entities.top(id) } else { id };
+            }
+        }
+        object
+    }
+
+    /// Surroundings became known.
+    pub fn context(&mut self, update: &ContextUpdate) {
+        let now = self.now();
+        let object = self.state.entities.touch_ref(now, &update.object);
+        self.learn_context(object, &update.context);
+        let Some(workload) = update.context.workload() else { return };
+        let top = self.state.entities.top(object);
+        let places = self.state.objects.get(&object).cloned().unwrap_or_default();
+        for (no, number) in places {
+            let Some(live) = self.state.incidents.get(&no) else { continue };
+            let Some(row) = live.rows.get(&number).filter(|row| row.object == object) else { continue };
+            if row.workload.as_ref() == Some(workload) {
+                continue;
+            }
+            let old = row.clone();
+            self.state.unindex(no, number, &old);
+            if let Some(live) = self.state.incidents.get_mut(&no) {
+                live.set_workload(number, top, workload);
+                let new = live.rows.get(&number).cloned().unwrap_or_default();
+                self.state.index(no, number, &new);
+            }
+            self.touch(no, None);
+        }
+    }
+}
+
+/// Objects of kind `owner` make objects of kind `part`, so that an Event about the one that names the other says so.
+fn owns(owner: &str, part: &str) -> bool {
+    match part {
+        "Pod" => {
+            matches!(owner, "ReplicaSet" | "StatefulSet" | "DaemonSet" | "Job" | "ReplicationController")
+        }
+        "ReplicaSet" => owner == "Deployment",
+        "Job" => owner == "CronJob",
+        _ => false,
+    }
+}
+
+/// The host that an image comes from (distribution/reference `normalize.go`).
+fn registry(image: &str) -> &str {
+    match image.split_once('/') {
+        Some((host, _)) if host.contains(['.', ':']) || host == "localhost" => bounded(host),
+        _ => "docker.io",
+    }
+}

@@ -1,0 +1,79 @@
+//! How well a cause explains an effect.
+
+use epicenter_model::Timestamp;
+
+use crate::source::CausalRule;
+
+/// Two clocks differ by no more than this, usually.
+const SKEW_MS: i64 = 5_000;
+/// The order of the log says less than the emitters' clocks, but it holds when a clock is wrong.
+const BY_LOG: f64 = 0.9;
+
+/// When something happened: by its emitter's clock, first and newest, and by the log, newest.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct When {
+    pub first: Timestamp,
+    pub last: Timestamp,
+    pub at: Timestamp,
+}
+
+/// How likely the time from `cause` to `effect` is under `rule`, 0 to 1, and that time, ms: the best over their first and
+/// newest occurrences.
+pub(crate) fn lag(rule: &CausalRule, cause: When, effect: When) -> (f64, i64) {
+    let mut best = (0.0, effect.first.millis_since(cause.last));
+    for (from, to) in [(cause.last, effect.first), (cause.first, effect.first), (cause.first, effect.last)] {
+        let lag = to.millis_since(from);
+        let likely = likelihood(rule.lag_s, lag);
+        if likely > best.0 {
+            best = (likely, lag);
+        }
+    }
+    let by_log = BY_LOG * likelihood(rule.lag_s, effect.at.millis_since(cause.at));
+    if by_log > best.0 { (by_log, best.1) } else { best }
+}
+
+/// A trapezoid: 1 from the least to the most lag with some skew, and down to 0 over a quarter of that more.
+fn likelihood((least, most): (i64, i64), lag_ms: i64) -> f64 {
+    let (least, most) = (least.saturating_mul(1000) - SKEW_MS, most.saturating_mul(1000) + SKEW_MS);
+    let outside = least.saturating_sub(lag_ms).max(lag_ms.saturating_sub(most)).max(0);
+    let margin = (most.saturating_sub(least) / 4).max(SKEW_MS);
+    1.0 - (outside as f64 / margin as f64).min(1.0)
+}
+
+/// P(X ≥ `hits`) of `trials` that each succeed with probability `chance`.
+pub(crate) fn binomial_tail(hits: usize, trials: usize, chance: f64) -> f64 {
+    let (n, p) = (trials as f64, chance.clamp(0.0, 1.0));
+    let mut term = libm::pow(1.0 - p, n);
+    let mut below = 0.0;
+    for k in 0..hits.min(trials + 1) {
+        below += term;
+        term *= (n - k as f64) / (k as f64 + 1.0) * p / (1.0 - p).max(f64::MIN_POSITIVE);
+    }
+    (1.0 - below).max(0.0)
+}
+
+/// `value` to three places: what is told of a score.
+pub(crate) fn rounded(value: f64) -> f64 {
+    libm::round(value * 1000.0) / 1000.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn falls_off_outside_the_lag_and_forgives_skew() {
+        for (lag_ms, expected) in
+            [(0, 1.0), (40_000, 1.0), (-5_000, 1.0), (45_000, 1.0), (51_250, 0.5), (-11_250, 0.5), (100_000, 0.0)]
+        {
+            assert_eq!(rounded(likelihood((0, 40), lag_ms)), expected, "{lag_ms} ms");
+        }
+    }
+
+    #[test]
+    fn counts_what_chance_would_do() {
+        assert_eq!(rounded(binomial_tail(3, 3, 0.5)), 0.125);
+        assert_eq!(rounded(binomial_tail(0, 3, 0.5)), 1.0);
+        assert_eq!(rounded(binomial_tail(2, 3, 0.1)), 0.028);
+    }
+}

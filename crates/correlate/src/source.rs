@@ -1,0 +1,129 @@
+//! Rules as they stand in YAML files.
+
+use epicenter_model::Severity;
+use serde::{Deserialize, Serialize};
+
+use crate::edge::Edge;
+
+/// A file of rules.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct RuleFile {
+    pub rules: Vec<CausalRule>,
+    pub common: Vec<CommonRule>,
+    pub roots: Vec<RootRule>,
+    pub quiet: Vec<QuietRule>,
+    /// Classes of Events by which an object is on its way out: nothing about it lasts.
+    pub gone: Vec<String>,
+    pub serves: Vec<Serving>,
+}
+
+/// A cause, and what it does to objects that are linked with it.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct CausalRule {
+    pub id: String,
+    pub cause: Vec<String>,
+    pub effect: Vec<String>,
+    /// From the effect's object to what it has in common with the cause.
+    pub edge: Edge,
+    /// From the cause's object to the same; the cause is about that object itself when absent.
+    #[serde(default = "object")]
+    pub of: Edge,
+    /// Seconds from cause to effect by the emitters' clocks, least and most.
+    pub lag_s: (i64, i64),
+    /// How sure it is that this cause, when it is there, explains this effect: above 0, at most 1.
+    pub weight: f64,
+    /// One sentence for people.
+    pub why: String,
+    pub source: String,
+}
+
+/// Several owners that fail alike and share one thing: that thing is the cause, though no Event says so.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct CommonRule {
+    pub id: String,
+    pub classes: Vec<String>,
+    pub edge: Edge,
+    /// How many different owners it takes.
+    pub owners: usize,
+    pub within_s: i64,
+    /// Sharing it must also be rarer than chance allows.
+    #[serde(default)]
+    pub enrichment: bool,
+    pub weight: f64,
+    /// The title; `{name}` is the shared thing.
+    pub title: String,
+    pub why: String,
+    pub kubectl: String,
+    pub source: String,
+}
+
+/// What to blame for Events of some classes when nothing else explains them.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RootRule {
+    pub classes: Vec<String>,
+    /// The first of these that is known: a link, or `workload` for the top owner.
+    pub blame: Vec<Blame>,
+    /// How likely such an Event is a root at all.
+    pub prior: f64,
+    /// How likely it has a cause of its own, against all causal rules together.
+    pub own: f64,
+    /// What to say when this is the root: the real cause does not show in Events.
+    #[serde(default)]
+    pub hidden: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Blame {
+    Object,
+    Workload,
+    Node,
+    Claim,
+    Volume,
+    StorageClass,
+    CsiDriver,
+    Secret,
+    ConfigMap,
+    Registry,
+    Quota,
+    Webhook,
+    ServiceAccount,
+    Namespace,
+    Related,
+    Api,
+}
+
+/// A planned change during which some symptoms are to be expected.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct QuietRule {
+    pub id: String,
+    pub classes: Vec<String>,
+    /// Classes of the planned change, on what `edge` leads to.
+    pub after: Vec<String>,
+    pub edge: Edge,
+    #[serde(default = "object")]
+    pub of: Edge,
+    pub within_s: i64,
+    /// Open an incident of at most this severity; none at all when absent.
+    #[serde(default)]
+    pub severity: Option<Severity>,
+    pub source: String,
+}
+
+/// A workload by which an aggregated API or a driver is served.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Serving {
+    pub workload: String,
+    pub kind: String,
+    pub name: String,
+}
+
+fn object() -> Edge {
+    Edge::Object
+}

@@ -1,0 +1,162 @@
+//! Changes of incidents, as they are told.
+
+use epicenter_model::{
+    Cause, EventCounts, Incident, IncidentChange, IncidentState, ObjectRef, Severity, Timestamp, Transition,
+};
+
+use crate::explain;
+use crate::live::Live;
+use crate::rank::{Ranked, ranking, root_row};
+use crate::recurrence::fingerprint;
+use crate::state::Engine;
+use crate::{ENGINE, Rules};
+
+/// Three are told.
+const CANDIDATES: usize = 3;
+/// An incident with so many workloads concerns the whole cluster.
+const WIDESPREAD: usize = 10;
+/// At most one update in so much log time, ms.
+const UPDATE_MS: i64 = 1_000;
+
+impl Engine<'_> {
+    /// Tells what the record changed.
+    pub fn tell(&mut self) {
+        for (no, transition) in std::mem::take(&mut self.touched) {
+            self.tell_one(no, transition);
+        }
+    }
+
+    /// Tells a transition at once, and a mere change if it matters or the last one was long enough ago.
+    pub fn tell_one(&mut self, no: u64, transition: Option<Transition>) {
+        let now = self.now();
+        let Some(live) = self.state.incidents.get_mut(&no) else { return };
+        self.stale.insert(no);
+        let ranked = ranking(self.rules, &live.head);
+        if live.workload_count() >= WIDESPREAD {
+            live.head.worst = Severity::Critical;
+        }
+        let Some(best) = ranked.first() else { return };
+        let cause = &live.head.candidates[best.index];
+        live.head.quiet_ms = self.rules.class(&cause.class).quiet_ms;
+        let severity = live.head.severity();
+        let differs = live.head.told.as_ref().is_none_or(|(told, class, object)| {
+            *told != severity || **class != *cause.class || !same(object, &cause.object)
+        });
+        let transition = match transition {
+            Some(transition) => transition,
+            None if differs || now.millis_since(live.head.told_at) >= UPDATE_MS => Transition::Updated,
+            None => {
+                live.head.due = true;
+                return;
+            }
+        };
+        if differs {
+            let found = fingerprint(&cause.class, &cause.object);
+            live.head.recurrence = self.state.histories.of(&found, &live.head.id);
+            let (old, new) = (live.head.root_row, root_row(cause));
+            live.head.recurrence_of = found;
+            let rows: Vec<u32> = [old, new].into_iter().flatten().filter(|_| old != new).collect();
+            for row in rows {
+                live.change(row, |_| {});
+            }
+            live.head.root_row = new;
+        }
+        let change = told(self.rules, &self.state.cluster, now, live, &ranked, transition, None);
+        self.effects.changes.push(change);
+    }
+
+    /// Tells the end of an incident that another takes over.
+    pub fn emit(&mut self, live: &mut Live, transition: Transition, into: Option<String>) {
+        let ranked = ranking(self.rules, &live.head);
+        live.untold.clear();
+        let change = told(self.rules, &self.state.cluster, self.now(), live, &ranked, transition, into);
+        self.effects.changes.push(change);
+    }
+
+    /// The candidate that is the most likely root.
+    pub fn best_root(&self, live: &Live) -> Option<usize> {
+        ranking(self.rules, &live.head).first().map(|ranked| ranked.index)
+    }
+}
+
+/// The same object; what is known of its version and uid may grow.
+fn same(one: &ObjectRef, other: &ObjectRef) -> bool {
+    (&one.kind, &one.namespace, &one.name) == (&other.kind, &other.namespace, &other.name)
+}
+
+/// The change, and notes that it was told.
+fn told(
+    rules: &Rules,
+    cluster: &str,
+    now: Timestamp,
+    live: &mut Live,
+    ranked: &[Ranked],
+    transition: Transition,
+    merged_into: Option<String>,
+) -> IncidentChange {
+    live.head.version += 1;
+    live.head.told_at = now;
+    live.head.due = false;
+    let mut candidates: Vec<epicenter_model::Candidate> = Vec::new();
+    for ranked in ranked {
+        let found = &live.head.candidates[ranked.index];
+        if candidates.len() < CANDIDATES && !candidates.iter().any(|known| same(&known.object, &found.object)) {
+            candidates.push(epicenter_model::Candidate {
+                class: found.class.to_string(),
+                object: found.object.clone(),
+                observed: ranked.observed,
+                confidence: ranked.confidence,
+            });
+        }
+    }
+    let best = candidates.first().cloned().unwrap_or_default();
+    let severity = live.head.severity();
+    live.head.told = Some((severity, best.class.clone(), best.object.clone()));
+    let members = std::mem::take(&mut live.untold);
+    let members: Vec<_> = members
+        .into_iter()
+        .filter_map(|number| Some(live.rows.get(&number)?.member(live.head.root_row == Some(number))))
+        .collect();
+    let head = &live.head;
+    let impact = live.impact();
+    let text = explain::explain(rules, live, ranked, &impact);
+    let incident = Incident {
+        id: head.id.clone(),
+        version: head.version,
+        cluster: cluster.to_owned(),
+        state: head.state,
+        merged_into,
+        severity,
+        category: rules.classes.get(&best.class).map_or(head.category, |info| info.category),
+        title: text.title,
+        cause: Cause {
+            class: best.class,
+            object: best.object,
+            observed: best.observed,
+            confidence: best.confidence,
+            candidates,
+        },
+        explanation: text.sentences,
+        impact,
+        events: EventCounts {
+            objects: head.objects,
+            occurrences: head.occurrences,
+            by_reason: head.by_reason.iter().map(|(reason, count)| (reason.to_string(), *count)).collect(),
+        },
+        opened_at: head.opened_at,
+        last_event_at: head.last_event_at,
+        resolved_at: head.resolved_at.filter(|_| head.state == IncidentState::Resolved),
+        recurrence: head.recurrence.clone(),
+        truncated: (head.objects - live.rows.len() as i64).max(0),
+        members,
+        backfill: false,
+    };
+    IncidentChange {
+        at: now,
+        transition,
+        engine: ENGINE.to_owned(),
+        rules: rules.hash().to_owned(),
+        backfill: false,
+        incident,
+    }
+}
