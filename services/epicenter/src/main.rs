@@ -1,1 +1,19 @@
-fn main() {}
+//! Reads the command line, runs the command, and ends as `sysexits.h` wants it.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use epicenter::cli::Cli;
+use epicenter::{commands, exit};
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // A closed pipe is no reason to complain.
+            let _ = error.print();
+            return if error.use_stderr() { ExitCode::from(exit::USAGE) } else { ExitCode::SUCCESS };
+        }
+    };
+    commands::run(cli).unwrap_or_else(|error| exit::report(&error))
+}

@@ -1,0 +1,179 @@
+//! What can be typed.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Turns the Events of Kubernetes clusters into a few explained incidents.
+#[derive(Debug, Parser)]
+#[command(
+    name = "epicenter",
+    version,
+    after_help = "Begin with:\n  epicenter demo                      incidents of a recorded cluster, nothing needed\n  \
+                  epicenter up                        incidents of the current kubeconfig's cluster, as they form\n  \
+                  kubectl get events -A -o json | epicenter replay -"
+)]
+pub struct Cli {
+    /// What is configured, on every command.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What every command takes.
+#[derive(Clone, Debug, Args)]
+pub struct Global {
+    /// Configuration file (YAML); settings are also taken from EPICENTER_* (EPICENTER_BUS__KAFKA__BOOTSTRAP)
+    #[arg(long, global = true, env = "EPICENTER_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Kubeconfig file
+    #[arg(long, global = true, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+    /// Context of the kubeconfig
+    #[arg(long, global = true, value_name = "NAME")]
+    pub context: Option<String>,
+    /// Directory of the embedded log [default: $XDG_STATE_HOME/epicenter/CONTEXT]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Watch a cluster, and print and serve incidents as they form
+    Up(Up),
+    /// Run a recording of a real cluster through the pipeline, and explain what happened in it
+    Demo,
+    /// Find the incidents in files: `kubectl get … -o json`, watch streams, .gz, `-` for standard input
+    #[command(
+        after_help = "Examples:\n  kubectl get events -A -o json > events.json; epicenter replay events.json\n  \
+                            kubectl get pods,nodes,deployments,replicasets -A -o json > objects.json\n  \
+                            epicenter replay events.json objects.json -o json | jq '.[].title'"
+    )]
+    Replay(Replay),
+    /// List incidents
+    Incidents(Incidents),
+    /// Tell one incident
+    Show {
+        /// Its id, or the beginning of it
+        id: String,
+        /// How
+        #[arg(short, long, value_enum, default_value_t = Document::Text)]
+        output: Document,
+    },
+    /// List the newest Events, with their meaning
+    Events {
+        /// How many
+        #[arg(long, default_value_t = 50)]
+        limit: usize,
+        /// How
+        #[arg(short, long, value_enum, default_value_t = Document::Text)]
+        output: Document,
+    },
+    /// Look for what is wrong with this installation, and say how to mend it
+    Doctor,
+    /// Show or check the configuration
+    #[command(subcommand)]
+    Config(Config),
+    /// Topics of a Kafka cluster
+    #[command(subcommand)]
+    Topics(Topics),
+    /// Print the custom resource definition: `epicenter crd | kubectl apply -f -`
+    Crd,
+    /// Run the exporter of one cluster
+    Exporter,
+    /// Run an enricher
+    Enricher,
+    /// Run a correlator
+    Correlator,
+    /// Run a sink: the public table of incidents, and one cluster's Incident objects
+    Sink(Sink),
+}
+
+/// `up`.
+#[derive(Debug, Args)]
+pub struct Up {
+    /// Name of the cluster [default: the context's name]
+    #[arg(long, value_name = "NAME")]
+    pub cluster: Option<String>,
+    /// Write nothing into the cluster: no Incident objects, no Events
+    #[arg(long)]
+    pub no_objects: bool,
+}
+
+/// `replay`.
+#[derive(Debug, Args)]
+pub struct Replay {
+    /// Files; `-` is standard input
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// How: a table, or a JSON array of whole incidents with all their members
+    #[arg(short, long, value_enum, default_value_t = Listing::Table)]
+    pub output: Listing,
+    /// Name of the cluster that the files are from
+    #[arg(long, default_value = "replay", value_name = "NAME")]
+    pub cluster: String,
+}
+
+/// `incidents`.
+#[derive(Debug, Args)]
+pub struct Incidents {
+    /// Those that are over, too
+    #[arg(short, long)]
+    pub all: bool,
+    /// How
+    #[arg(short, long, value_enum, default_value_t = Listing::Table)]
+    pub output: Listing,
+}
+
+/// `sink`.
+#[derive(Debug, Args)]
+pub struct Sink {
+    /// Write nothing into a cluster
+    #[arg(long)]
+    pub no_objects: bool,
+}
+
+/// `config`.
+#[derive(Debug, Clone, Copy, Subcommand)]
+pub enum Config {
+    /// What is in force, as YAML-compatible JSON
+    Show,
+    /// Check it, and say all that is wrong
+    Check,
+    /// The defaults
+    Defaults,
+}
+
+/// `topics`.
+#[derive(Debug, Clone, Copy, Subcommand)]
+pub enum Topics {
+    /// Those that there should be
+    List,
+    /// Create those that are missing
+    Create,
+    /// Check those that there are
+    Check,
+}
+
+/// How several incidents are shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Listing {
+    /// A line each
+    Table,
+    /// A line each, with cause and cluster
+    Wide,
+    /// JSON
+    Json,
+}
+
+/// How one thing is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Document {
+    /// For people
+    Text,
+    /// JSON
+    Json,
+}

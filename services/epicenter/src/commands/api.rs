@@ -1,0 +1,61 @@
+//! What `/api` of the admin endpoint gives: incidents and Events, as JSON.
+
+use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use epicenter_bus::Bus;
+use serde::{Deserialize, Serialize};
+
+use crate::view;
+
+/// The routes below `/api`, on a log.
+pub(super) fn routes(bus: Bus) -> Router {
+    Router::new()
+        .route("/incidents", get(incidents))
+        .route("/incidents/{id}", get(incident))
+        .route("/events", get(events))
+        .with_state(bus)
+}
+
+#[derive(Deserialize)]
+struct Limit {
+    limit: Option<usize>,
+}
+
+/// Events that one answer has at most.
+const MOST: usize = 10_000;
+
+async fn incidents(State(bus): State<Bus>) -> Response {
+    answer(move || view::incidents(&bus)).await
+}
+
+async fn incident(State(bus): State<Bus>, Path(id): Path<String>) -> Response {
+    let found = tokio::task::spawn_blocking(move || view::incidents(&bus)).await;
+    match found {
+        Ok(Ok(incidents)) => match incidents.into_iter().find(|incident| incident.id == id) {
+            Some(incident) => Json(incident).into_response(),
+            None => (StatusCode::NOT_FOUND, format!("there is no incident {id}\n")).into_response(),
+        },
+        Ok(Err(error)) => failed(&error),
+        Err(error) => failed(&error.into()),
+    }
+}
+
+async fn events(State(bus): State<Bus>, Query(Limit { limit }): Query<Limit>) -> Response {
+    answer(move || view::events(&bus, limit.unwrap_or(100).min(MOST))).await
+}
+
+/// Runs what blocks.
+async fn answer<T: Serialize + Send + 'static>(work: impl FnOnce() -> anyhow::Result<T> + Send + 'static) -> Response {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(Ok(value)) => Json(value).into_response(),
+        Ok(Err(error)) => failed(&error),
+        Err(error) => failed(&error.into()),
+    }
+}
+
+fn failed(error: &anyhow::Error) -> Response {
+    (StatusCode::INTERNAL_SERVER_ERROR, format!("{error:#}\n")).into_response()
+}

@@ -1,0 +1,86 @@
+//! Prints incidents as they form, and counts them.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use epicenter_bus::{Fault, Reader, Stop};
+use epicenter_model::{Codec, IncidentChange, Severity, Transition};
+use epicenter_runtime::Metrics;
+use epicenter_runtime::metric::INCIDENTS;
+
+use super::print;
+use crate::meter;
+use crate::render::{Paint, instant};
+
+const WAIT: Duration = Duration::from_millis(250);
+
+/// Follows `incident.changes` until `stop`. Blocks.
+pub(super) fn run(mut changes: Reader, metrics: &Metrics, stop: &Stop) -> Result<(), Fault> {
+    let codec = Codec::single_object();
+    let paint = Paint::detect();
+    let mut shown = BTreeMap::new();
+    while !stop.requested() {
+        let Some(record) = meter::next(&mut changes, WAIT)? else { continue };
+        let payload = record.payload.as_deref().unwrap_or_default();
+        match codec.decode::<IncidentChange>(payload) {
+            Ok(change) => {
+                metrics.add(&INCIDENTS, &[&change.incident.cluster, change.transition.name()], 1.0);
+                if let Some(line) = line(&change, &mut shown, paint)
+                    && let Err(error) = print(&line)
+                {
+                    tracing::warn!(%error, "incidents are no longer printed");
+                }
+            }
+            Err(error) => tracing::warn!(%error, offset = record.offset, "a change that cannot be read"),
+        }
+    }
+    Ok(())
+}
+
+/// The line for a change, if it says something new.
+fn line(change: &IncidentChange, shown: &mut BTreeMap<String, (Severity, String)>, paint: Paint) -> Option<String> {
+    let incident = &change.incident;
+    let face = (incident.severity, incident.title.clone());
+    let before = match change.transition {
+        Transition::Resolved | Transition::Merged => shown.remove(&incident.id),
+        _ => shown.insert(incident.id.clone(), face.clone()),
+    };
+    if change.transition == Transition::Updated && before.as_ref() == Some(&face) {
+        return None;
+    }
+    let into = incident.merged_into.as_ref().map_or_else(String::new, |into| format!(" → {into}"));
+    let past = if change.backfill { " (was there before)" } else { "" };
+    let severity = format!("{:<8}", incident.severity);
+    let what = format!("{:<8}", change.transition);
+    let quiet = matches!(change.transition, Transition::Resolved | Transition::Merged);
+    Some(format!(
+        "{}  {}  {}  {}  {}{into}{past}\n",
+        paint.faint(&instant(change.at)),
+        if quiet { paint.faint(&what) } else { paint.strong(&what) },
+        if quiet { paint.faint(&severity) } else { paint.severity(incident.severity, &severity) },
+        incident.id,
+        incident.title,
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use epicenter_model::Incident;
+
+    use super::*;
+
+    #[test]
+    fn says_only_what_is_new() {
+        let mut shown = BTreeMap::new();
+        let mut says = |transition, title: &str| {
+            let incident = Incident { id: "epc-a".into(), title: title.into(), ..Incident::default() };
+            let change = IncidentChange { transition, incident, ..IncidentChange::default() };
+            line(&change, &mut shown, Paint::PLAIN).is_some()
+        };
+        assert!(says(Transition::Opened, "a"));
+        assert!(!says(Transition::Updated, "a"));
+        assert!(says(Transition::Updated, "b"));
+        assert!(says(Transition::Resolved, "b"));
+        assert!(says(Transition::Reopened, "b"));
+    }
+}

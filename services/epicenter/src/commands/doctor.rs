@@ -1,0 +1,202 @@
+//! `epicenter doctor`.
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+use std::time::{Duration, SystemTime};
+
+use epicenter_bus::topics::DEAD_LETTER;
+use epicenter_bus::{Bus, Start};
+use epicenter_exporter::project::Kind;
+use epicenter_model::{Codec, DeadLetter};
+use k8s_openapi::api::authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec};
+use kube::{Api, Client};
+
+use super::print;
+use crate::cluster::Cluster;
+use crate::directory::DataDirectory;
+use crate::render::Paint;
+use crate::settings::Settings;
+
+/// Clocks may differ by that, s: as much as the lag ranges of causal rules tolerate.
+const SKEW: i64 = 5;
+
+/// What was looked at, and what was found.
+struct Findings {
+    paint: Paint,
+    bad: usize,
+}
+
+impl Findings {
+    fn well(&self, what: &str) -> anyhow::Result<()> {
+        print(&format!("ok     {what}\n"))
+    }
+
+    fn bad(&mut self, what: &str) -> anyhow::Result<()> {
+        self.bad += 1;
+        print(&format!("{}  {what}\n", self.paint.strong("WRONG")))
+    }
+
+    fn either(&mut self, found: anyhow::Result<String>) -> anyhow::Result<()> {
+        match found {
+            Ok(what) => self.well(&what),
+            Err(error) => self.bad(&format!("{error:#}")),
+        }
+    }
+}
+
+pub(super) async fn run(settings: &Settings) -> anyhow::Result<ExitCode> {
+    let mut findings = Findings { paint: Paint::detect(), bad: 0 };
+    findings.well("the configuration can be read")?;
+    log(settings, &mut findings).await?;
+    match Cluster::open(&settings.cluster).await.and_then(|cluster| Ok((cluster.asking()?, cluster))) {
+        Ok((client, cluster)) => self::cluster(&client, &cluster, &mut findings).await?,
+        Err(error) => findings.bad(&format!("cluster: {error:#}"))?,
+    }
+    if findings.bad > 0 {
+        print(&format!("{} thing(s) are wrong\n", findings.bad))?;
+    }
+    Ok(ExitCode::from(u8::from(findings.bad > 0)))
+}
+
+async fn log(settings: &Settings, findings: &mut Findings) -> anyhow::Result<()> {
+    let bus = if settings.bus.is_kafka() {
+        settings.bus.open(std::path::Path::new("")).map_err(anyhow::Error::new)
+    } else {
+        let directory = DataDirectory::of(settings)?;
+        let place = directory.path().display().to_string();
+        if directory.address().is_some_and(|address| std::net::TcpStream::connect(address).is_ok()) {
+            return findings
+                .well(&format!("log: a running process has {place}; stop it to have the log itself checked"));
+        }
+        if !directory.exists() {
+            return findings.well(&format!("log: there is none yet in {place}"));
+        }
+        directory.open(settings)
+    };
+    let bus = match bus {
+        Ok(bus) => bus,
+        Err(error) => return findings.bad(&format!("log: {error:#}")),
+    };
+    let (problems, letters) = tokio::task::spawn_blocking(move || (topics(&bus), dead_letters(&bus))).await?;
+    match problems {
+        Ok(problems) if problems.is_empty() => {
+            findings.well("log: it can be reached, and its topics are as they should be")?
+        }
+        Ok(problems) => problems.iter().try_for_each(|problem| findings.bad(&format!("log: {problem}")))?,
+        Err(error) => findings.bad(&format!("log: {error:#}"))?,
+    }
+    match letters {
+        Ok(letters) if letters.is_empty() => findings.well("dead-letter: it is empty")?,
+        Ok(letters) => {
+            for (service, (count, newest)) in letters {
+                let DeadLetter { topic, partition, offset, error, at, .. } = newest;
+                findings.bad(&format!(
+                    "dead-letter: the {service} could not process {count} record(s); the newest, at {at}, is offset {offset} \
+                     of {topic}/{partition}: {error}"
+                ))?;
+            }
+        }
+        Err(error) => findings.bad(&format!("dead-letter: {error:#}"))?,
+    }
+    Ok(())
+}
+
+fn topics(bus: &Bus) -> anyhow::Result<Vec<String>> {
+    let mut problems: Vec<String> = bus.check_topics()?.iter().map(ToString::to_string).collect();
+    if let Bus::Local(local) = bus
+        && local.lost_commits() > 0
+    {
+        problems.push(format!(
+            "the log lost its newest {} commits, as after a power loss; `epicenter up` reads them again from the cluster",
+            local.lost_commits()
+        ));
+    }
+    Ok(problems)
+}
+
+/// Of each service: how many records it could not process, and the newest.
+fn dead_letters(bus: &Bus) -> anyhow::Result<BTreeMap<String, (u64, DeadLetter)>> {
+    let codec = Codec::single_object();
+    let partitions: Vec<u32> = (0..bus.partitions()).collect();
+    let mut reader = bus.reader(DEAD_LETTER.name, &partitions, Start::Earliest)?;
+    let wait = if matches!(bus, Bus::Local(_)) { Duration::ZERO } else { Duration::from_secs(2) };
+    let mut letters: BTreeMap<String, (u64, DeadLetter)> = BTreeMap::new();
+    while let Some(record) = reader.next(wait)? {
+        let Ok(letter) = codec.decode::<DeadLetter>(record.payload.as_deref().unwrap_or_default()) else { continue };
+        let entry = letters.entry(letter.service.clone()).or_default();
+        entry.0 += 1;
+        if entry.1.at <= letter.at {
+            entry.1 = letter;
+        }
+    }
+    Ok(letters)
+}
+
+async fn cluster(client: &Client, cluster: &Cluster, findings: &mut Findings) -> anyhow::Result<()> {
+    let request = axum::http::Request::get("/version").body(kube::client::Body::empty())?;
+    let asked = SystemTime::now();
+    let response = match client.send(request).await {
+        Ok(response) => response,
+        Err(error) => {
+            return findings.bad(&format!(
+                "cluster: {} cannot be reached: {error}; check the context `{}` with `kubectl --context {} get nodes`",
+                cluster.url(),
+                cluster.context,
+                cluster.context
+            ));
+        }
+    };
+    findings.well(&format!("cluster: {} answers", cluster.url()))?;
+    let date = response.headers().get("date").and_then(|date| date.to_str().ok());
+    findings.either(
+        date.map_or_else(|| Ok("clock: the API server does not tell its time".to_owned()), |date| skew(date, asked)),
+    )?;
+    let mut wanted: Vec<(&str, &str, &str)> = ["list", "watch"].iter().map(|verb| ("", "events", *verb)).collect();
+    for kind in Kind::ALL {
+        let group = kind.api_version().rsplit_once('/').map_or("", |(group, _)| group);
+        wanted.extend(["list", "watch"].iter().map(|verb| (group, kind.plural(), *verb)));
+    }
+    wanted.extend([("epicenter.dev", "incidents", "patch"), ("", "events", "create")]);
+    let mut refused = Vec::new();
+    for (group, resource, verb) in wanted {
+        match allowed(client, group, resource, verb).await {
+            Ok(true) => {}
+            Ok(false) => refused.push(format!("{verb} {resource}{}{group}", if group.is_empty() { "" } else { "." })),
+            Err(error) => return findings.bad(&format!("access: {error:#}")),
+        }
+    }
+    if refused.is_empty() {
+        return findings.well("access: everything that is needed is allowed");
+    }
+    findings.bad(&format!(
+        "access: not allowed: {}; bind the ClusterRole of docs/operations.md (list and watch of events are needed, the others \
+         only give context)",
+        refused.join(", ")
+    ))
+}
+
+async fn allowed(client: &Client, group: &str, resource: &str, verb: &str) -> anyhow::Result<bool> {
+    let attributes = ResourceAttributes {
+        group: Some(group.to_owned()),
+        resource: Some(resource.to_owned()),
+        verb: Some(verb.to_owned()),
+        ..ResourceAttributes::default()
+    };
+    let spec =
+        SelfSubjectAccessReviewSpec { resource_attributes: Some(attributes), ..SelfSubjectAccessReviewSpec::default() };
+    let review = SelfSubjectAccessReview { spec, ..SelfSubjectAccessReview::default() };
+    let answer = Api::all(client.clone()).create(&kube::api::PostParams::default(), &review).await?;
+    Ok(answer.status.is_some_and(|status| status.allowed))
+}
+
+/// How far this machine's clock is from the API server's.
+fn skew(date: &str, asked: SystemTime) -> anyhow::Result<String> {
+    let theirs = jiff::fmt::rfc2822::parse(date)?.timestamp().as_second();
+    let ours = i64::try_from(asked.duration_since(SystemTime::UNIX_EPOCH)?.as_secs())?;
+    let seconds = ours - theirs;
+    anyhow::ensure!(
+        seconds.abs() <= SKEW,
+        "clock: this machine is {seconds} s from the API server: synchronise both with NTP, times of Events are compared"
+    );
+    Ok(format!("clock: within {SKEW} s of the API server"))
+}

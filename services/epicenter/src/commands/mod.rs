@@ -1,0 +1,90 @@
+//! The commands, a module each.
+
+mod api;
+mod config;
+mod console;
+mod crd;
+mod demo;
+mod doctor;
+mod incidents;
+mod replay;
+mod services;
+mod topics;
+mod up;
+
+use std::future::Future;
+use std::io::Write;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use epicenter_runtime::telemetry;
+
+use crate::cli::{Cli, Command, Global};
+use crate::settings::Settings;
+
+/// Runs a command.
+pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    let Cli { global, command } = cli;
+    // These neither need nor check a configuration.
+    match command {
+        Command::Config(what) => return config::run(what, &global),
+        Command::Crd => return crd::run(),
+        _ => {}
+    }
+    let settings = settings(&global)?;
+    let service = matches!(command, Command::Exporter | Command::Enricher | Command::Correlator | Command::Sink(_));
+    let quiet = if service { "info" } else { "error" };
+    telemetry::init(if settings.log.is_empty() { quiet } else { &settings.log })?;
+    match command {
+        Command::Demo => demo::run(),
+        Command::Replay(arguments) => replay::run(&arguments),
+        Command::Topics(what) => topics::run(what, &settings),
+        Command::Up(arguments) => block_on(up::run(settings, arguments)),
+        Command::Incidents(arguments) => block_on(incidents::list(&settings, &arguments)),
+        Command::Show { id, output } => block_on(incidents::show(&settings, &id, output)),
+        Command::Events { limit, output } => block_on(incidents::events(&settings, limit, output)),
+        Command::Doctor => block_on(doctor::run(&settings)),
+        Command::Exporter => block_on(services::exporter(settings)),
+        Command::Enricher => block_on(services::enricher(settings)),
+        Command::Correlator => block_on(services::correlator(settings)),
+        Command::Sink(arguments) => block_on(services::sink(settings, arguments.no_objects)),
+        Command::Config(_) | Command::Crd => Ok(ExitCode::SUCCESS),
+    }
+}
+
+/// The configuration, below what was typed.
+fn settings(global: &Global) -> anyhow::Result<Settings> {
+    let mut settings = Settings::load(global.config.as_deref())?;
+    if let Some(kubeconfig) = &global.kubeconfig {
+        settings.cluster.kubeconfig = kubeconfig.display().to_string();
+    }
+    if let Some(context) = &global.context {
+        settings.cluster.context.clone_from(context);
+    }
+    if let Some(directory) = &global.data_dir {
+        settings.bus.local.directory = Some(directory.clone());
+    }
+    Ok(settings)
+}
+
+fn block_on(work: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("starting the runtime")?;
+    let outcome = runtime.block_on(work);
+    // What still blocks on I/O must not keep the process.
+    runtime.shutdown_background();
+    outcome
+}
+
+/// Writes to standard output. A reader that has gone, such as `head`, is no error.
+fn print(text: &str) -> anyhow::Result<()> {
+    match std::io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(error).context("writing to standard output")
+        }
+        _ => Ok(()),
+    }
+}
+
+fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
+    print(&(serde_json::to_string_pretty(value)? + "\n"))
+}

@@ -1,0 +1,173 @@
+//! The services, each by itself: `epicenter exporter`, `enricher`, `correlator`, `sink`.
+
+use std::process::ExitCode;
+
+use anyhow::ensure;
+use axum::Router;
+use epicenter_bus::{Bus, Fault, Stop};
+use epicenter_exporter::ExporterConfig;
+use epicenter_runtime::{Health, Metrics, Shutdown, Supervisor};
+use epicenter_sink::InstallError;
+use kube::Client;
+
+use super::api;
+use crate::cluster::Cluster;
+use crate::engine::Engine;
+use crate::meter;
+use crate::settings::Settings;
+
+/// Drives a processor until the stop.
+type Run = fn(&Engine, &Bus, &Stop) -> Result<(), Fault>;
+
+/// The processors of the pipeline, in its order.
+pub(super) const PROCESSORS: [(&str, Run); 3] =
+    [("enricher", Engine::run_enricher), ("correlator", Engine::run_correlator), ("sink", Engine::run_publisher)];
+
+/// Gives the cluster its name: what was typed, else what is configured, else its context's.
+pub(super) fn name(settings: &mut Settings, typed: Option<String>, context: &str) {
+    let configured = Some(settings.exporter.cluster.clone()).filter(|name| !name.is_empty());
+    let from_context = || context.replace(|c: char| c == '/' || c.is_whitespace() || c.is_control(), "_");
+    settings.exporter.cluster = typed.or(configured).unwrap_or_else(from_context);
+}
+
+/// A client for the cluster's Incident objects, when they are wanted and can be had; installs their definition.
+pub(super) async fn objects(settings: &Settings, cluster: &Cluster, off: bool) -> anyhow::Result<Option<Client>> {
+    if off {
+        return Ok(None);
+    }
+    let client = cluster.asking()?;
+    match epicenter_sink::install_crd(&client).await {
+        Ok(()) => Ok(Some(client)),
+        Err(error @ InstallError::Forbidden { .. }) => {
+            // It may be there already: then objects can be written without the right to define them.
+            tracing::warn!(cluster = settings.exporter.cluster, %error, "the definition of Incident objects is not installed");
+            Ok(Some(client))
+        }
+        Err(error) => {
+            eprintln!("epicenter: {error}; going on without Incident objects");
+            Ok(None)
+        }
+    }
+}
+
+/// Starts the exporter of a cluster; gives its health.
+#[allow(clippy::too_many_arguments)]
+pub(super) fn export(
+    supervisor: &mut Supervisor,
+    shutdown: &Shutdown,
+    config: ExporterConfig,
+    cluster: &Cluster,
+    bus: Bus,
+    engine: &Engine,
+    health: &Health,
+    metrics: &Metrics,
+) -> anyhow::Result<epicenter_exporter::Health> {
+    let health = epicenter_exporter::Health::new(&config.cluster, health.clone(), metrics.clone());
+    let reported = health.clone();
+    let (codec, token) = (engine.codec.clone(), shutdown.token().clone());
+    let run = epicenter_exporter::run(
+        config,
+        cluster.client()?,
+        bus,
+        codec,
+        epicenter_exporter::system_clock(),
+        health,
+        token,
+    );
+    supervisor.task("exporter", run);
+    Ok(reported)
+}
+
+/// A service's process, without its service.
+struct Frame {
+    bus: Bus,
+    engine: Engine,
+    health: Health,
+    metrics: Metrics,
+    shutdown: Shutdown,
+    supervisor: Supervisor,
+}
+
+impl Frame {
+    async fn new(settings: &Settings) -> anyhow::Result<Self> {
+        ensure!(
+            settings.bus.is_kafka(),
+            "a service by itself works on Kafka: set bus.kafka.bootstrap (EPICENTER_BUS__KAFKA__BOOTSTRAP), or run \
+             `epicenter up`, which has all services and needs no broker"
+        );
+        let bus = settings.bus.open(std::path::Path::new(""))?;
+        let (health, metrics) = (Health::new(), Metrics::new(env!("CARGO_PKG_VERSION")));
+        let shutdown = Shutdown::new();
+        let mut supervisor = Supervisor::new(shutdown.clone());
+        let routes: Router = api::routes(bus.clone());
+        let admin = epicenter_runtime::serve(&settings.admin, health.clone(), metrics.clone(), routes).await?;
+        tracing::info!(address = %admin.address(), "admin endpoint");
+        supervisor.task("admin", admin.run(shutdown.token().clone()));
+        Ok(Self { bus, engine: Engine::builtin(), health, metrics, shutdown, supervisor })
+    }
+
+    fn processor(&mut self, (name, run): (&'static str, Run)) -> anyhow::Result<()> {
+        let (engine, bus, health) = (self.engine.clone(), self.bus.clone(), self.health.clone());
+        self.supervisor.thread(name, move |stop| {
+            health.well(name);
+            let outcome = run(&engine, &bus, stop);
+            if let Err(fault) = &outcome {
+                health.unwell(name, fault.to_string());
+            }
+            outcome
+        })?;
+        Ok(())
+    }
+
+    async fn run(self) -> anyhow::Result<ExitCode> {
+        self.supervisor.run().await?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+pub(super) async fn exporter(mut settings: Settings) -> anyhow::Result<ExitCode> {
+    let cluster = Cluster::open(&settings.cluster).await?;
+    name(&mut settings, None, &cluster.context);
+    let mut frame = Frame::new(&settings).await?;
+    let Frame { bus, engine, health, metrics, shutdown, supervisor } = &mut frame;
+    export(supervisor, shutdown, settings.exporter, &cluster, bus.clone(), engine, health, metrics)?;
+    frame.run().await
+}
+
+pub(super) async fn enricher(settings: Settings) -> anyhow::Result<ExitCode> {
+    let mut frame = Frame::new(&settings).await?;
+    let (bus, metrics) = (frame.bus.clone(), frame.metrics.clone());
+    frame.supervisor.thread("meter", move |stop| meter::run(&bus, &metrics, stop))?;
+    frame.processor(PROCESSORS[0])?;
+    frame.run().await
+}
+
+pub(super) async fn correlator(settings: Settings) -> anyhow::Result<ExitCode> {
+    let mut frame = Frame::new(&settings).await?;
+    frame.processor(PROCESSORS[1])?;
+    frame.run().await
+}
+
+pub(super) async fn sink(mut settings: Settings, no_objects: bool) -> anyhow::Result<ExitCode> {
+    let mut frame = Frame::new(&settings).await?;
+    frame.processor(PROCESSORS[2])?;
+    if !no_objects {
+        let cluster = Cluster::open(&settings.cluster).await?;
+        name(&mut settings, None, &cluster.context);
+        if let Some(client) = objects(&settings, &cluster, false).await? {
+            let (bus, codec) = (frame.bus.clone(), frame.engine.codec.clone());
+            let (token, health) = (frame.shutdown.token().clone(), frame.health.clone());
+            let run = epicenter_sink::run_objects(
+                client,
+                bus,
+                codec,
+                settings.exporter.cluster,
+                settings.objects,
+                token,
+                health,
+            );
+            frame.supervisor.task("objects", run);
+        }
+    }
+    frame.run().await
+}

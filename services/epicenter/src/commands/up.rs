@@ -1,0 +1,86 @@
+//! `epicenter up`: the whole pipeline in one process, on the current kubeconfig's cluster.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use epicenter_bus::Start;
+use epicenter_bus::topics::INCIDENT_CHANGES;
+use epicenter_runtime::{BoxError, Health, Metrics, Shutdown, Supervisor};
+use tokio_util::sync::CancellationToken;
+
+use super::{api, console, print, services};
+use crate::cli::Up;
+use crate::cluster::Cluster;
+use crate::directory::DataDirectory;
+use crate::engine::Engine;
+use crate::meter;
+use crate::settings::Settings;
+
+const LOOK: Duration = Duration::from_millis(100);
+
+pub(super) async fn run(mut settings: Settings, arguments: Up) -> anyhow::Result<ExitCode> {
+    let cluster = Cluster::open(&settings.cluster).await?;
+    services::name(&mut settings, arguments.cluster, &cluster.context);
+    let directory = DataDirectory::of(&settings)?;
+    let bus = directory.open(&settings)?;
+    let (health, metrics) = (Health::new(), Metrics::new(env!("CARGO_PKG_VERSION")));
+    let admin =
+        epicenter_runtime::serve(&settings.admin, health.clone(), metrics.clone(), api::routes(bus.clone())).await?;
+    let _announced = directory.announce(admin.address())?;
+    let objects = services::objects(&settings, &cluster, arguments.no_objects).await?;
+
+    print(&format!(
+        "epicenter {}: cluster {} ({}), log in {}, http://{}/api/incidents\n",
+        env!("CARGO_PKG_VERSION"),
+        settings.exporter.cluster,
+        cluster.url(),
+        directory.path().display(),
+        admin.address()
+    ))?;
+    let engine = Engine::builtin();
+    let shutdown = Shutdown::new();
+    let mut supervisor = Supervisor::new(shutdown.clone());
+    let changes = bus.reader(INCIDENT_CHANGES.name, &(0..bus.partitions()).collect::<Vec<_>>(), Start::Latest)?;
+    supervisor.thread("console", {
+        let metrics = metrics.clone();
+        move |stop| console::run(changes, &metrics, stop)
+    })?;
+    supervisor.thread("meter", {
+        let (bus, metrics) = (bus.clone(), metrics.clone());
+        move |stop| meter::run(&bus, &metrics, stop)
+    })?;
+    for (name, run) in services::PROCESSORS {
+        let (engine, bus) = (engine.clone(), bus.clone());
+        supervisor.thread(name, move |stop| run(&engine, &bus, stop))?;
+    }
+    supervisor.task("admin", admin.run(shutdown.token().clone()));
+    if let Some(client) = objects {
+        let config = settings.objects.clone();
+        let (name, token) = (settings.exporter.cluster.clone(), shutdown.token().clone());
+        let run =
+            epicenter_sink::run_objects(client, bus.clone(), engine.codec.clone(), name, config, token, health.clone());
+        supervisor.task("objects", run);
+    }
+    let name = settings.exporter.cluster.clone();
+    let exporting =
+        services::export(&mut supervisor, &shutdown, settings.exporter, &cluster, bus, &engine, &health, &metrics)?;
+    supervisor.task("greeting", greet(name, exporting, shutdown.token().clone()));
+    supervisor.run().await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Says when every watch is connected: from then on nothing that happens is missed.
+async fn greet(
+    cluster: String,
+    exporting: epicenter_exporter::Health,
+    stop: CancellationToken,
+) -> Result<(), BoxError> {
+    while !exporting.is_healthy() {
+        tokio::select! {
+            () = tokio::time::sleep(LOOK) => {}
+            () = stop.cancelled() => return Ok(()),
+        }
+    }
+    print(&format!("watching {cluster}\n"))?;
+    Ok(())
+}

@@ -1,0 +1,58 @@
+//! The processors, with the built-in catalogue and rules.
+
+use std::sync::Arc;
+
+use epicenter_bus::{Bus, Fault, Stop};
+use epicenter_catalog::Catalog;
+use epicenter_correlate::Rules;
+use epicenter_correlator::Correlator;
+use epicenter_enricher::Enricher;
+use epicenter_model::Codec;
+use epicenter_sink::Publisher;
+
+/// What the processors are made with.
+#[derive(Clone)]
+pub struct Engine {
+    /// Reads and writes all records.
+    pub codec: Codec,
+    /// The causal rules.
+    pub rules: Arc<Rules>,
+}
+
+impl Engine {
+    /// The engine with the catalogue and the rules of this version.
+    pub fn builtin() -> Self {
+        let classes = epicenter_correlator::classes(Catalog::builtin());
+        Self { codec: Codec::single_object(), rules: Arc::new(Rules::builtin(classes)) }
+    }
+
+    /// A new enricher.
+    pub fn enricher(&self) -> Enricher {
+        Enricher::new(self.codec.clone(), Catalog::builtin())
+    }
+
+    /// A new correlator.
+    pub fn correlator(&self) -> Correlator {
+        Correlator::new(self.codec.clone(), Arc::clone(&self.rules))
+    }
+
+    /// A new publisher of incidents.
+    pub fn publisher(&self) -> Publisher {
+        Publisher::new(self.codec.clone())
+    }
+
+    /// Runs the enricher until `stop`.
+    pub fn run_enricher(&self, bus: &Bus, stop: &Stop) -> Result<(), Fault> {
+        bus.run(&epicenter_enricher::spec(), || self.enricher(), stop)
+    }
+
+    /// Runs the correlator until `stop`.
+    pub fn run_correlator(&self, bus: &Bus, stop: &Stop) -> Result<(), Fault> {
+        bus.run(&epicenter_correlator::spec(), || self.correlator(), stop)
+    }
+
+    /// Runs the publisher until `stop`.
+    pub fn run_publisher(&self, bus: &Bus, stop: &Stop) -> Result<(), Fault> {
+        bus.run(&epicenter_sink::spec(), || self.publisher(), stop)
+    }
+}

@@ -1,0 +1,55 @@
+//! How the process ends: exit codes as in `sysexits.h`.
+
+use std::process::ExitCode;
+
+use epicenter_bus::Fault;
+use epicenter_runtime::{AdminError, ConfigErrors, OpenError};
+
+use crate::pipeline::PipelineError;
+use crate::replay::ReplayError;
+
+/// Wrong arguments.
+pub const USAGE: u8 = 64;
+/// The input is wrong.
+pub const DATAERR: u8 = 65;
+/// The input is not there.
+pub const NOINPUT: u8 = 66;
+/// Something that is needed cannot be reached.
+pub const UNAVAILABLE: u8 = 69;
+/// A bug.
+pub const SOFTWARE: u8 = 70;
+/// Nothing was done; trying again may help.
+pub const TEMPFAIL: u8 = 75;
+/// The configuration is wrong.
+pub const CONFIG: u8 = 78;
+
+/// The exit code for an error.
+pub fn code(error: &anyhow::Error) -> u8 {
+    let fault = |fault: &Fault| match fault {
+        Fault::Retry { .. } | Fault::Fenced { .. } => TEMPFAIL,
+        Fault::Fatal { .. } => UNAVAILABLE,
+    };
+    error
+        .chain()
+        .find_map(|cause| {
+            cause
+                .downcast_ref::<ReplayError>()
+                .map(|error| if matches!(error, ReplayError::Unreadable { .. }) { NOINPUT } else { DATAERR })
+                .or_else(|| cause.downcast_ref::<ConfigErrors>().map(|_| CONFIG))
+                .or_else(|| cause.downcast_ref::<AdminError>().map(|_| CONFIG))
+                .or_else(|| cause.downcast_ref::<OpenError>().map(|_| UNAVAILABLE))
+                .or_else(|| cause.downcast_ref::<Fault>().map(fault))
+                .or_else(|| match cause.downcast_ref::<PipelineError>()? {
+                    PipelineError::Stalled(_) | PipelineError::Codec(_) => Some(SOFTWARE),
+                    PipelineError::Bus(inner) => Some(fault(inner)),
+                    PipelineError::Directory(_) => Some(UNAVAILABLE),
+                })
+        })
+        .unwrap_or(1)
+}
+
+/// Says on stderr what is wrong, and gives the exit code.
+pub fn report(error: &anyhow::Error) -> ExitCode {
+    eprintln!("epicenter: {error:#}");
+    ExitCode::from(code(error))
+}

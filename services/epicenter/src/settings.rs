@@ -1,0 +1,63 @@
+//! Everything that can be configured.
+
+use std::path::Path;
+
+use epicenter_exporter::ExporterConfig;
+use epicenter_runtime::{AdminConfig, BusConfig, ConfigErrors, Settings as Checked, telemetry};
+use epicenter_sink::ObjectsConfig;
+use serde::{Deserialize, Serialize};
+
+/// The configuration of `epicenter`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// What is logged, such as `info` or `warn,epicenter_bus=debug`; empty for the command's own default.
+    pub log: String,
+    /// How to reach the cluster.
+    pub cluster: ClusterConfig,
+    /// The log.
+    pub bus: BusConfig,
+    /// The admin endpoint.
+    pub admin: AdminConfig,
+    /// What is read from the cluster.
+    pub exporter: ExporterConfig,
+    /// What is shown in the cluster.
+    pub objects: ObjectsConfig,
+}
+
+/// How to reach the cluster.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ClusterConfig {
+    /// A kubeconfig file; empty for `$KUBECONFIG`, `~/.kube/config`, or the pod's service account.
+    pub kubeconfig: String,
+    /// A context of it; empty for the current one.
+    pub context: String,
+}
+
+impl Checked for Settings {
+    fn problems(&self) -> Vec<(String, String)> {
+        let mut problems = self.bus.problems();
+        if let Err(error) = telemetry::check(&self.log) {
+            problems.push(("log".to_owned(), error.to_string()));
+        }
+        let below = |section: &str, found: Vec<(String, String)>| {
+            found.into_iter().map(|(key, what)| (format!("{section}.{key}"), what)).collect::<Vec<_>>()
+        };
+        // A cluster without a name is named after its context.
+        let mut exporter = self.exporter.clone();
+        if exporter.cluster.is_empty() {
+            exporter.cluster = "unnamed".to_owned();
+        }
+        problems.extend(below("exporter", exporter.problems()));
+        problems.extend(below("objects", self.objects.problems()));
+        problems
+    }
+}
+
+impl Settings {
+    /// The configuration in `file` and in the environment.
+    pub fn load(file: Option<&Path>) -> Result<Self, ConfigErrors> {
+        epicenter_runtime::load(file, std::env::vars())
+    }
+}

@@ -1,0 +1,124 @@
+//! Where incidents and Events are read from: a running process, a Kafka cluster, or the log of a stopped one.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use epicenter_bus::topics::{EVENTS_ENRICHED, INCIDENTS};
+use epicenter_bus::{Bus, Start};
+use epicenter_model::{Codec, EnrichedEvent, EnrichedRecord, Incident};
+use serde::de::DeserializeOwned;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use crate::directory::DataDirectory;
+use crate::settings::Settings;
+
+/// Where to read from.
+pub enum View {
+    /// A running process.
+    Running {
+        /// Its admin endpoint.
+        address: SocketAddr,
+        /// What `/api` asks for.
+        token: Option<String>,
+    },
+    /// A log.
+    Log(Bus),
+}
+
+const DEADLINE: Duration = Duration::from_secs(10);
+
+impl View {
+    /// The view that the settings lead to.
+    pub async fn open(settings: &Settings) -> anyhow::Result<Self> {
+        if settings.bus.is_kafka() {
+            return Ok(Self::Log(settings.bus.open(std::path::Path::new(""))?));
+        }
+        let directory = DataDirectory::of(settings)?;
+        if let Some(address) = directory.address()
+            && tokio::time::timeout(DEADLINE, tokio::net::TcpStream::connect(address)).await.is_ok_and(|c| c.is_ok())
+        {
+            let token = settings.admin.token.is_set().then(|| settings.admin.token.read()).transpose()?;
+            return Ok(Self::Running { address, token });
+        }
+        if !directory.exists() {
+            bail!(
+                "nothing is running, and there is no log in {}: start `epicenter up`, or name its directory with --data-dir",
+                directory.path().display()
+            );
+        }
+        Ok(Self::Log(directory.open(settings)?))
+    }
+
+    /// All incidents, the first that opened first.
+    pub async fn incidents(self) -> anyhow::Result<Vec<Incident>> {
+        match self {
+            Self::Running { address, token } => get(address, "/api/incidents", token.as_deref()).await,
+            Self::Log(bus) => tokio::task::spawn_blocking(move || incidents(&bus)).await?,
+        }
+    }
+
+    /// The newest `limit` Events, the oldest of them first.
+    pub async fn events(self, limit: usize) -> anyhow::Result<Vec<EnrichedEvent>> {
+        match self {
+            Self::Running { address, token } => {
+                get(address, &format!("/api/events?limit={limit}"), token.as_deref()).await
+            }
+            Self::Log(bus) => tokio::task::spawn_blocking(move || events(&bus, limit)).await?,
+        }
+    }
+}
+
+/// All incidents of a log. Blocks.
+pub fn incidents(bus: &Bus) -> anyhow::Result<Vec<Incident>> {
+    let codec = Codec::single_object();
+    let mut incidents: Vec<Incident> = Vec::new();
+    for value in bus.table(INCIDENTS.name)?.values() {
+        incidents.push(codec.decode(value)?);
+    }
+    incidents.sort_by(|a, b| (a.opened_at, &a.cluster, &a.id).cmp(&(b.opened_at, &b.cluster, &b.id)));
+    Ok(incidents)
+}
+
+/// The newest `limit` Events of a log. Blocks.
+pub fn events(bus: &Bus, limit: usize) -> anyhow::Result<Vec<EnrichedEvent>> {
+    let codec = Codec::single_object();
+    let partitions: Vec<u32> = (0..bus.partitions()).collect();
+    let mut reader = bus.reader(EVENTS_ENRICHED.name, &partitions, Start::Earliest)?;
+    let mut newest = VecDeque::new();
+    // A broker answers later than a directory.
+    let wait = if matches!(bus, Bus::Local(_)) { Duration::ZERO } else { Duration::from_secs(2) };
+    while let Some(record) = reader.next(wait)? {
+        let payload = record.payload.as_deref().unwrap_or_default();
+        if let Ok(EnrichedRecord::Event(event)) = EnrichedRecord::decode(&codec, payload) {
+            newest.push_back(*event);
+            if newest.len() > limit {
+                newest.pop_front();
+            }
+        }
+    }
+    Ok(newest.into())
+}
+
+/// One request to the admin endpoint of a process on this machine.
+async fn get<T: DeserializeOwned>(address: SocketAddr, path: &str, token: Option<&str>) -> anyhow::Result<T> {
+    let what = || format!("asking http://{address}{path}");
+    let exchange = async {
+        let mut stream = tokio::net::TcpStream::connect(address).await?;
+        let bearer = token.map_or_else(String::new, |token| format!("authorization: Bearer {token}\r\n"));
+        let request = format!("GET {path} HTTP/1.0\r\nhost: {address}\r\n{bearer}\r\n");
+        stream.write_all(request.as_bytes()).await?;
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await?;
+        std::io::Result::Ok(answer)
+    };
+    let answer = tokio::time::timeout(DEADLINE, exchange).await.with_context(what)?.with_context(what)?;
+    let head = answer.windows(4).position(|end| end == b"\r\n\r\n").with_context(what)?;
+    let (head, body) = (String::from_utf8_lossy(&answer[..head]), &answer[head + 4..]);
+    let status = head.lines().next().unwrap_or_default();
+    if status.split(' ').nth(1) != Some("200") {
+        bail!("{}: {status}: {}", what(), String::from_utf8_lossy(body).trim());
+    }
+    serde_json::from_slice(body).with_context(what)
+}
