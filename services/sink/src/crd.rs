@@ -1,4 +1,6 @@
 //! The custom resource `Incident`.
+// Print columns have the same attributes each.
+#![allow(clippy::duplicated_attributes)]
 
 use std::borrow::Cow;
 

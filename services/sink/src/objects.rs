@@ -74,7 +74,7 @@ impl ObjectsConfig {
 /// Follows the topic from its own committed position, and commits what the API server has taken. What is away for a
 /// while (the API server, the custom resource, a permission) is reported to `health` as `objects/<cluster>` with how to
 /// mend it, and tried again. An object that somebody deletes while its incident is open comes back with the incident's
-/// next change. Give it a client that does not retry by itself.
+/// next change, and with another `IncidentOpened`. Give it a client that does not retry by itself.
 ///
 /// # Errors
 /// [`Fault::Fatal`] from the log.

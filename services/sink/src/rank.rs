@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use epicenter_model::{Incident, Severity, Timestamp};
 
+use crate::crd::IncidentStatus;
 use crate::publish::ended_at;
 
 /// An object's place among the others; the lowest goes first.
@@ -18,6 +19,16 @@ pub(crate) enum Rank {
 impl Rank {
     pub(crate) fn of(document: &Incident) -> Self {
         ended_at(document).map_or(Self::Open(document.severity, document.opened_at), Self::Ended)
+    }
+
+    /// The rank of an object that is there. What an earlier log left open ended, for all that this one knows, with the
+    /// last that was heard of it.
+    pub(crate) fn of_object(status: &IncidentStatus, log_epoch: i64) -> Self {
+        if status.log_epoch < log_epoch {
+            Self::Ended(status.document.last_event_at)
+        } else {
+            Self::of(&status.document)
+        }
     }
 
     /// It ended before `oldest_kept`.
@@ -43,6 +54,14 @@ mod tests {
 
     const fn at(millis: i64) -> Timestamp {
         Timestamp::from_millis(millis)
+    }
+
+    #[test]
+    fn nothing_goes_on_in_a_log_that_has_gone() {
+        let document = Incident { last_event_at: at(5), severity: Severity::High, ..Incident::default() };
+        let status = IncidentStatus::new(&document, 1, None);
+        assert_eq!(Rank::of_object(&status, 1), Rank::Open(Severity::High, Timestamp::default()));
+        assert_eq!(Rank::of_object(&status, 2), Rank::Ended(at(5)));
     }
 
     #[track_caller]

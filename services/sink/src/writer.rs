@@ -88,8 +88,8 @@ impl Writer {
             for object in list.items {
                 if object.spec.cluster == self.cluster {
                     // One without status was created just before a crash: the document that it is for comes again.
-                    let document = object.status.unwrap_or_default().document;
-                    objects.insert(object.metadata.name.unwrap_or_default(), Rank::of(&document));
+                    let rank = Rank::of_object(&object.status.unwrap_or_default(), self.config.log_epoch);
+                    objects.insert(object.metadata.name.unwrap_or_default(), rank);
                 }
             }
             match list.metadata.continue_ {

@@ -3,6 +3,7 @@
 
 mod kafka;
 mod kube;
+mod sink;
 
 /// The process is there, and is more than an entry that nobody has waited for.
 fn is_running(pid: u32) -> bool {
