@@ -29,7 +29,7 @@ pub fn measure(report: &mut Report) -> anyhow::Result<()> {
             ..Record::default()
         })
     };
-    let objects = (0..PODS).flat_map(|n| [owner(n), pod(n)]).enumerate();
+    let objects = surroundings().into_iter().chain((0..PODS).flat_map(|n| [owner(n), pod(n)])).enumerate();
     let objects = objects.map(|(n, raw)| encode(n, &raw)).collect::<anyhow::Result<Vec<_>>>()?;
     let events = (0..EVENTS).map(|n| encode(n as usize, &event(n))).collect::<anyhow::Result<Vec<_>>>()?;
     let spec = spec();
@@ -70,6 +70,16 @@ fn change(at: i64, facts: ObjectFacts) -> RawRecord {
         facts,
         ..ObjectChange::default()
     }))
+}
+
+/// What pods stand in: their namespace, nodes and Deployments.
+fn surroundings() -> Vec<RawRecord> {
+    let namespace = ObjectRef { namespace: String::new(), ..reference("v1", "Namespace", "shop".to_owned()) };
+    let nodes = (0..50).map(|n| ObjectRef { namespace: String::new(), ..reference("v1", "Node", format!("node-{n}")) });
+    let deployments = (0..PODS.div_ceil(30)).map(|n| reference("apps/v1", "Deployment", format!("web-{n}")));
+    let all = std::iter::once(namespace).chain(nodes).chain(deployments);
+    all.map(|object| change(BEGAN, ObjectFacts { object, zone: "eu-1a".to_owned(), ..ObjectFacts::default() }))
+        .collect()
 }
 
 fn owner(n: u64) -> RawRecord {
