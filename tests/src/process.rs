@@ -127,10 +127,11 @@ impl Process {
     }
 }
 
-/// A process that kills `pid` when this one, which holds the other side of its standard input, has died.
+/// A process that kills `pid` when this one, which holds the other side of its standard input, has died. A signal to the
+/// whole group, as `timeout` and a terminal send it, leaves it to its work.
 fn watch(pid: u32) -> Result<Child> {
     let mut command = Command::new("sh");
-    command.args(["-c", "read -r _; kill -KILL \"$1\"", "watch", &pid.to_string()]);
+    command.args(["-c", "trap '' HUP INT TERM; read -r _; kill -KILL \"$1\"", "watch", &pid.to_string()]);
     command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().context("starting sh")
 }
 
