@@ -278,14 +278,18 @@ impl Entities {
         if let Some(entity) = self.by_id.remove(&id) {
             self.by_seen.remove(&(entity.seen, id));
             self.by_name.remove(Self::full_name(&entity).as_str());
-            self.count(&entity.kind).map(|count| *count -= 1);
+            if let Some(count) = self.count(&entity.kind) {
+                *count -= 1;
+            }
             self.dirty.push(id);
         }
     }
 
     /// Adds an object that was stored.
     pub fn insert(&mut self, entity: Entity) {
-        self.count(&entity.kind).map(|count| *count += 1);
+        if let Some(count) = self.count(&entity.kind) {
+            *count += 1;
+        }
         self.by_name.insert(Self::full_name(&entity).into(), entity.id);
         self.by_seen.insert((entity.seen, entity.id));
         self.by_id.insert(entity.id, entity);

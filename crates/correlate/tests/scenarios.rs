@@ -6,7 +6,7 @@ mod common;
 use std::fs;
 use std::path::Path;
 
-use common::{incidents, records, rules, run, summary};
+use common::{incidents, records, rules, run, summary, told};
 
 #[test]
 fn scenarios() {
@@ -19,10 +19,11 @@ fn scenarios() {
     for file in files {
         let text = fs::read_to_string(&file).unwrap();
         let (script, expected) = text.split_once("---\n").unwrap();
-        let found = summary(&incidents(&run(&rules, &records(script))));
+        let incidents = incidents(&run(&rules, &records(script)));
+        let found = summary(&incidents);
         if found != expected {
             let name = file.file_name().unwrap().display();
-            wrong += &format!("== {name}\n-- expected\n{expected}-- found\n{found}");
+            wrong += &format!("== {name}\n-- expected\n{expected}-- found\n{found}{}", told(&incidents));
         }
     }
     assert!(wrong.is_empty(), "{wrong}");

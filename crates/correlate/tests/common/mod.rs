@@ -128,7 +128,11 @@ fn event(line: &str, number: usize, classes: &Classes) -> EnrichedEvent {
 
 /// The records of a scenario: Events, with a heartbeat every 5 s between them, and `beat SECONDS` for more of those.
 pub fn records(text: &str) -> Vec<EnrichedRecord> {
-    let classes = classes();
+    records_of(&classes(), text)
+}
+
+/// As [`records`], with classes of one's own.
+pub fn records_of(classes: &Classes, text: &str) -> Vec<EnrichedRecord> {
     let mut records = Vec::new();
     let mut beaten = 0.0;
     let mut beat = |until: f64, records: &mut Vec<EnrichedRecord>| {
@@ -157,7 +161,7 @@ pub fn records(text: &str) -> Vec<EnrichedRecord> {
         let count: usize = range.map_or(1, |n| n.parse().unwrap());
         for copy in 0..count {
             let text = format!("{time} {}", rest.replace("{}", &copy.to_string()));
-            let event = event(&text, number * 1000 + copy, &classes);
+            let event = event(&text, number * 1000 + copy, classes);
             beat(event.at.millis_since(at(0.0)) as f64 / 1000.0, &mut records);
             records.push(EnrichedRecord::Event(Box::new(event)));
         }
@@ -208,4 +212,35 @@ pub fn summary(incidents: &[Incident]) -> String {
         )
     };
     incidents.iter().filter(|incident| incident.merged_into.is_none()).map(line).collect()
+}
+
+/// All that is told of incidents, for a failed test.
+pub fn told(incidents: &[Incident]) -> String {
+    let mut text = String::new();
+    for incident in incidents {
+        text += &format!("{} v{} {} {}\n", incident.id, incident.version, incident.state, incident.title);
+        for sentence in &incident.explanation {
+            text += &format!("    {sentence}\n");
+        }
+        for candidate in &incident.cause.candidates {
+            text += &format!("    ? {:.3} {} {}\n", candidate.confidence, candidate.class, candidate.object);
+        }
+        for member in incident.members.iter().take(12) {
+            let because = member
+                .because
+                .as_ref()
+                .map(|b| format!("{} of {} lag {} ms score {}", b.rule, b.parent, b.lag_ms, b.score));
+            let object = &member.regarding;
+            text += &format!(
+                "    {} {} {}/{} {} {}\n",
+                member.event_uid,
+                member.role,
+                object.namespace,
+                object.name,
+                member.reason,
+                because.unwrap_or_default()
+            );
+        }
+    }
+    text
 }

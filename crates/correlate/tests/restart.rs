@@ -1,0 +1,190 @@
+//! A state that is stored and restored at any point goes on as if nothing had happened, byte for byte.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::fs;
+use std::path::Path;
+use std::sync::LazyLock;
+
+use common::{records, records_of, rules};
+use epicenter_correlate::{ClassInfo, Classes, ClusterState, Effects, Rules, StateError, apply};
+use epicenter_model::{Category, EnrichedRecord, Role, Severity, Timestamp};
+use expect_test::expect_file;
+use proptest::prelude::*;
+
+type Store = BTreeMap<Vec<u8>, Vec<u8>>;
+
+fn store(store: &mut Store, effects: &Effects) {
+    for (key, value) in &effects.puts {
+        match value {
+            Some(value) => {
+                assert!(value.len() < 64 * 1024, "an entry of {} bytes", value.len());
+                store.insert(key.clone(), value.clone());
+            }
+            None => _ = store.remove(key),
+        }
+    }
+}
+
+/// Applies `records`, restoring the state from its entries before those at `restarts`.
+fn run(rules: &Rules, records: &[EnrichedRecord], restarts: &[usize]) -> (Effects, Store) {
+    let mut entries = Store::new();
+    let mut all = Effects::default();
+    let mut state = ClusterState::new("test");
+    for (index, record) in records.iter().enumerate() {
+        if restarts.contains(&index) {
+            state = ClusterState::restore("test", &entries).unwrap();
+        }
+        let mut effects = Effects::default();
+        apply(rules, &mut state, record, &mut effects);
+        store(&mut entries, &effects);
+        all.changes.extend(effects.changes);
+        all.puts.extend(effects.puts);
+    }
+    (all, entries)
+}
+
+static RULES: LazyLock<Rules> = LazyLock::new(rules);
+static SCENARIOS: LazyLock<Vec<Vec<EnrichedRecord>>> = LazyLock::new(scenarios);
+
+fn scenarios() -> Vec<Vec<EnrichedRecord>> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios");
+    let mut files: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    let script = |path| fs::read_to_string(path).unwrap().split_once("---\n").unwrap().0.to_owned();
+    files.into_iter().map(|path| records(&script(path))).collect()
+}
+
+#[test]
+fn restarting_before_every_record_changes_nothing() {
+    for records in &*SCENARIOS {
+        let all: Vec<usize> = (0..records.len()).collect();
+        assert_eq!(run(&RULES, records, &[]), run(&RULES, records, &all));
+    }
+}
+
+/// Events of all scenarios, in any order, with any time between them: nonsense, but deterministic nonsense.
+fn mixed(picks: &[(prop::sample::Index, prop::sample::Index, i64)]) -> Vec<EnrichedRecord> {
+    let mut now: Timestamp = common::at(0.0);
+    let mut mixed = Vec::new();
+    for (number, (scenario, record, gap_ms)) in picks.iter().enumerate() {
+        let records = scenario.get(&SCENARIOS);
+        let Some(record) = (!records.is_empty()).then(|| record.get(records).clone()) else { continue };
+        now = now.plus_millis(*gap_ms);
+        mixed.push(match record {
+            EnrichedRecord::Event(mut event) => {
+                event.at = now;
+                event.occurred_at = now;
+                if number % 3 == 0 {
+                    event.event.uid = format!("m{number}");
+                }
+                EnrichedRecord::Event(event)
+            }
+            EnrichedRecord::Heartbeat(mut heartbeat) => {
+                heartbeat.at = now;
+                heartbeat.healthy = number % 7 != 0;
+                EnrichedRecord::Heartbeat(heartbeat)
+            }
+            context => context,
+        });
+    }
+    mixed
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn restarting_anywhere_in_anything_changes_nothing(
+        picks in prop::collection::vec(
+            (any::<prop::sample::Index>(), any::<prop::sample::Index>(), prop_oneof![8 => 0_i64..8_000, 1 => 0_i64..4_000_000]),
+            1..160,
+        ),
+        restarts in prop::collection::vec(0_usize..160, 0..12),
+    ) {
+        let records = mixed(&picks);
+        let (whole, entries) = run(&RULES, &records, &[]);
+        let (broken, again) = run(&RULES, &records, &restarts);
+        prop_assert_eq!(whole, broken);
+        prop_assert_eq!(entries, again);
+    }
+}
+
+/// Classes and rules of the golden file's own, so that only a change of the format changes it.
+fn golden_rules() -> (Classes, Rules) {
+    let class = |(class, role, severity, recovers): (&str, Role, Severity, &[&str])| ClassInfo {
+        class: class.to_owned(),
+        category: Category::Other,
+        severity,
+        role,
+        title: "{kind} {name}".to_owned(),
+        explain: String::new(),
+        kubectl: String::new(),
+        recovers: recovers.iter().map(|class| (*class).to_owned()).collect(),
+        quiet_ms: 600_000,
+    };
+    let classes: Classes = [
+        ("sched.scheduled", Role::Recovery, Severity::Info, &["sched.*"][..]),
+        ("node.not_ready", Role::Cause, Severity::Critical, &[]),
+        ("node.ready", Role::Recovery, Severity::Info, &["node.not_ready"]),
+        ("node.pod_not_ready", Role::Symptom, Severity::High, &[]),
+        ("config.secret_missing", Role::Cause, Severity::High, &[]),
+        ("container.started", Role::Recovery, Severity::Info, &["config.*"]),
+    ]
+    .into_iter()
+    .map(class)
+    .collect();
+    let text = "rules:\n  - {id: down, cause: [node.not_ready], edge: node, effect: [node.pod_not_ready], lag_s: [-60, 120], weight: 0.9, why: w, source: s}\n";
+    let rules = Rules::parse(&[("golden.yaml", text)], classes.clone()).unwrap();
+    (classes, rules)
+}
+
+#[test]
+fn the_format_of_the_state_is_kept() {
+    let script = "0 sched.scheduled Pod/shop/web-7d9f6c5b8d-x2x9k text=Node/worker1\n\
+        5 node.not_ready Node/worker1\n\
+        5 node.pod_not_ready Pod/shop/web-7d9f6c5b8d-x2x9k\n\
+        9 config.secret_missing Pod/shop/api-6b8d9f7c5d-k8k9k text=Secret/shop/db\n\
+        20 container.started Pod/shop/api-6b8d9f7c5d-k8k9k\n\
+        beat 80\n";
+    let (classes, rules) = golden_rules();
+    let (_, entries) = run(&rules, &records_of(&classes, script), &[]);
+    let mut text = String::new();
+    for (key, value) in &entries {
+        writeln!(text, "{} {}", hex(key), hex(value)).unwrap();
+    }
+    expect_file!["golden/state-v1.txt"].assert_eq(&text);
+    // What is in the file is read, and goes on from there.
+    let golden = include_str!("golden/state-v1.txt");
+    let entries =
+        golden.lines().map(|line| line.split_once(' ').unwrap()).map(|(key, value)| (bytes(key), bytes(value)));
+    let mut state = ClusterState::restore("test", entries).unwrap();
+    let mut effects = Effects::default();
+    for record in
+        records_of(&classes, "100 node.ready Node/worker1\nbeat 500\n").iter().skip_while(|r| r.at() < common::at(80.0))
+    {
+        apply(&rules, &mut state, record, &mut effects);
+    }
+    let last = effects.changes.last().unwrap();
+    assert_eq!((last.transition.name(), last.incident.cause.object.name.as_str()), ("resolved", "worker1"));
+}
+
+#[test]
+fn what_is_no_state_is_refused() {
+    let restore = |key: &[u8], value: &[u8]| ClusterState::restore("test", [(key, value)]).unwrap_err();
+    assert!(matches!(restore(b"x", &[1]), StateError::Key { .. }));
+    assert!(matches!(restore(b"c", &[9, 0]), StateError::Version { found: 9, .. }));
+    assert!(matches!(restore(b"c", &[]), StateError::Malformed { .. }));
+    assert!(matches!(restore(b"c", &[1, 0]), StateError::Malformed { .. }));
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
+}
+
+fn bytes(hex: &str) -> Vec<u8> {
+    (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect()
+}
