@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use epicenter_model::{Incident, IncidentState, Severity};
+use epicenter_model::{Incident, IncidentState};
 
 use super::print;
 use super::replay::{recorded, through};
@@ -34,15 +34,14 @@ pub(super) fn run() -> anyhow::Result<ExitCode> {
     let timeline = Timeline::new("shop", contents);
     let events = timeline.events();
     let outcome = through(timeline)?;
-    // A merged incident is told by the one that took it over; what needs nobody comes last, in one line.
-    let told = |incident: &&Incident| incident.state != IncidentState::Merged && incident.severity > Severity::Info;
-    let (told, quiet): (Vec<&Incident>, Vec<&Incident>) = outcome.published.iter().partition(told);
+    // A merged incident is told by the one that took it over.
+    let told: Vec<&Incident> =
+        outcome.published.iter().filter(|incident| incident.state != IncidentState::Merged).collect();
     print(&format!(
         "A recording of a real two-node cluster: {events} Events in 11 minutes, {} records through the log.\n\
-         {} incidents, and {} that were merged or need nobody:\n\n",
+         What happened comes to {} incidents:\n\n",
         outcome.records,
-        told.len(),
-        quiet.len()
+        told.len()
     ))?;
     for incident in told {
         print(&(render::detail(incident, false, paint) + "\n"))?;
