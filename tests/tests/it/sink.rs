@@ -12,6 +12,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use tokio_util::sync::CancellationToken;
 
 const LIMIT: Duration = Duration::from_secs(60);
+const DEFINITION: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/crds/incidents.yaml");
 
 /// A control plane, a log, and a runtime for the sink between them.
 struct Site {
@@ -68,6 +69,14 @@ impl Site {
         meanwhile(&health);
         token.cancel();
         self.runtime.block_on(task).unwrap().unwrap();
+    }
+
+    /// Waits until the sink says what is wrong.
+    fn says(&self, health: &Health, expected: &str) {
+        let what = format!("the sink says {expected:?}");
+        let said = || health.report().into_values().flatten().next().unwrap_or_default();
+        let outcome = self.plane.until(&what, LIMIT, |_| Ok(said().contains(expected)));
+        outcome.unwrap_or_else(|error| panic!("{error}; it says {:?}", said()));
     }
 
     /// Waits until `kubectl get incidents` with `arguments` prints just that.
@@ -129,14 +138,11 @@ fn incidents_are_objects_that_never_go_back() {
     site.publish(&document("epc-a", 1, IncidentState::Open));
     site.publish(&document("epc-a", 2, IncidentState::Open));
     site.run(&config, |health| {
-        site.plane
-            .until("the sink says that the definition is missing", LIMIT, |_| {
-                let said = health.report().into_values().flatten().next().unwrap_or_default();
-                Ok(said.contains("`epicenter crd | kubectl apply --server-side -f -`"))
-            })
-            .unwrap();
-        let crd = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/crds/incidents.yaml");
-        site.plane.apply(crd.as_ref()).unwrap();
+        site.says(
+            health,
+            "does not exist in cluster prod: install it: `epicenter crd | kubectl apply --server-side -f -`",
+        );
+        site.plane.apply(DEFINITION.as_ref()).unwrap();
         site.runtime.block_on(epicenter_sink::install_crd(&site.client)).unwrap();
         site.shows(&["-o", "jsonpath={.items[*].status.version}"], "2");
         site.plane.until("it is well again", LIMIT, |_| Ok(health.is_ready())).unwrap();
@@ -193,4 +199,21 @@ fn transitions_are_events_on_the_workload_and_what_ended_goes() {
 
     let config = ObjectsConfig { retention_hours: 0, ..config };
     site.run(&config, |_| site.shows(&["-o", "name"], "incident.epicenter.dev/epc-old\n"));
+}
+
+#[test]
+fn an_older_definition_is_named_until_it_is_replaced() {
+    let mut site = Site::new();
+    let newer = std::fs::read_to_string(DEFINITION).unwrap();
+    let older = newer.replace("              backfill:\n", "              formerly:\n");
+    assert_ne!(older, newer);
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), older).unwrap();
+    site.plane.apply(file.path()).unwrap();
+    site.publish(&document("epc-a", 1, IncidentState::Open));
+    site.run(&ObjectsConfig::default(), |health| {
+        site.says(health, "The custom resource definition is older than this version: install it: `epicenter crd |");
+        site.runtime.block_on(epicenter_sink::install_crd(&site.client)).unwrap();
+        site.shows(&["-o", "jsonpath={.items[*].status.version}"], "1");
+    });
 }
