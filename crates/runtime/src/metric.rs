@@ -31,7 +31,7 @@ macro_rules! metrics {
 
 metrics! {
     BUILD_INFO: "gauge" "epicenter_build_info" ["version"] "Always 1; the version is in the label.";
-    CLUSTER_UP: "gauge" "epicenter_cluster_up" ["cluster"] "1 while the cluster's newest heartbeat is younger than 30 s and says that every watch is connected.";
+    CLUSTER_UP: "gauge" "epicenter_cluster_up" ["cluster"] "1 when the cluster's newest heartbeat says that every watch is connected; see also the time of that heartbeat.";
     LAST_HEARTBEAT: "gauge" "epicenter_cluster_last_heartbeat_timestamp_seconds" ["cluster"] "Log time of the cluster's newest heartbeat, seconds since the epoch.";
     RECORDS: "counter" "epicenter_records_total" ["cluster", "type"] "Records that exporters wrote to events.raw.";
     GAPS: "counter" "epicenter_watch_gaps_total" ["cluster"] "Stretches of history that the API server could not give any more.";

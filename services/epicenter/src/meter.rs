@@ -22,7 +22,9 @@ pub fn run(bus: &Bus, metrics: &Metrics, stop: &Stop) -> Result<(), Fault> {
     let mut stages = [(open(EVENTS_RAW.name)?, BTreeMap::new()), (open(EVENTS_ENRICHED.name)?, BTreeMap::new())];
     while !stop.requested() {
         for (reader, newest) in &mut stages {
-            each(reader, |partition, timestamp, _| drop(newest.insert(partition, timestamp)))?;
+            each(reader, |partition, timestamp, _| {
+                newest.insert(partition, timestamp);
+            })?;
         }
         let [(_, raw), (_, enriched)] = &stages;
         let behind = |(partition, at): (&u32, &i64)| at - enriched.get(partition).copied().unwrap_or(*at);

@@ -182,7 +182,9 @@ impl Watched {
                     watched.versions.insert((event.uid.clone(), event.resource_version.clone()));
                     watched.events.insert(event.uid.clone());
                 }
-                Item::Object(facts, _) => drop(watched.objects.insert(object_key(facts))),
+                Item::Object(facts, _) => {
+                    watched.objects.insert(object_key(facts));
+                }
             }
         }
         watched
