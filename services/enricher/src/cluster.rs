@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
 use epicenter_bus::{Reject, State, Step};
-use epicenter_model::{ObjectRef, Timestamp};
+use epicenter_model::{Context, ObjectRef, Timestamp};
 use rustc_hash::FxHashMap;
 
 use crate::state::{Counted, Digest, OBJECTS, Recorded, STATE, Table, Waiting, decode, digest, parse_key};
@@ -19,8 +19,8 @@ const LATE_MS: i64 = 60_000;
 /// Rows that a heartbeat removes at most, so that its step stays small. At one heartbeat in 5 s they keep pace with 2,000
 /// new Events per second; a longer burst is worked off after it.
 const EXPIRIES: usize = 10_000;
-/// Links in the memo at most.
-const LINKS: usize = 8192;
+/// Entries of the memo at most: some 5 MB.
+const STANDINGS: usize = 8192;
 
 /// A cluster in memory.
 #[derive(Debug, Default)]
@@ -31,24 +31,27 @@ pub(crate) struct Cluster {
     recorded: BTreeMap<Box<str>, Timestamp>,
     /// Those that are deleted, with the time of the deletion.
     deleted: BTreeMap<Box<str>, Timestamp>,
-    /// Rows of [`Table::Waiting`] with the time of their newest waiter.
-    waiting: BTreeMap<Digest, Timestamp>,
-    links: FxHashMap<Box<str>, Option<Link>>,
+    /// Rows of [`Table::Waiting`], each below what it waits for, with their time.
+    waiting: BTreeMap<(Digest, Digest), Timestamp>,
+    /// A memo of facts, by key; `None` for what is not known.
+    standings: FxHashMap<Box<str>, Option<Standing>>,
 }
 
-/// What joins need of an object that others refer to.
+/// What joins need of an object's facts.
 #[derive(Debug)]
-pub(crate) struct Link {
+pub(crate) struct Standing {
     /// Its uid.
     pub uid: String,
     /// The next one up.
     pub owner: Option<ObjectRef>,
-    /// A node's zone.
-    pub zone: String,
+    /// A pod that has no node yet.
+    pub unplaced: bool,
     /// A claim's volume.
     pub volume: String,
     /// A namespace's labels.
     pub labels: BTreeMap<String, String>,
+    /// What the facts say without those of others.
+    pub context: Context,
 }
 
 /// All clusters of a partition, from its state.
@@ -62,7 +65,10 @@ pub(crate) fn restore(state: &State) -> Result<BTreeMap<String, Cluster>, Reject
         let Some(cluster) = clusters.get_mut(name) else { continue };
         match table {
             Table::Counted => drop(cluster.counted.insert((decode::<Counted<'_>>(row)?.at, digest))),
-            Table::Waiting => cluster.waits(digest, &decode::<Waiting>(row)?),
+            Table::Waiting => {
+                let row: Waiting = decode(row)?;
+                cluster.waits(row.missing, digest, row.at);
+            }
             Table::Recorded => {}
         }
     }
@@ -100,20 +106,30 @@ impl Cluster {
             Some(at) => drop(self.deleted.insert(key.into(), at)),
             None => drop(self.deleted.remove(key)),
         }
-        self.links.remove(key);
+        self.standings.remove(key);
     }
 
-    /// Notes who waits.
-    pub(crate) fn waits(&mut self, digest: Digest, waiting: &Waiting) {
-        match waiting.objects.iter().map(|waiter| waiter.at).max() {
-            Some(at) => drop(self.waiting.insert(digest, at)),
-            None => drop(self.waiting.remove(&digest)),
-        }
+    /// Notes that a row waits for what has the digest `missing`.
+    pub(crate) fn waits(&mut self, missing: Digest, row: Digest, at: Timestamp) {
+        self.waiting.insert((missing, row), at);
     }
 
-    /// Somebody waits for the object of that digest.
-    pub(crate) fn is_awaited(&self, digest: &Digest) -> bool {
-        self.waiting.contains_key(digest)
+    /// Since when a row waits.
+    pub(crate) fn waits_since(&self, missing: Digest, row: Digest) -> Option<Timestamp> {
+        self.waiting.get(&(missing, row)).copied()
+    }
+
+    /// The rows that wait for what has the digest `missing`.
+    pub(crate) fn waiters(&self, missing: Digest) -> impl Iterator<Item = Digest> {
+        self.waiting
+            .range((missing, Digest::default())..)
+            .take_while(move |(key, _)| key.0 == missing)
+            .map(|(key, _)| key.1)
+    }
+
+    /// Notes that a row waits no longer.
+    pub(crate) fn waits_no_more(&mut self, missing: Digest, row: Digest) {
+        self.waiting.remove(&(missing, row));
     }
 
     /// The object is deleted, and its facts may still be there.
@@ -136,22 +152,22 @@ impl Cluster {
             .collect()
     }
 
-    /// The link of an object, when it is in the memo.
-    pub(crate) fn link(&self, key: &str) -> Option<&Option<Link>> {
-        self.links.get(key)
+    /// What the memo has of an object.
+    pub(crate) fn standing(&self, key: &str) -> Option<&Option<Standing>> {
+        self.standings.get(key)
     }
 
-    /// Puts a link into the memo.
-    pub(crate) fn memoise(&mut self, key: &str, link: Option<Link>) {
-        if self.links.len() >= LINKS {
-            self.links.clear();
+    /// Puts what is known of an object into the memo.
+    pub(crate) fn memoise(&mut self, key: &str, standing: Option<Standing>) {
+        if self.standings.len() >= STANDINGS {
+            self.standings.clear();
         }
-        self.links.insert(key.into(), link);
+        self.standings.insert(key.into(), standing);
     }
 
-    /// Forgets what followed from a record that was rejected.
-    pub(crate) fn forget_links(&mut self) {
-        self.links.clear();
+    /// Empties the memo.
+    pub(crate) fn forget(&mut self) {
+        self.standings.clear();
     }
 
     /// Removes rows whose time is over. Whoever reads a row asks for its time too: when it is removed changes no output.
@@ -167,10 +183,10 @@ impl Cluster {
                 _ => step.delete(STATE, key),
             }
         }
-        let late = self.waiting.iter().filter(|(_, at)| is_over(**at, LATE_MS, now)).map(|(digest, _)| *digest);
-        for digest in late.take(EXPIRIES).collect::<Vec<_>>() {
-            step.delete(STATE, Table::Waiting.key(name, &digest));
-            self.waiting.remove(&digest);
+        let late = self.waiting.iter().filter(|(_, at)| is_over(**at, LATE_MS, now)).map(|(key, _)| *key);
+        for (missing, row) in late.take(EXPIRIES).collect::<Vec<_>>() {
+            step.delete(STATE, Table::Waiting.key(name, &row));
+            self.waits_no_more(missing, row);
         }
         let gone = self.deleted.iter().filter(|(_, at)| is_over(**at, DELETED_MS, now)).map(|(key, _)| key.clone());
         for key in gone.take(EXPIRIES).collect::<Vec<_>>() {
@@ -178,7 +194,7 @@ impl Cluster {
             step.delete(STATE, Table::Recorded.key(name, &digest(&[&key])));
             self.deleted.remove(&key);
             self.recorded.remove(&key);
-            self.links.remove(&key);
+            self.standings.remove(&key);
         }
         Ok(())
     }

@@ -79,7 +79,7 @@ impl Processor for Enricher {
             RawRecord::Gap(_) => Ok(()),
         };
         // The memo may have seen facts that are now taken back.
-        outcome.inspect_err(|_| scope.memory.forget_links())
+        outcome.inspect_err(|_| scope.memory.forget())
     }
 }
 
@@ -159,7 +159,7 @@ impl<'b> Scope<'_, 'b> {
                 let scheduled = scheduled.filter(|_| classified.class == "sched.scheduled");
                 let host = event.kubelet_node().or(scheduled.map(|node| node.name.as_str()));
                 let surroundings = self.objects().surroundings(&event.regarding, host)?;
-                self.await_missing(&event.regarding, &surroundings)?;
+                self.wait(&event.regarding, self.at, &surroundings.context, &surroundings.missing);
                 self.send(Occurrence { classified, surroundings, occurrences, derived: false }, raw)
             }
             None => Ok(()),
@@ -236,7 +236,7 @@ impl<'b> Scope<'_, 'b> {
                 backfill,
                 event,
             };
-            self.await_missing(&facts.object, &surroundings)?;
+            self.wait(&facts.object, at, &surroundings.context, &surroundings.missing);
             let classified = self.catalog.classify(&raw.event);
             self.send(Occurrence { classified, surroundings, occurrences: 1, derived: true }, raw)?;
         }

@@ -1,7 +1,7 @@
 //! The surroundings of an object.
 
 use epicenter_bus::Reject;
-use epicenter_model::{Context, ObjectFacts, ObjectRef};
+use epicenter_model::{Context, ObjectRef};
 
 use crate::table::{Objects, is_same, key};
 
@@ -24,15 +24,19 @@ impl Objects<'_, '_> {
     pub(crate) fn surroundings(&mut self, object: &ObjectRef, host: Option<&str>) -> Result<Surroundings, Reject> {
         let own = key(object);
         let mut found = Surroundings::default();
-        let facts = self.facts(&own)?.filter(|facts| is_same(object, &facts.object.uid));
-        found.known = facts.is_some();
-        if facts.as_ref().is_none_or(|facts| object.kind == "Pod" && facts.node.is_empty()) {
-            found.missing.push(own.clone());
+        let mut owner = None;
+        match self.standing(&own)?.filter(|standing| is_same(object, &standing.uid)) {
+            Some(standing) => {
+                found.known = true;
+                found.context = standing.context.clone();
+                owner = standing.owner.clone();
+                if standing.unplaced {
+                    found.missing.push(own.clone());
+                }
+                found.context.deleting |= self.memory.is_deleted(&own);
+            }
+            None => found.missing.push(own.clone()),
         }
-        let owner = match facts {
-            Some(facts) => self.stand(object, &own, facts, &mut found.context),
-            None => None,
-        };
         if found.context.node.is_empty() {
             let node = if object.kind == "Node" { Some(object.name.as_str()) } else { host };
             found.context.node = node.unwrap_or_default().to_owned();
@@ -40,24 +44,6 @@ impl Objects<'_, '_> {
         self.climb(own, owner, &mut found)?;
         self.place(object, &mut found.context)?;
         Ok(found)
-    }
-
-    /// What an object's own facts say. Gives its owner.
-    fn stand(&self, object: &ObjectRef, own: &str, facts: ObjectFacts, context: &mut Context) -> Option<ObjectRef> {
-        context.deleting = facts.deleting_at.is_some() || self.memory.is_deleted(own);
-        context.node = facts.node;
-        context.zone = facts.zone;
-        context.images = facts.images;
-        context.config_maps = facts.config_maps;
-        context.secrets = facts.secrets;
-        context.claims = facts.claims;
-        match object.kind.as_str() {
-            "PersistentVolumeClaim" => context.claims = vec![object.name.clone()],
-            "PersistentVolume" => context.volumes = vec![object.name.clone()],
-            _ => {}
-        }
-        // An autoscaler has no owner; what it scales is what suffers with it.
-        facts.owner.or(facts.target)
     }
 
     /// The chain of owners.
@@ -69,8 +55,8 @@ impl Objects<'_, '_> {
             if passed.contains(&above) || found.context.owners.len() == OWNERS {
                 break;
             }
-            match self.link(&above)?.filter(|link| is_same(&owner, &link.uid)) {
-                Some(link) => next = link.owner.clone(),
+            match self.standing(&above)?.filter(|standing| is_same(&owner, &standing.uid)) {
+                Some(standing) => next.clone_from(&standing.owner),
                 None => found.missing.push(above.clone()),
             }
             passed.push(above);
@@ -83,20 +69,20 @@ impl Objects<'_, '_> {
     fn place(&mut self, object: &ObjectRef, context: &mut Context) -> Result<(), Reject> {
         if context.zone.is_empty() && !context.node.is_empty() {
             let node = ["/Node//", &context.node].concat();
-            if let Some(link) = self.link(&node)? {
-                context.zone.clone_from(&link.zone);
+            if let Some(standing) = self.standing(&node)? {
+                context.zone.clone_from(&standing.context.zone);
             }
         }
         for claim in &context.claims {
             let claim = ["/PersistentVolumeClaim/", &object.namespace, "/", claim].concat();
-            if let Some(link) = self.link(&claim)?.filter(|link| !link.volume.is_empty()) {
-                context.volumes.push(link.volume.clone());
+            if let Some(standing) = self.standing(&claim)?.filter(|standing| !standing.volume.is_empty()) {
+                context.volumes.push(standing.volume.clone());
             }
         }
         if !object.namespace.is_empty() {
             let namespace = ["/Namespace//", &object.namespace].concat();
-            if let Some(link) = self.link(&namespace)? {
-                context.namespace_labels.clone_from(&link.labels);
+            if let Some(standing) = self.standing(&namespace)? {
+                context.namespace_labels.clone_from(&standing.labels);
             }
         }
         Ok(())

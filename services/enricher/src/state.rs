@@ -25,7 +25,7 @@ pub(crate) enum Table {
     Counted,
     /// [`Recorded`] by key of an object.
     Recorded,
-    /// [`Waiting`] by key of the object that is not known yet.
+    /// [`Waiting`] by keys of the object that is not known yet and of the one that waits.
     Waiting,
 }
 
@@ -74,21 +74,16 @@ pub(crate) struct Recorded {
     pub deleted: Option<Timestamp>,
 }
 
-/// Objects whose surroundings cannot be told before another object is known.
-#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Waiting {
-    /// They, in the order in which they came.
-    pub objects: Vec<Waiter>,
-}
-
-/// An object that an Event was about.
+/// An object that an Event was about, and whose surroundings cannot be told before another object is known.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Waiter {
+pub(crate) struct Waiting {
+    /// Digest of the other object's key.
+    pub missing: Digest,
     /// The object.
     pub object: ObjectRef,
     /// Log time of that Event.
     pub at: Timestamp,
-    /// Digest of the context that was sent with it.
+    /// Digest of the context that was sent last.
     pub sent: Digest,
 }
 

@@ -1,9 +1,11 @@
 //! The table of objects, as a step sees it.
 
-use epicenter_bus::{Reject, Step};
-use epicenter_model::{Codec, ObjectFacts, ObjectRef, Timestamp};
+use std::collections::BTreeMap;
 
-use crate::cluster::{Cluster, Link};
+use epicenter_bus::{Reject, Step};
+use epicenter_model::{Codec, Context, ObjectFacts, ObjectRef, Timestamp};
+
+use crate::cluster::{Cluster, Standing};
 use crate::state::OBJECTS;
 
 /// The objects of one cluster at one moment.
@@ -31,21 +33,33 @@ impl Objects<'_, '_> {
     }
 
     /// What joins need of the object of that key.
-    pub(crate) fn link(&mut self, key: &str) -> Result<Option<&Link>, Reject> {
+    pub(crate) fn standing(&mut self, key: &str) -> Result<Option<&Standing>, Reject> {
         if self.memory.is_gone(key, self.now) {
             return Ok(None);
         }
-        if self.memory.link(key).is_none() {
-            let link = self.facts(key)?.map(link);
-            self.memory.memoise(key, link);
+        if self.memory.standing(key).is_none() {
+            let standing = self.facts(key)?.map(standing);
+            self.memory.memoise(key, standing);
         }
-        Ok(self.memory.link(key).and_then(Option::as_ref))
+        Ok(self.memory.standing(key).and_then(Option::as_ref))
     }
 }
 
-fn link(facts: ObjectFacts) -> Link {
-    let labels = if facts.object.kind == "Namespace" { facts.labels } else { Default::default() };
-    Link { uid: facts.object.uid, owner: facts.owner, zone: facts.zone, volume: facts.volume, labels }
+fn standing(facts: ObjectFacts) -> Standing {
+    let ObjectFacts { object, owner, target, labels, node, volume, zone, images, claims, config_maps, secrets, .. } =
+        facts;
+    let deleting = facts.deleting_at.is_some();
+    let unplaced = object.kind == "Pod" && node.is_empty();
+    let mut context = Context { node, zone, images, claims, config_maps, secrets, deleting, ..Context::default() };
+    let mut namespace_labels = BTreeMap::new();
+    match object.kind.as_str() {
+        "PersistentVolumeClaim" => context.claims = vec![object.name],
+        "PersistentVolume" => context.volumes = vec![object.name],
+        "Namespace" => namespace_labels = labels,
+        _ => {}
+    }
+    // An autoscaler has no owner; what it scales is what suffers with it.
+    Standing { uid: object.uid, owner: owner.or(target), unplaced, volume, labels: namespace_labels, context }
 }
 
 /// The key of an object within its cluster: `group/kind/namespace/name`.
