@@ -1,7 +1,7 @@
 //! A state that is stored and restored at any point goes on as if nothing had happened, byte for byte.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-mod common;
+mod fixture;
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -9,10 +9,10 @@ use std::fs;
 use std::path::Path;
 use std::sync::LazyLock;
 
-use common::{records, records_of, rules};
 use epicenter_correlate::{ClassInfo, Classes, ClusterState, Effects, Rules, StateError, apply};
 use epicenter_model::{Category, EnrichedRecord, Role, Severity, Timestamp};
 use expect_test::expect_file;
+use fixture::{records, records_of, rules};
 use proptest::prelude::*;
 
 type Store = BTreeMap<Vec<u8>, Vec<u8>>;
@@ -68,7 +68,7 @@ fn restarting_before_every_record_changes_nothing() {
 
 /// Events of all scenarios, in any order, with any time between them: nonsense, but deterministic nonsense.
 fn mixed(picks: &[(prop::sample::Index, prop::sample::Index, i64)]) -> Vec<EnrichedRecord> {
-    let mut now: Timestamp = common::at(0.0);
+    let mut now: Timestamp = fixture::at(0.0);
     let mut mixed = Vec::new();
     for (number, (scenario, record, gap_ms)) in picks.iter().enumerate() {
         let records = scenario.get(&SCENARIOS);
@@ -163,8 +163,9 @@ fn the_format_of_the_state_is_kept() {
         golden.lines().map(|line| line.split_once(' ').unwrap()).map(|(key, value)| (bytes(key), bytes(value)));
     let mut state = ClusterState::restore("test", entries).unwrap();
     let mut effects = Effects::default();
-    for record in
-        records_of(&classes, "100 node.ready Node/worker1\nbeat 500\n").iter().skip_while(|r| r.at() < common::at(80.0))
+    for record in records_of(&classes, "100 node.ready Node/worker1\nbeat 500\n")
+        .iter()
+        .skip_while(|r| r.at() < fixture::at(80.0))
     {
         apply(&rules, &mut state, record, &mut effects);
     }

@@ -1,25 +1,25 @@
 //! The built-in rules hold together, and bad ones are refused with their place.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-mod common;
+mod fixture;
 
 use epicenter_correlate::Rules;
 
 #[test]
 fn the_builtin_rules_name_only_classes_of_the_catalogue() {
-    Rules::extended(&[], common::classes()).unwrap();
-    assert_eq!(common::rules().hash(), common::rules().hash());
+    Rules::extended(&[], fixture::classes()).unwrap();
+    assert_eq!(fixture::rules().hash(), fixture::rules().hash());
 }
 
 #[track_caller]
 fn refused(text: &str, expected: &str) {
-    let error = Rules::parse(&[("mine.yaml", text)], common::classes()).unwrap_err().to_string();
+    let error = Rules::parse(&[("mine.yaml", text)], fixture::classes()).unwrap_err().to_string();
     assert!(error.starts_with(expected), "{error}");
 }
 
 fn rule(change: (&str, &str)) -> String {
     let text = "rules:\n  - {id: a, cause: [node.not_ready], edge: node, effect: [evict.taint], lag_s: [0, 10], weight: 0.5, why: w, source: s}\n";
-    Rules::parse(&[("mine.yaml", text)], common::classes()).unwrap();
+    Rules::parse(&[("mine.yaml", text)], fixture::classes()).unwrap();
     text.replace(change.0, change.1)
 }
 

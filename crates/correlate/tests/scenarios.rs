@@ -1,12 +1,12 @@
 //! What the engine makes of the scenarios in `tests/scenarios`: a text of records, `---`, and the incidents in the end.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-mod common;
+mod fixture;
 
 use std::fs;
 use std::path::Path;
 
-use common::{incidents, records, rules, run, summary, told};
+use fixture::{incidents, records, rules, run, summary, told};
 
 #[test]
 fn scenarios() {
