@@ -2,8 +2,8 @@
 //! that depends on the number of open incidents.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-#[path = "../tests/common/mod.rs"]
-mod common;
+#[path = "../tests/fixture/mod.rs"]
+mod fixture;
 
 use std::time::Instant;
 
@@ -35,7 +35,7 @@ fn round(workloads: usize, number: usize) -> String {
 fn measure(rules: &Rules, workloads: usize, events: usize) {
     let rounds = (events / workloads).max(2);
     let text: String = (1..=rounds).map(|number| round(workloads, number)).collect();
-    let records: Vec<EnrichedRecord> = common::records(&text);
+    let records: Vec<EnrichedRecord> = fixture::records(&text);
     let mut state = ClusterState::new("test");
     let (mut changes, mut puts, mut bytes) = (0, 0, 0);
     let started = Instant::now();
@@ -58,7 +58,7 @@ fn measure(rules: &Rules, workloads: usize, events: usize) {
 }
 
 fn main() {
-    let rules = common::rules();
+    let rules = fixture::rules();
     for workloads in [20, 200, 2_000, 20_000] {
         measure(&rules, workloads, 200_000);
     }
