@@ -74,14 +74,14 @@ impl Engine<'_> {
             incoming.blamed = self.blame(event, object);
             place = self.place(&incoming);
         }
-        self.mark(&incoming, place);
+        self.mark(&incoming, place, known.is_some());
         if place.is_some() && !class.common.is_empty() {
             self.common_cause(&incoming);
         }
     }
 
     /// Remembers an Event on the objects that are linked with its own.
-    fn mark(&mut self, incoming: &Incoming<'_>, place: Option<(u64, u32)>) {
+    fn mark(&mut self, incoming: &Incoming<'_>, place: Option<(u64, u32)>, repeat: bool) {
         let event = incoming.event;
         let marked = self.rules.class(&event.class).mark;
         if marked.is_empty() {
@@ -99,7 +99,7 @@ impl Engine<'_> {
                 at: event.at,
                 owners: vec![owner],
             };
-            self.state.entities.mark(id, mark);
+            self.state.entities.mark(id, mark, repeat);
         }
     }
 
@@ -327,14 +327,13 @@ impl Engine<'_> {
         let row = head.given;
         let new = || Candidate { class: class.as_str().into(), object, entity, first, row, ..Candidate::default() };
         let index = head.candidate(class, entity, new);
-        self.state.entities.change(entity, |entity| entity.incident = Some(no));
+        self.state.entities.set_incident(entity, no);
         index
     }
 
     /// Takes an Event that no incident has into `no`, because it explains another. Gives why.
     fn trigger(&mut self, no: u64, candidate: Option<usize>, parent: Option<&Parent>) -> Option<crate::live::Reason> {
         let parent = parent?;
-        let now = self.now();
         let entity = self.state.entities.get(parent.event.object)?;
         let class = self.rules.class(&parent.class);
         let failing = matches!(class.role, Role::Cause | Role::Symptom);
@@ -372,7 +371,7 @@ impl Engine<'_> {
             if let (Some(below), Some(above)) = (candidate, row.candidate) {
                 head.adopt(below, above);
             }
-            self.state.entities.change(blamed, |entity| entity.incident = Some(no));
+            self.state.entities.set_incident(blamed, no);
         } else {
             row.candidate = candidate;
         }
@@ -396,7 +395,6 @@ impl Engine<'_> {
         self.state.entities.change(object, |entity| {
             for mark in entity.marks.iter_mut().filter(|mark| mark.event.uid == uid) {
                 mark.place = Some((no, number));
-                mark.at = mark.at.max(Timestamp::from_micros(0)).min(now);
             }
         });
         Some(because)
@@ -437,7 +435,7 @@ impl Engine<'_> {
                 self.state.clock.dropped.members += 1;
             }
         }
-        self.state.entities.change(incoming.object, |entity| entity.incident = Some(no));
+        self.state.entities.set_incident(incoming.object, no);
         self.wake(no);
         self.touch(no, None);
         number.unwrap_or(u32::MAX)

@@ -94,7 +94,7 @@ impl Engine<'_> {
                 });
             }
         }
-        self.state.entities.change(id, |entity| entity.incident = Some(survivor));
+        self.state.entities.set_incident(id, survivor);
         self.touch(survivor, None);
     }
 

@@ -12,6 +12,8 @@ use crate::edge::Edge;
 pub(crate) const FORGET_MS: i64 = 3_600_000;
 /// `seen` is kept this exact, so that a busy object is not written for each Event.
 const SEEN_MS: i64 = 60_000;
+/// The same for what an object's own marks say of an incident that it is part of.
+const OWN_MS: i64 = 10_000;
 const LINKS: usize = 32;
 const MARKS: usize = 32;
 const OWNERS: usize = 16;
@@ -120,19 +122,16 @@ impl Entity {
         true
     }
 
-    /// Notes an Event. Gives whether the object is to be written: what repeats on a shared object is not, each time.
-    fn mark(&mut self, new: Mark) -> bool {
-        let own = new.edge == Edge::Object;
-        let same = |known: &Mark| {
-            known.edge == new.edge
-                && known.class == new.class
-                && known.place.map(|(incident, _)| incident) == new.place.map(|(incident, _)| incident)
-                && (new.place.is_some() || known.event.uid == new.event.uid || !own)
-        };
+    /// Notes an Event; a `repeat` only where its like is noted. Gives whether the object is to be written: what goes on and
+    /// on is not, each time.
+    fn mark(&mut self, new: Mark, repeat: bool) -> bool {
+        let incident = |mark: &Mark| mark.place.map(|(no, _)| no);
+        let same =
+            |known: &Mark| known.edge == new.edge && known.class == new.class && incident(known) == incident(&new);
         if let Some(known) = self.marks.iter_mut().find(|known| same(known)) {
             let owner = new.owners.first().filter(|owner| !known.owners.contains(owner) && known.owners.len() < OWNERS);
-            let fresh = owner.is_some() || new.place.is_none() && !own;
-            if !own && !fresh && new.at.millis_since(known.at) < SEEN_MS {
+            let coarse = if new.edge == Edge::Object { OWN_MS } else { SEEN_MS };
+            if new.place.is_some() && owner.is_none() && new.at.millis_since(known.at) < coarse {
                 return false;
             }
             known.owners.extend(owner);
@@ -140,15 +139,18 @@ impl Entity {
             known.last = known.last.max(new.last);
             known.at = new.at;
             if new.place.is_none() {
+                known.first = new.first;
                 known.event = new.event;
             }
-        } else {
+            return true;
+        }
+        if !repeat {
             if self.marks.len() == MARKS {
                 self.marks.remove(0);
             }
             self.marks.push(new);
         }
-        true
+        !repeat
     }
 }
 
@@ -239,8 +241,15 @@ impl Entities {
         }
     }
 
-    pub fn mark(&mut self, id: u64, mark: Mark) {
-        if self.by_id.get_mut(&id).is_some_and(|entity| entity.mark(mark)) {
+    /// Notes that an object is part of an incident, or to blame for it.
+    pub fn set_incident(&mut self, id: u64, no: u64) {
+        if self.get(id).is_some_and(|entity| entity.incident != Some(no)) {
+            self.change(id, |entity| entity.incident = Some(no));
+        }
+    }
+
+    pub fn mark(&mut self, id: u64, mark: Mark, repeat: bool) {
+        if self.by_id.get_mut(&id).is_some_and(|entity| entity.mark(mark, repeat)) {
             self.dirty.push(id);
         }
     }
