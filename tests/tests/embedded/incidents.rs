@@ -35,11 +35,11 @@ fn failing_events_become_an_incident_in_the_terminal_and_in_the_cluster() {
     let in_terminal = written.elapsed();
     let mut listed = String::new();
     let deadline = Instant::now() + Duration::from_secs(30);
-    while !listed.contains("epc-") && Instant::now() < deadline {
+    while !listed.contains("open") && Instant::now() < deadline {
         listed = plane.kubectl(&["get", "incidents"]).unwrap();
     }
     let in_cluster = written.elapsed();
-    assert!(listed.contains("epc-"), "no incident object:\n{listed}\n{}", up.tail());
+    assert!(listed.contains("open"), "no incident object:\n{listed}\n{}", up.tail());
     println!(
         "in the terminal after {} ms, in the cluster after {} ms\n{listed}",
         in_terminal.as_millis(),

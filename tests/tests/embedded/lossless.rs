@@ -24,11 +24,13 @@ fn no_event_is_lost_or_repeated_when_it_is_killed() {
     let mut random = StdRng::seed_from_u64(seed);
     let plane = ControlPlane::start(Options::default()).unwrap();
     let directory = tempfile::tempdir().unwrap();
-    let watch = PlainWatch::start(&plane, directory.path());
-    let mut up = crate::up(&plane, directory.path());
     let done = Arc::new(AtomicU64::new(0));
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let client = runtime.block_on(client(&plane));
+    let watch = runtime.block_on(PlainWatch::start(client.clone()));
+    let mut up = crate::up(&plane, directory.path());
+    // What was written before its first list is there only as that list shows it.
+    up.until(Duration::from_secs(60), |log| log.contains("watching")).unwrap();
     let writing = runtime.spawn({
         let done = Arc::clone(&done);
         async move { write(&client, WRITES, done).await }

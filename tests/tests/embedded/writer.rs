@@ -1,20 +1,17 @@
 //! Writes Events to an API server, and watches them independently.
 
 use std::collections::BTreeSet;
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use epicenter_tests::cache;
 use epicenter_tests::kube::ControlPlane;
-use epicenter_tests::process::Process;
+use futures::{AsyncBufReadExt, StreamExt};
 use k8s_openapi::api::core::v1::{Event, EventSource, ObjectReference};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use kube::api::{Api, Patch, PatchParams, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 /// A client for the control plane.
@@ -82,32 +79,31 @@ pub async fn write(client: &kube::Client, writes: u64, done: Arc<AtomicU64>) {
     }
 }
 
-/// A plain watch of all Events, by kubectl, into a file.
+/// A plain watch of all Events: one request, every line kept.
 pub struct PlainWatch {
-    _process: Process,
-    file: PathBuf,
+    lines: Arc<Mutex<Vec<Value>>>,
 }
 
 impl PlainWatch {
-    pub fn start(plane: &ControlPlane, directory: &Path) -> Self {
-        let kubectl = cache::server("kubernetes").unwrap().join("kubectl");
-        let mut command = Command::new(kubectl);
-        command.arg("--kubeconfig").arg(plane.kubeconfig());
-        command.args(["get", "--raw", "/api/v1/events?watch=true&timeoutSeconds=3600"]);
-        let file = directory.join("watch.jsonl");
-        Self { _process: Process::spawn("plain watch", &mut command, &file).unwrap(), file }
+    /// Watches from now on; the task ends with the runtime.
+    pub async fn start(client: kube::Client) -> Self {
+        let request = http::Request::get("/api/v1/events?watch=true&timeoutSeconds=3600").body(vec![]).unwrap();
+        let mut stream = client.request_stream(request).await.unwrap().lines();
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let kept = Arc::clone(&lines);
+        tokio::spawn(async move {
+            while let Some(line) = stream.next().await {
+                kept.lock().push(serde_json::from_str(&line.unwrap()).unwrap());
+            }
+        });
+        Self { lines }
     }
 
     /// (uid, resourceVersion) of every version of an Event that was added or modified, ours aside.
     pub fn seen(&self) -> BTreeSet<(String, String)> {
-        let text = fs::read_to_string(&self.file).unwrap();
-        // The last line may be under way.
-        let lines = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
-        let messages =
-            lines.map(|line| serde_json::from_str::<Value>(line).unwrap_or_else(|error| panic!("{error}: {line}")));
-        messages
-            .filter(|message| message["type"] != "DELETED")
-            .map(|message| message["object"].clone())
+        let lines = self.lines.lock();
+        let versions = lines.iter().filter(|line| line["type"] != "DELETED").map(|line| &line["object"]);
+        versions
             .filter(|event| !event["reportingComponent"].as_str().unwrap_or_default().starts_with("epicenter.dev/"))
             .map(|event| {
                 let text = |name: &str| event["metadata"][name].as_str().unwrap().to_owned();
