@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
+use std::sync::Arc;
 
 use epicenter_bus::{Reject, State, Step};
 use epicenter_model::{Context, ObjectRef, Timestamp};
@@ -34,7 +35,7 @@ pub(crate) struct Cluster {
     /// Rows of [`Table::Waiting`], each below what it waits for, with their time.
     waiting: BTreeMap<(Digest, Digest), Timestamp>,
     /// A memo of facts, by key; `None` for what is not known.
-    standings: FxHashMap<Box<str>, Option<Standing>>,
+    standings: FxHashMap<Box<str>, Option<Arc<Standing>>>,
 }
 
 /// What joins need of an object's facts.
@@ -153,12 +154,12 @@ impl Cluster {
     }
 
     /// What the memo has of an object.
-    pub(crate) fn standing(&self, key: &str) -> Option<&Option<Standing>> {
-        self.standings.get(key)
+    pub(crate) fn standing(&self, key: &str) -> Option<Option<Arc<Standing>>> {
+        self.standings.get(key).cloned()
     }
 
     /// Puts what is known of an object into the memo.
-    pub(crate) fn memoise(&mut self, key: &str, standing: Option<Standing>) {
+    pub(crate) fn memoise(&mut self, key: &str, standing: Option<Arc<Standing>>) {
         if self.standings.len() >= STANDINGS {
             self.standings.clear();
         }

@@ -112,7 +112,9 @@ fn shortened(hasher: Sha256) -> Digest {
 
 /// A row's bytes.
 pub(crate) fn encode(row: &impl Serialize) -> Vec<u8> {
-    postcard::to_extend(row, vec![VERSION]).expect("postcard writes anything of known length into memory")
+    let mut bytes = Vec::with_capacity(128);
+    bytes.push(VERSION);
+    postcard::to_extend(row, bytes).expect("postcard writes anything of known length into memory")
 }
 
 /// Reads a row.

@@ -1,6 +1,7 @@
 //! The table of objects, as a step sees it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use epicenter_bus::{Reject, Step};
 use epicenter_model::{Codec, Context, ObjectFacts, ObjectRef, Timestamp};
@@ -33,15 +34,16 @@ impl Objects<'_, '_> {
     }
 
     /// What joins need of the object of that key.
-    pub(crate) fn standing(&mut self, key: &str) -> Result<Option<&Standing>, Reject> {
+    pub(crate) fn standing(&mut self, key: &str) -> Result<Option<Arc<Standing>>, Reject> {
         if self.memory.is_gone(key, self.now) {
             return Ok(None);
         }
-        if self.memory.standing(key).is_none() {
-            let standing = self.facts(key)?.map(standing);
-            self.memory.memoise(key, standing);
+        if let Some(known) = self.memory.standing(key) {
+            return Ok(known);
         }
-        Ok(self.memory.standing(key).and_then(Option::as_ref))
+        let standing = self.facts(key)?.map(|facts| Arc::new(standing(facts)));
+        self.memory.memoise(key, standing.clone());
+        Ok(standing)
     }
 }
 
