@@ -56,7 +56,7 @@ pub(crate) fn drive<P: Processor>(
         }
         let deadline = Instant::now() + BATCH_TIME;
         let mut draining = false;
-        while batch.size < BATCH_BYTES && !lane.panicked && Instant::now() < deadline {
+        while batch.size < BATCH_BYTES && !lane.astray && Instant::now() < deadline {
             match log.poll(Duration::ZERO)? {
                 Poll::Record(record) => lane.take(&record, &mut batch),
                 Poll::Idle => break,
@@ -79,19 +79,20 @@ struct Lane<'s, P> {
     spec: &'s ProcessorSpec,
     processor: P,
     state: State,
-    /// The processor's memory can no longer be trusted: it is to be restored after the commit.
-    panicked: bool,
+    /// The processor's memory does not follow from the state any more: it panicked, or what it took for done was refused.
+    /// It is restored after the commit.
+    astray: bool,
 }
 
 impl<'s, P: Processor> Lane<'s, P> {
     fn new(spec: &'s ProcessorSpec, processor: P, state: State) -> Result<Self, Fault> {
-        let mut lane = Self { spec, processor, state, panicked: false };
+        let mut lane = Self { spec, processor, state, astray: false };
         lane.restore()?;
         Ok(lane)
     }
 
     fn restore(&mut self) -> Result<(), Fault> {
-        self.panicked = false;
+        self.astray = false;
         self.processor.restore(&self.state).map_err(|reject| {
             let mend = "The state was written by another version or is damaged: run the version that wrote it, or delete \
                         the changelog topic and replay";
@@ -109,10 +110,12 @@ impl<'s, P: Processor> Lane<'s, P> {
         let mut step = Step::new(&self.state, batch, limits, record);
         let outcome =
             catch_unwind(AssertUnwindSafe(|| self.processor.process(record, &mut step))).unwrap_or_else(|_| {
-                self.panicked = true;
+                self.astray = true;
                 Err(Reject(format!("{} panicked on this record: a bug, please report it", self.spec.name)))
             });
+        let done = outcome.is_ok();
         if let Err(reject) = step.finish(outcome) {
+            self.astray |= done;
             tracing::warn!(
                 service = self.spec.name, topic = record.topic, partition = record.partition, offset = record.offset,
                 reason = %reject, "record goes to dead-letter"
@@ -123,7 +126,7 @@ impl<'s, P: Processor> Lane<'s, P> {
 
     fn settle(&mut self, batch: &Batch) -> Result<(), Fault> {
         batch.settle(&mut self.state);
-        if self.panicked { self.restore() } else { Ok(()) }
+        if self.astray { self.restore() } else { Ok(()) }
     }
 }
 
@@ -174,7 +177,13 @@ impl<'s, P: Processor> Driver<'s, P> {
         let limits = Limits { payload: MAX_PAYLOAD, stores: self.lane.spec.stores.len() };
         let mut step = Step::new(&self.lane.state, &mut batch, limits, record);
         let outcome = self.lane.processor.process(record, &mut step);
-        step.finish(outcome)?;
+        let done = outcome.is_ok();
+        if let Err(reject) = step.finish(outcome) {
+            if done {
+                self.lane.restore().expect("the state restores");
+            }
+            return Err(reject);
+        }
         batch.settle(&mut self.lane.state);
         Ok(batch.emits)
     }
@@ -214,6 +223,7 @@ mod tests {
             match record.payload.as_deref() {
                 Some(b"bad") => return Err(Reject("it is bad".into())),
                 Some(b"panic") => panic!("at the record"),
+                Some(b"large") => step.emit("out", "k", vec![0; MAX_PAYLOAD + 1], vec![]),
                 _ => step.emit("out", record.key.clone(), vec![count], vec![]),
             }
             Ok(())
@@ -259,15 +269,21 @@ mod tests {
         assert_eq!(log.committed.last().unwrap().next_offset, 4);
     }
 
-    #[test]
-    fn restores_a_processor_that_panicked() {
+    #[track_caller]
+    fn check_restored_after(payload: &str) {
         let spec = spec();
         let mut lane = Lane::new(&spec, Counter { restored: 9 }, State::new(1)).unwrap();
         let mut batch = Batch::default();
         lane.take(&record(0, "ok"), &mut batch);
-        lane.take(&record(1, "panic"), &mut batch);
-        assert!(lane.panicked);
+        lane.take(&record(1, payload), &mut batch);
+        assert!(lane.astray);
         lane.settle(&batch).unwrap();
-        assert_eq!((lane.panicked, lane.processor.restored), (false, 1));
+        assert_eq!((lane.astray, lane.processor.restored), (false, 1));
+    }
+
+    #[test]
+    fn restores_a_processor_whose_memory_went_astray() {
+        check_restored_after("panic");
+        check_restored_after("large");
     }
 }
