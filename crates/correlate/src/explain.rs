@@ -127,7 +127,7 @@ fn capital(text: &str) -> String {
     chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
 }
 
-/// Replaces `{placeholders}` by what is known of the root; what is not known becomes `the` and its name.
+/// Replaces `{placeholders}` by what is known of the root; what is not known becomes `its` and the name.
 fn fill(template: &str, candidate: &Candidate, row: Option<&Row>, common: bool) -> String {
     let mut text = String::with_capacity(template.len() + 64);
     let mut rest = template;
@@ -144,7 +144,15 @@ fn fill(template: &str, candidate: &Candidate, row: Option<&Row>, common: bool) 
                 let kept = text.trim_end_matches("-n ").trim_end().len();
                 text.truncate(kept);
             }
-            None => text.extend(["the ", name]),
+            None => {
+                // `image {image}` becomes `its image`.
+                let doubled = text.len().checked_sub(name.len() + 1).filter(|at| {
+                    text.get(*at..)
+                        .is_some_and(|end| end[..name.len()].eq_ignore_ascii_case(name) && end.ends_with(' '))
+                });
+                text.truncate(doubled.unwrap_or(text.len()));
+                text.extend(["its ", name]);
+            }
         }
         rest = tail;
     }

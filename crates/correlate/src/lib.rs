@@ -4,7 +4,7 @@
 //! changed and which entries of the state are to be written. No I/O, no clock: time is the log's.
 //!
 //! An Event's way: its object and what that is linked with (`entity`, `neighbours`), the causal rules that could explain
-//! it (`rules`, data in `rules/*.yaml`), its incident (`assemble`, `merge`, `common_cause`), what it ends (`lifecycle`),
+//! it (`rules`, `parents`, data in `rules/*.yaml`), its incident (`assemble`, `merge`, `common_cause`), what it ends (`lifecycle`),
 //! the most likely root (`rank`), and what is told (`tell`, `explain`).
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
 
@@ -19,6 +19,7 @@ mod lifecycle;
 mod live;
 mod merge;
 mod neighbours;
+mod parents;
 mod rank;
 mod recurrence;
 mod rules;

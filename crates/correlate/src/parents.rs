@@ -1,0 +1,142 @@
+//! What could explain an Event.
+
+use epicenter_model::Timestamp;
+
+use crate::assemble::Incoming;
+use crate::entity::EventRef;
+use crate::live::{Live, Row};
+use crate::score::{self, When};
+use crate::state::Engine;
+
+/// Another Event about an object whose incident is still remembered.
+const SAME_OBJECT: f64 = 0.7;
+/// Another Event with the same object to blame.
+const SAME_CAUSE: f64 = 0.9;
+/// A cause that has recovered explains less.
+const RECOVERED: f64 = 0.5;
+/// A possible parent of an Event.
+#[derive(Clone, Debug)]
+pub(crate) struct Parent {
+    pub rule: Box<str>,
+    /// Its incident, and its candidate there.
+    pub place: Option<(u64, Option<usize>)>,
+    pub event: EventRef,
+    pub class: Box<str>,
+    pub first: Timestamp,
+    pub lag_ms: i64,
+    pub score: f64,
+    pub causal: bool,
+}
+
+impl Engine<'_> {
+    /// What could explain the Event by a causal rule.
+    pub fn parents(&self, incoming: &Incoming<'_>) -> Vec<Parent> {
+        let rules = self.rules;
+        let mut parents = Vec::new();
+        for index in &rules.class(&incoming.event.class).as_effect {
+            let causal = &rules.causal[*index];
+            let rule = &causal.rule;
+            for (id, sure) in incoming.links.along(rule.edge) {
+                let Some(shared) = self.state.entities.get(id) else { continue };
+                let first = parents.len();
+                for mark in
+                    shared.marks.iter().filter(|mark| mark.edge == rule.of && causal.causes.contains(&mark.class))
+                {
+                    let when = When { first: mark.first, last: mark.last, at: mark.at };
+                    let (likely, lag_ms) = score::lag(rule, when, incoming.when);
+                    if likely <= 0.0 || *mark.event.uid == *incoming.event.event.uid {
+                        continue;
+                    }
+                    let place = match mark.place {
+                        None => None,
+                        Some((no, number)) => match self.row_today(no, number) {
+                            Some((no, row)) => Some((no, row)),
+                            None => continue,
+                        },
+                    };
+                    let over = place.is_some_and(|(_, row)| row.is_some_and(|row| row.over));
+                    parents.push(Parent {
+                        rule: rule.id.as_str().into(),
+                        place: place.map(|(no, row)| (no, row.and_then(|row| row.candidate))),
+                        event: mark.event.clone(),
+                        class: mark.class.clone(),
+                        first: mark.first,
+                        lag_ms,
+                        score: rule.weight * likely * sure * if over { RECOVERED } else { 1.0 },
+                        causal: true,
+                    });
+                }
+                if rule.edge.shared() {
+                    let mut places: Vec<Option<u64>> =
+                        parents[first..].iter().map(|p| p.place.map(|(no, _)| no)).collect();
+                    places.sort_unstable();
+                    places.dedup();
+                    let share = 1.0 / places.len().max(1) as f64;
+                    parents[first..].iter_mut().for_each(|parent| parent.score *= share);
+                }
+            }
+        }
+        parents
+    }
+
+    /// Incidents of the same object, of the same thing to blame, or of a common cause that is known already.
+    pub fn alike(&self, incoming: &Incoming<'_>) -> Vec<Parent> {
+        let rules = self.rules;
+        let mut found = Vec::new();
+        // Of a common cause there is no row.
+        let mut add = |rule: &str, no: u64, live: &Live, candidate: usize, row: u32, score: f64| {
+            let row = live.rows.get(&row);
+            found.push(Parent {
+                rule: rule.into(),
+                place: Some((no, Some(candidate))),
+                event: row
+                    .map(|row| EventRef { uid: row.uid.clone(), object: row.object, ..EventRef::default() })
+                    .unwrap_or_default(),
+                class: live.head.candidates[candidate].class.clone(),
+                first: incoming.when.first,
+                lag_ms: row.map_or(0, |row| incoming.when.first.millis_since(row.last)),
+                score,
+                causal: row.is_none(),
+            });
+        };
+        if let Some((no, live)) = self.incident_of(incoming.blamed)
+            && let Some(index) =
+                live.head.candidates.iter().position(|c| c.entity == incoming.blamed && c.common.is_none())
+        {
+            add("same-cause", no, live, index, live.head.candidates[index].row, SAME_CAUSE);
+        }
+        if let Some((no, live)) = self.incident_of(incoming.object)
+            && let Some(number) =
+                self.state.objects.get(&incoming.object).and_then(|p| p.range((no, 0)..=(no, u32::MAX)).next_back())
+            && let Some(index) = live.rows.get(&number.1).and_then(|row| row.candidate)
+        {
+            add("same-object", no, live, index, number.1, SAME_OBJECT);
+        }
+        for index in &rules.class(&incoming.event.class).common {
+            let rule = &rules.common[*index].rule;
+            for (id, _) in incoming.links.along(rule.edge) {
+                if let Some((no, live)) = self.incident_of(id)
+                    && let Some(index) = live
+                        .head
+                        .candidates
+                        .iter()
+                        .position(|c| c.common.as_deref() == Some(&rule.id) && c.entity == id)
+                {
+                    add(&rule.id, no, live, index, u32::MAX, rule.weight);
+                }
+            }
+        }
+        found
+    }
+
+    fn incident_of(&self, id: u64) -> Option<(u64, &Live)> {
+        let (no, _) = self.state.today(self.state.entities.get(id)?.incident?)?;
+        Some((no, self.state.incidents.get(&no)?))
+    }
+
+    /// Where a row is today.
+    pub fn row_today(&self, no: u64, number: u32) -> Option<(u64, Option<&Row>)> {
+        let (no, offset) = self.state.today(no)?;
+        Some((no, self.state.incidents.get(&no)?.rows.get(&(number.saturating_add(offset)))))
+    }
+}
