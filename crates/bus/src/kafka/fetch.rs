@@ -9,6 +9,7 @@ use rdkafka::error::KafkaError;
 use rdkafka::message::{BorrowedMessage, Headers as _};
 use rdkafka::{Message, Offset, TopicPartitionList};
 
+use super::DEADLINE;
 use super::client::{Clients, fault, number};
 use crate::{Fault, Headers, Record};
 
@@ -82,6 +83,8 @@ impl Fetch {
             list.add_partition_offset(&self.full, number(*partition), progress.next)
                 .map_err(|error| fault(what(), &error))?;
         }
+        // Without it the client asks for the topic's leader only with its next tick, up to a second later.
+        self.consumer.fetch_metadata(Some(&self.full), DEADLINE).map_err(|error| fault(what(), &error))?;
         self.looked = Instant::now();
         self.consumer.assign(&list).map_err(|error| fault(what(), &error))
     }

@@ -1,8 +1,10 @@
-//! `epicenter up` on a real API server: what a user sees, and that nothing is lost or repeated when it is killed.
+//! The binary on a real API server: as one process, what a user sees and that nothing is lost or repeated when it is
+//! killed; and as services on a real broker.
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
 mod incidents;
 mod lossless;
+mod services;
 mod writer;
 
 use std::path::{Path, PathBuf};
