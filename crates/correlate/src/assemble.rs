@@ -44,7 +44,8 @@ impl Engine<'_> {
         if class.follow.is_empty() && known.is_none() && !symptomatic(event) {
             return;
         }
-        let when = When { first: event.occurred_at, last: event.occurred_at, at: event.at };
+        let (first, since) = (event.occurred_at, event.at);
+        let when = When { first, last: first, since, at: since };
         let links = self.links(event, object, class.follow);
         let mut incoming = Incoming { event, object, links, blamed: object, when };
         let mut place = None;
@@ -77,6 +78,7 @@ impl Engine<'_> {
                 place,
                 first: event.occurred_at,
                 last: event.occurred_at,
+                since: event.at,
                 at: event.at,
                 owners: vec![owner],
             };

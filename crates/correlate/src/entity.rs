@@ -7,6 +7,7 @@ use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 
 use crate::edge::Edge;
+use crate::score::When;
 
 /// An object that was not heard of for so long is forgotten: the time for which the API server keeps Events.
 pub(crate) const FORGET_MS: i64 = 3_600_000;
@@ -53,7 +54,8 @@ pub(crate) struct Mark {
     /// Of the first and the newest occurrence, emitter's clock.
     pub first: Timestamp,
     pub last: Timestamp,
-    /// Log time of the newest, to the minute on shared objects.
+    /// Log time of the first, and of the newest to the minute on shared objects.
+    pub since: Timestamp,
     pub at: Timestamp,
     /// Tops of the owner chains of the Events' objects, at most 16.
     pub owners: Vec<u64>,
@@ -83,6 +85,12 @@ pub(crate) struct Entities {
     nodes: usize,
     zones: usize,
     name: String,
+}
+
+impl Mark {
+    pub fn when(&self) -> When {
+        When { first: self.first, last: self.last, since: self.since, at: self.at }
+    }
 }
 
 impl Entity {
@@ -139,7 +147,7 @@ impl Entity {
             known.last = known.last.max(new.last);
             known.at = new.at;
             if new.place.is_none() {
-                known.first = new.first;
+                (known.first, known.since) = (new.first, new.since);
                 known.event = new.event;
             }
             return true;

@@ -68,7 +68,8 @@ impl Engine<'_> {
         let head = &mut live.head;
         head.state = IncidentState::Resolved;
         head.resolved_at = Some(now);
-        head.healed = head.recovered.is_some_and(|(at, _)| at.millis_since(head.opened_at) < SELF_HEALED_MS);
+        // All that was heard of it, recovery and all, within that time.
+        head.healed = head.recovered.is_some() && head.last_event_at.millis_since(head.opened_at) < SELF_HEALED_MS;
         let (fingerprint, id) = (head.recurrence_of.clone(), head.id.clone());
         self.tell_now(no, Transition::Resolved);
         if let Some(forgotten) = self.state.histories.note(&fingerprint, &id, now) {

@@ -4,7 +4,7 @@ use epicenter_model::{IncidentState, Transition};
 
 use crate::assemble::Incoming;
 use crate::live::{CANDIDATES, Live, Reason};
-use crate::score::{self, When, rounded};
+use crate::score::{self, rounded};
 use crate::state::Engine;
 use crate::wire::Key;
 
@@ -45,7 +45,7 @@ impl Engine<'_> {
                     {
                         continue;
                     }
-                    let when = When { first: mark.first, last: mark.last, at: mark.at };
+                    let when = mark.when();
                     let (likely, lag_ms) = score::lag(rule, incoming.when, when);
                     let share = if rule.edge.shared() { self.one_of(shared, rule.of, causal) } else { 1.0 };
                     let score = rule.weight * likely * share;

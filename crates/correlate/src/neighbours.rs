@@ -1,6 +1,6 @@
 //! What an object is linked with: from its context, from what Events say, and, at last, from its name.
 
-use epicenter_model::{ContextUpdate, EnrichedEvent, ObjectRef};
+use epicenter_model::{ContextUpdate, EnrichedEvent};
 
 use crate::edge::{Edge, EdgeSet};
 use crate::entity::bounded;
@@ -61,11 +61,7 @@ impl Engine<'_> {
                 entities.link(object, edge, to, 1.0);
             }
         }
-        if regarding.kind == "Pod"
-            && self.state.entities.get(object).is_some_and(|e| e.linked(Edge::Owner).next().is_none())
-        {
-            self.guess_owner(object, regarding);
-        }
+        self.guess_owner(object);
         object
     }
 
@@ -88,23 +84,23 @@ impl Engine<'_> {
         }
     }
 
-    /// A pod's owner by its name, the last resort: `web-7d9f6c5b8d-x2x9k` is of ReplicaSet `web-7d9f6c5b8d` of Deployment
-    /// `web`, and `db-0` of StatefulSet `db`.
-    fn guess_owner(&mut self, object: u64, pod: &ObjectRef) {
-        let Some((rest, last)) = pod.name.rsplit_once('-') else { return };
+    /// Where the owners end too early, the next by name, the last resort: `web-7d9f6c5b8d-x2x9k` is a pod of ReplicaSet
+    /// `web-7d9f6c5b8d` of Deployment `web`, `db-0` one of StatefulSet `db`, `report-29384756` a run of CronJob `report`.
+    fn guess_owner(&mut self, object: u64) {
         let now = self.now();
-        let entities = &mut self.state.entities;
-        let replica = last.len() == 5 && is_generated(last);
-        if let Some((deployment, _)) =
-            rest.rsplit_once('-').filter(|(_, hash)| replica && hash.len() >= 5 && is_generated(hash))
-        {
-            let set = entities.touch(now, "ReplicaSet", &pod.namespace, rest);
-            let deployment = entities.touch(now, "Deployment", &pod.namespace, deployment);
-            entities.link(object, Edge::Owner, set, GUESSED);
-            entities.link(set, Edge::Owner, deployment, GUESSED);
-        } else if last.len() <= 3 && last.bytes().all(|byte| byte.is_ascii_digit()) && !last.is_empty() {
-            let set = entities.touch(now, "StatefulSet", &pod.namespace, rest);
-            entities.link(object, Edge::Owner, set, GUESSED);
+        let mut at = object;
+        for _ in 0..3 {
+            let entities = &mut self.state.entities;
+            let Some(entity) = entities.get(at) else { return };
+            if let Some(link) = entity.linked(Edge::Owner).next() {
+                at = link.to;
+                continue;
+            }
+            let Some((kind, name)) = owner_by_name(&entity.kind, &entity.name) else { return };
+            let (namespace, name) = (entity.namespace.clone(), name.to_owned());
+            let above = entities.touch(now, kind, &namespace, &name);
+            entities.link(at, Edge::Owner, above, GUESSED);
+            at = above;
         }
     }
 
@@ -149,7 +145,7 @@ impl Engine<'_> {
                     let target = self.state.entities.find("Deployment", &regarding.namespace, &regarding.name);
                     target.into_iter().for_each(|id| links.add(edge, id, ONE_OF_MANY));
                 }
-                Edge::Api => self.served(object, &mut links),
+                Edge::Api => self.served(event, object, &mut links),
                 _ => {}
             }
         }
@@ -190,9 +186,12 @@ impl Engine<'_> {
         }
     }
 
-    /// The API or driver that the object's workload serves.
-    fn served(&mut self, object: u64, links: &mut Links) {
+    /// The API that the object's workload serves, or that Events of the class are about.
+    fn served(&mut self, event: &EnrichedEvent, object: u64, links: &mut Links) {
         let now = self.now();
+        for implied in self.rules.implies.iter().filter(|implied| implied.class == event.class) {
+            links.add(Edge::Api, self.state.entities.touch(now, &implied.kind, "", &implied.name), 1.0);
+        }
         let top = self.state.entities.top(object);
         let rules = self.rules;
         let Some(name) = self.state.entities.get(top).map(|entity| entity.name.clone()) else { return };
@@ -273,6 +272,22 @@ fn owns(owner: &str, part: &str) -> bool {
         "ReplicaSet" => owner == "Deployment",
         "Job" => owner == "CronJob",
         _ => false,
+    }
+}
+
+/// Kind and name of the owner that a generated name tells of.
+fn owner_by_name<'a>(kind: &str, name: &'a str) -> Option<(&'static str, &'a str)> {
+    let (rest, last) = name.rsplit_once('-')?;
+    let digits = last.bytes().all(|byte| byte.is_ascii_digit());
+    let hash = |text: &str| text.len() >= 5 && is_generated(text);
+    match kind {
+        "Pod" if last.len() == 5 && hash(last) && rest.rsplit_once('-').is_some_and(|(_, set)| hash(set)) => {
+            Some(("ReplicaSet", rest))
+        }
+        "Pod" if digits && (1..=3).contains(&last.len()) => Some(("StatefulSet", rest)),
+        "ReplicaSet" if hash(last) => Some(("Deployment", rest)),
+        "Job" if digits && last.len() >= 8 => Some(("CronJob", rest)),
+        _ => None,
     }
 }
 

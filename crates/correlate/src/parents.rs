@@ -5,7 +5,7 @@ use epicenter_model::Timestamp;
 use crate::assemble::Incoming;
 use crate::entity::EventRef;
 use crate::live::{Live, Row};
-use crate::score::{self, When};
+use crate::score;
 use crate::state::Engine;
 
 /// Another Event about an object whose incident is still remembered.
@@ -42,7 +42,7 @@ impl Engine<'_> {
                 for mark in
                     shared.marks.iter().filter(|mark| mark.edge == rule.of && causal.causes.contains(&mark.class))
                 {
-                    let when = When { first: mark.first, last: mark.last, at: mark.at };
+                    let when = mark.when();
                     let (likely, lag_ms) = score::lag(rule, when, incoming.when);
                     if likely <= 0.0 || *mark.event.uid == *incoming.event.event.uid {
                         continue;

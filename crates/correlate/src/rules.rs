@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 
 use crate::class::{ClassInfo, Classes, fits};
 use crate::edge::{Edge, EdgeSet};
-use crate::source::{Blame, CausalRule, CommonRule, QuietRule, RuleFile, Serving};
+use crate::source::{Blame, CausalRule, CommonRule, Implied, QuietRule, RuleFile, Serving};
 
 /// The built-in rules: name and text of each file.
 const BUILTIN: &[(&str, &str)] = &[
@@ -28,6 +28,7 @@ pub struct Rules {
     pub(crate) common: Vec<Common>,
     pub(crate) quiet: Vec<Quiet>,
     pub(crate) serves: Vec<Serving>,
+    pub(crate) implies: Vec<Implied>,
     compiled: FxHashMap<Box<str>, ClassRules>,
     unknown: ClassRules,
     hash: String,
@@ -161,6 +162,7 @@ impl Rules {
             common: vec![],
             quiet: vec![],
             serves: vec![],
+            implies: vec![],
             compiled: classes.iter().map(|info| (info.class.as_str().into(), ClassRules::new(Some(info)))).collect(),
             unknown: ClassRules::new(None),
             hash: data_encoding::HEXLOWER.encode(&digest.finalize()[..8]),
@@ -234,6 +236,7 @@ impl Rules {
             }
         }
         self.serves.extend(source.serves);
+        self.implies.extend(source.implies);
         Ok(())
     }
 

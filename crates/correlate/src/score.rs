@@ -9,27 +9,28 @@ const SKEW_MS: i64 = 5_000;
 /// The order of the log says less than the emitters' clocks, but it holds when a clock is wrong.
 const BY_LOG: f64 = 0.9;
 
-/// When something happened: by its emitter's clock, first and newest, and by the log, newest.
+/// When something happened first and last: by its emitter's clock, and by the log.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct When {
     pub first: Timestamp,
     pub last: Timestamp,
+    pub since: Timestamp,
     pub at: Timestamp,
 }
 
-/// How likely the time from `cause` to `effect` is under `rule`, 0 to 1, and that time, ms: the best over their first and
-/// newest occurrences.
+/// How likely the time from `cause` to the beginning of `effect` is under `rule`, 0 to 1, and that time, ms: the better of
+/// the cause's first and newest occurrence. What was there long before a cause is not its effect, however long it lasts.
 pub(crate) fn lag(rule: &CausalRule, cause: When, effect: When) -> (f64, i64) {
     let mut best = (0.0, effect.first.millis_since(cause.last));
-    for (from, to) in [(cause.last, effect.first), (cause.first, effect.first), (cause.first, effect.last)] {
-        let lag = to.millis_since(from);
+    for from in [cause.last, cause.first] {
+        let lag = effect.first.millis_since(from);
         let likely = likelihood(rule.lag_s, lag);
         if likely > best.0 {
             best = (likely, lag);
         }
     }
-    let by_log = BY_LOG * likelihood(rule.lag_s, effect.at.millis_since(cause.at));
-    if by_log > best.0 { (by_log, best.1) } else { best }
+    let by_log = |from: Timestamp| BY_LOG * likelihood(rule.lag_s, effect.since.millis_since(from));
+    (best.0.max(by_log(cause.at)).max(by_log(cause.since)), best.1)
 }
 
 /// A trapezoid: 1 from the least to the most lag with some skew, and down to 0 over a quarter of that more.

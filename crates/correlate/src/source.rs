@@ -16,6 +16,7 @@ pub(crate) struct RuleFile {
     /// Classes of Events by which an object is on its way out: nothing about it lasts.
     pub gone: Vec<String>,
     pub serves: Vec<Serving>,
+    pub implies: Vec<Implied>,
 }
 
 /// A cause, and what it does to objects that are linked with it.
@@ -120,6 +121,15 @@ pub(crate) struct QuietRule {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Serving {
     pub workload: String,
+    pub kind: String,
+    pub name: String,
+}
+
+/// What Events of a class are about, though they do not name it.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Implied {
+    pub class: String,
     pub kind: String,
     pub name: String,
 }
