@@ -185,10 +185,16 @@ fn transitions_are_events_on_the_workload_and_what_ended_goes() {
     let config = ObjectsConfig::default();
     site.run(&config, |_| site.shows(&["-o", "jsonpath={.items[*].status.state}"], "open open"));
     site.publish(&document("epc-a", 2, IncidentState::Resolved));
-    site.run(&config, |_| site.shows(&["epc-a", "-o", "jsonpath={.status.state}"], "resolved"));
     let condition = "jsonpath={.status.conditions[?(@.type==\"Active\")].status}";
-    site.shows(&["epc-a", "-o", condition], "False");
-    site.shows(&["-l", "epicenter.dev/state=resolved", "-o", "name"], "incident.epicenter.dev/epc-a\n");
+    let told = "jsonpath={.items[*].reason}";
+    site.run(&config, |_| {
+        site.shows(&["epc-a", "-o", "jsonpath={.status.state}"], "resolved");
+        site.shows(&["epc-a", "-o", condition], "False");
+        site.shows(&["-l", "epicenter.dev/state=resolved", "-o", "name"], "incident.epicenter.dev/epc-a\n");
+        let resolved =
+            |plane: &ControlPlane| Ok(plane.kubectl(&["get", "events", "-o", told])?.contains("IncidentResolved"));
+        site.plane.until("the end is told", LIMIT, resolved).unwrap();
+    });
 
     let shown = "jsonpath={range .items[*]}{.type} {.reason} {.involvedObject.kind}/{.involvedObject.name} \
                  {.related.name} {.reportingComponent}{\"\\n\"}{end}";
