@@ -199,6 +199,20 @@ fn what_needs_something_says_what() {
 }
 
 #[test]
+fn a_directory_in_use_names_the_process_that_has_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = epicenter_bus::LocalConfig {
+        directory: directory.path().to_owned(),
+        partitions: 1,
+        retention: std::time::Duration::from_secs(3600),
+    };
+    let _held = epicenter_bus::Bus::local(config).unwrap();
+    std::fs::write(directory.path().join("pid"), "4711").unwrap();
+    let path = directory.path().display().to_string();
+    check_error(&run(&["incidents", "--data-dir", &path]), 69, "process 4711 is using");
+}
+
+#[test]
 fn prints_the_custom_resource_definition() {
     let output = run(&["crd"]);
     assert!(text(&output.stdout).contains("kind: CustomResourceDefinition"));
