@@ -65,11 +65,12 @@ impl Engine<'_> {
     fn resolve(&mut self, no: u64) {
         let now = self.now();
         let Some(live) = self.state.incidents.get_mut(&no) else { return self.state.timers.clear(no) };
+        let recovered = live.has_recovered();
         let head = &mut live.head;
         head.state = IncidentState::Resolved;
         head.resolved_at = Some(now);
         // All that was heard of it, recovery and all, within that time.
-        head.healed = head.recovered.is_some() && head.last_event_at.millis_since(head.opened_at) < SELF_HEALED_MS;
+        head.healed = recovered && head.last_event_at.millis_since(head.opened_at) < SELF_HEALED_MS;
         let (fingerprint, id) = (head.recurrence_of.clone(), head.id.clone());
         self.tell_now(no, Transition::Resolved);
         if let Some(forgotten) = self.state.histories.note(&fingerprint, &id, now) {

@@ -175,13 +175,18 @@ impl Head {
 
     /// The candidate of this class and object, new or known; `None` when there are too many.
     pub fn candidate(&mut self, class: &str, entity: u64, new: impl FnOnce() -> Candidate) -> Option<usize> {
-        let known = |c: &Candidate| c.entity == entity && *c.class == *class && c.common.is_none();
-        self.candidates.iter().position(known).or_else(|| {
+        self.find(class, entity, None).or_else(|| {
             (self.candidates.len() < CANDIDATES).then(|| {
                 self.candidates.push(new());
                 self.candidates.len() - 1
             })
         })
+    }
+
+    /// The candidate of this class and object, by this rule of common cause or none.
+    pub fn find(&self, class: &str, entity: u64, common: Option<&str>) -> Option<usize> {
+        let fits = |c: &Candidate| c.entity == entity && *c.class == *class && c.common.as_deref() == common;
+        self.candidates.iter().position(fits)
     }
 
     /// The candidate that explains `index`, at the end of all.
@@ -330,11 +335,21 @@ impl Live {
         }
     }
 
+    /// All of it that lasts has recovered.
+    fn all_recovered(&self) -> bool {
+        self.head.recovered.is_some() && self.pending == 0 && self.lasting > 0
+    }
+
+    /// All of it, or its root, has recovered; it did not merely fall silent.
+    pub fn has_recovered(&self) -> bool {
+        self.all_recovered() || self.head.recovered.is_some() && self.head.root_recovered
+    }
+
     /// The quiet clock's time at which it counts as over.
     fn deadline(&self) -> i64 {
         let head = &self.head;
         match head.recovered {
-            Some((_, at)) if self.pending == 0 && self.lasting > 0 => {
+            Some((_, at)) if self.all_recovered() => {
                 at.max(head.active) + if head.removed { REMOVED_MS } else { RECOVERED_MS }
             }
             Some((_, at)) if head.root_recovered => at.max(head.active) + ROOT_RECOVERED_MS,

@@ -11,11 +11,16 @@ use crate::wire::Key;
 /// Incidents of which an incident remembers that it took them over.
 const ABSORBED: usize = 1_000;
 
+/// What began so long before a root is not its effect: longer than a node needs to be noticed (50 s).
+const LONG_BEFORE_MS: i64 = 120_000;
+
 /// Something in an open incident that an Event explains.
 #[derive(Clone, Debug)]
 pub(crate) struct Effect {
     pub no: u64,
-    pub candidate: usize,
+    /// Class and object of the candidate: its place may change before it is adopted.
+    pub class: Box<str>,
+    pub entity: u64,
     pub because: Reason,
 }
 
@@ -52,13 +57,18 @@ impl Engine<'_> {
                     let explained_already =
                         live.rows.get(&found.row).and_then(|row| row.because.as_ref()).map_or(0.0, |b| b.3);
                     let own = rules.class(&found.class).own.max(explained_already);
-                    if score < own || effects.iter().any(|known| (known.no, known.candidate) == (no, root)) {
+                    if score < own
+                        || effects
+                            .iter()
+                            .any(|known| (known.no, &known.class, known.entity) == (no, &found.class, found.entity))
+                    {
                         continue;
                     }
                     let uid = incoming.event.event.uid.as_str().into();
                     effects.push(Effect {
                         no,
-                        candidate: root,
+                        class: found.class.clone(),
+                        entity: found.entity,
                         because: (rule.id.as_str().into(), uid, lag_ms, rounded(score)),
                     });
                 }
@@ -81,22 +91,23 @@ impl Engine<'_> {
     pub fn adopt(&mut self, placed: (u64, u32), effects: &[Effect]) -> (u64, u32) {
         for effect in effects {
             let Some((own, Some(row))) = self.row_today(placed.0, placed.1) else { break };
-            let above = row.candidate;
             let Some((no, _)) = self.state.today(effect.no) else { continue };
-            let below = self.state.incidents.get(&no).and_then(|live| live.head.candidates.get(effect.candidate));
-            let Some((class, entity)) = below.map(|c| (c.class.clone(), c.entity)) else { continue };
-            let Some(above) = above.and_then(|c| self.state.incidents.get(&own)?.head.candidates.get(c)) else {
+            let Some((here, there)) = self.state.incidents.get(&own).zip(self.state.incidents.get(&no)) else {
                 continue;
             };
-            let (above_class, above_entity) = (above.class.clone(), above.entity);
+            let Some(below) = there.head.find(&effect.class, effect.entity, None) else { continue };
+            let Some(above) = row.candidate.map(|above| here.head.candidates[above].clone()) else { continue };
+            let root = &here.head.candidates[row.candidate.map_or(0, |above| here.head.root_of(above))];
+            // A link in the middle of a chain gives nothing to a root that began long after.
+            let late = root.first.millis_since(there.head.candidates[below].first) > LONG_BEFORE_MS;
+            if own != no && late && *root.class != *row.class {
+                continue;
+            }
             let survivor = self.merge(own, no);
-            let head = &mut self.head_mut(survivor);
-            let position = |class: &str, entity: u64| {
-                head.candidates.iter().position(|c| *c.class == *class && c.entity == entity && c.common.is_none())
-            };
-            let (Some(below), Some(above)) = (position(&class, entity), position(&above_class, above_entity)) else {
-                continue;
-            };
+            let head = self.head_mut(survivor);
+            let below = head.find(&effect.class, effect.entity, None);
+            let above = head.find(&above.class, above.entity, above.common.as_deref());
+            let (Some(below), Some(above)) = (below, above) else { continue };
             let below = head.root_of(below);
             if head.adopt(below, above) {
                 *head.rules.entry(effect.because.0.clone()).or_default() += head.candidates[below].explained;
