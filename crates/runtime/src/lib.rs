@@ -6,6 +6,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
 
 mod admin;
+mod backoff;
 mod bus;
 mod health;
 mod load;
@@ -16,6 +17,7 @@ mod supervise;
 pub mod telemetry;
 
 pub use admin::{AdminConfig, AdminError, Serve, serve};
+pub use backoff::Backoff;
 pub use bus::{BusConfig, KafkaSection, LocalSection, OpenError};
 pub use health::Health;
 pub use load::{ConfigErrors, Problem, Settings, load};

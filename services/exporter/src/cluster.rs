@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use epicenter_bus::{Bus, Fault};
 use epicenter_model::{Codec, CodecError};
+use epicenter_runtime::Backoff;
 use kube::Client;
 use tokio::sync::mpsc::{self, Sender};
 use tokio::task::JoinSet;
@@ -14,7 +15,6 @@ use tokio_util::sync::CancellationToken;
 
 use crate::Clock;
 use crate::api::Api;
-use crate::backoff::Backoff;
 use crate::committer::{self, Batch, CommitError, Committer};
 use crate::config::ExporterConfig;
 use crate::health::{Health, WatchState};

@@ -7,12 +7,12 @@ use epicenter_model::{
     Codec, CodecError, DeadLetter, Gap, GapReason, Heartbeat, ObjectChange, RawEvent, RawRecord, RecordType, Swept,
     Timestamp, headers, partition_of,
 };
+use epicenter_runtime::Backoff;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::Receiver;
 use tokio_util::sync::CancellationToken;
 
 use crate::Clock;
-use crate::backoff::Backoff;
 use crate::health::{Committed, Health};
 use crate::observation::{Message, Observation, Seen};
 use crate::position::Positions;

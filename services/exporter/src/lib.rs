@@ -6,7 +6,6 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
 
 mod api;
-mod backoff;
 mod cluster;
 mod committer;
 mod config;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use epicenter_model::{Event, GapReason, Timestamp, WatchPosition};
+use epicenter_runtime::Backoff;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio::sync::mpsc::Sender;
@@ -12,7 +13,6 @@ use tokio::time::Instant;
 
 use crate::Clock;
 use crate::api::{Api, ApiError, status_error};
-use crate::backoff::Backoff;
 use crate::config::ExporterConfig;
 use crate::health::{Health, WatchState};
 use crate::lines::{Line, Lines};

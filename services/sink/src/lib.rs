@@ -7,7 +7,6 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
 
 mod api;
-mod backoff;
 mod bounds;
 mod crd;
 mod event;

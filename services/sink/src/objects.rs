@@ -4,19 +4,21 @@ use std::time::Duration;
 
 use epicenter_bus::{Bus, Fault};
 use epicenter_model::{Codec, Timestamp};
-use epicenter_runtime::Health;
+use epicenter_runtime::{Backoff, Health};
 use kube::Client;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
-use crate::backoff::Backoff;
 use crate::follow::{Batch, follow};
 use crate::writer::{Work, Writer};
 
 /// How often to look at what is there.
 const SWEEP: Duration = Duration::from_secs(60);
+/// Between two attempts while the API server refuses, ms.
+const RETRY_FIRST_MS: u64 = 500;
+const RETRY_LONGEST_MS: u64 = 30_000;
 
 /// How incidents are shown in a cluster.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -130,10 +132,10 @@ impl Task {
 
     /// Does `work`, however long that takes.
     async fn perform(&mut self, work: &Work) {
-        let mut backoff = Backoff::new();
+        let mut backoff = Backoff::new(RETRY_FIRST_MS, RETRY_LONGEST_MS);
         while let Err(blocked) = self.writer.perform(work, now()).await {
             self.health.unwell(&self.part, blocked.why);
-            tokio::time::sleep(backoff.delay(blocked.retry_after)).await;
+            tokio::time::sleep(backoff.next(blocked.retry_after)).await;
         }
         self.health.well(&self.part);
     }
