@@ -108,22 +108,26 @@ impl<'s, P: Processor> Lane<'s, P> {
         batch.timestamp = batch.timestamp.max(record.timestamp);
         batch.size += record.size();
         batch.records += 1;
-        let limits = Limits { payload: MAX_PAYLOAD, stores: self.spec.stores.len() };
-        let mut step = Step::new(&self.state, batch, limits, record);
-        let outcome =
-            catch_unwind(AssertUnwindSafe(|| self.processor.process(record, &mut step))).unwrap_or_else(|_| {
-                self.astray = true;
-                Err(Reject(format!("{} panicked on this record: a bug, please report it", self.spec.name)))
-            });
-        let done = outcome.is_ok();
-        if let Err(reject) = step.finish(outcome) {
-            self.astray |= done;
+        if let Err(reject) = self.process(record, batch) {
             tracing::warn!(
                 service = self.spec.name, topic = record.topic, partition = record.partition, offset = record.offset,
                 reason = %reject, "record goes to dead-letter"
             );
             batch.emits.push(dead_letter(&self.spec.name, record, &reject));
         }
+    }
+
+    /// Adds the record's effects to the batch, or takes them back and says why.
+    fn process(&mut self, record: &Record, batch: &mut Batch) -> Result<(), Reject> {
+        let limits = Limits { payload: MAX_PAYLOAD, stores: self.spec.stores.len() };
+        let mut step = Step::new(&self.state, batch, limits, record);
+        let caught = catch_unwind(AssertUnwindSafe(|| self.processor.process(record, &mut step)));
+        let outcome = caught.unwrap_or_else(|_| {
+            self.astray = true;
+            Err(Reject(format!("{} panicked on this record: a bug, please report it", self.spec.name)))
+        });
+        let done = outcome.is_ok();
+        step.finish(outcome).inspect_err(|_| self.astray |= done)
     }
 
     fn settle(&mut self, batch: &Batch) -> Result<(), Fault> {
@@ -176,18 +180,9 @@ impl<'s, P: Processor> Driver<'s, P> {
     /// The rejection; then nothing has changed.
     pub fn feed(&mut self, record: &Record) -> Result<Vec<Emit>, Reject> {
         let mut batch = Batch::default();
-        let limits = Limits { payload: MAX_PAYLOAD, stores: self.lane.spec.stores.len() };
-        let mut step = Step::new(&self.lane.state, &mut batch, limits, record);
-        let outcome = self.lane.processor.process(record, &mut step);
-        let done = outcome.is_ok();
-        if let Err(reject) = step.finish(outcome) {
-            if done {
-                self.lane.restore().expect("the state restores");
-            }
-            return Err(reject);
-        }
-        batch.settle(&mut self.lane.state);
-        Ok(batch.emits)
+        let outcome = self.lane.process(record, &mut batch);
+        self.lane.settle(&batch).expect("the state restores");
+        outcome.map(|()| batch.emits)
     }
 
     /// The state as it is committed.

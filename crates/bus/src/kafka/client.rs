@@ -40,7 +40,7 @@ impl Clients {
         config
     }
 
-    /// A consumer to ask with, that reads nothing.
+    /// A consumer with the offsets of `group`, with nothing assigned.
     pub(super) fn consumer(&self, group: &str) -> Result<BaseConsumer, Fault> {
         self.fetching(group).create().map_err(|error| self.unusable(error))
     }

@@ -59,7 +59,7 @@ impl Fetch {
     /// A consumer whose committed offsets are those of `group`, with nothing assigned yet.
     pub(super) fn new(clients: &Clients, group: &str) -> Result<Self, Fault> {
         let config = clients.fetching(group);
-        let consumer = config.create().map_err(|error| clients.unusable(error))?;
+        let consumer = clients.consumer(group)?;
         let (topic, full, partitions) = Default::default();
         Ok(Self { consumer, config, topic, full, partitions, looked: Instant::now(), polls: 0, idle: true })
     }
