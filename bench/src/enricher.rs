@@ -21,11 +21,11 @@ pub fn measure(report: &mut Report) -> anyhow::Result<()> {
     let codec = Codec::single_object();
     let encode = |offset: usize, raw: &RawRecord| -> anyhow::Result<Record> {
         Ok(Record {
-            topic: "events.raw".to_owned(),
+            topic: "events.raw",
             offset: offset as i64,
             timestamp: raw.at().as_millis(),
-            key: raw.key().into_bytes(),
-            payload: Some(raw.encode(&codec)?),
+            key: raw.key().into(),
+            payload: Some(raw.encode(&codec)?.into()),
             ..Record::default()
         })
     };

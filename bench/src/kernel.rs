@@ -48,12 +48,7 @@ impl Processor for PassThrough {
 
 /// Runs a pass-through named `name` until it has taken `count` records and committed them; gives records per second.
 pub fn pass_through(bus: &Bus, name: &str, count: u64) -> anyhow::Result<f64> {
-    let spec = ProcessorSpec {
-        name: name.to_owned(),
-        input: "in".to_owned(),
-        stores: vec![],
-        outputs: vec!["out".to_owned()],
-    };
+    let spec = ProcessorSpec { name: name.to_owned(), input: "in", stores: vec![], outputs: vec!["out"] };
     let progress = Arc::new(Progress::default());
     let stop = Stop::new();
     std::thread::scope(|scope| {

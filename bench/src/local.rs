@@ -44,10 +44,10 @@ pub fn measure(report: &mut Report) -> anyhow::Result<()> {
 
 fn emit(n: u64) -> Emit {
     Emit {
-        topic: "in".to_owned(),
+        topic: "in",
         timestamp: 1_795_435_684_036 + n as i64,
-        key: n.to_be_bytes().to_vec(),
-        payload: Some(payload(n)),
+        key: n.to_be_bytes().to_vec().into(),
+        payload: Some(payload(n).into()),
         headers: vec![],
     }
 }

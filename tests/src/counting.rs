@@ -14,9 +14,9 @@ const COUNTS: StoreId = StoreId(0);
 pub fn spec() -> ProcessorSpec {
     ProcessorSpec {
         name: "counter".to_owned(),
-        input: INPUT.to_owned(),
-        stores: vec![Store { topic: STATE.to_owned(), public: false }],
-        outputs: vec![OUTPUT.to_owned()],
+        input: INPUT,
+        stores: vec![Store { topic: STATE, public: false }],
+        outputs: vec![OUTPUT],
     }
 }
 

@@ -77,7 +77,7 @@ impl Bus {
     }
 
     /// Reads `topic`, all of `partitions`, without a group. Only committed records are seen.
-    pub fn reader(&self, topic: &str, partitions: &[u32], start: Start) -> Result<Reader, Fault> {
+    pub fn reader(&self, topic: &'static str, partitions: &[u32], start: Start) -> Result<Reader, Fault> {
         match self {
             Self::Kafka(bus) => bus.reader(topic, partitions, start).map(|r| Reader::Kafka(Box::new(r))),
             Self::Local(bus) => bus.reader(topic, partitions, start).map(Reader::Local),
@@ -85,7 +85,7 @@ impl Bus {
     }
 
     /// The newest value of each key of a compacted topic, all partitions together, as it is now. Blocks.
-    pub fn table(&self, topic: &str) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, Fault> {
+    pub fn table(&self, topic: &'static str) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, Fault> {
         match self {
             Self::Kafka(bus) => bus.table(topic),
             Self::Local(bus) => bus.table(topic),

@@ -3,6 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use epicenter_model::{Codec, DeadLetter, Timestamp};
 
 use crate::step::{Batch, Limits};
@@ -139,7 +140,7 @@ impl<'s, P: Processor> Lane<'s, P> {
 fn dead_letter(service: &str, record: &Record, reject: &Reject) -> Emit {
     let payload = record.payload.as_deref().unwrap_or_default();
     let letter = DeadLetter {
-        topic: record.topic.clone(),
+        topic: record.topic.to_owned(),
         partition: i32::try_from(record.partition).unwrap_or(i32::MAX),
         offset: record.offset,
         payload: payload[..payload.len().min(MAX_PAYLOAD)].to_vec(),
@@ -148,11 +149,11 @@ fn dead_letter(service: &str, record: &Record, reject: &Reject) -> Emit {
         at: Timestamp::from_millis(record.timestamp),
     };
     Emit {
-        topic: DEAD_LETTER.name.to_owned(),
+        topic: DEAD_LETTER.name,
         timestamp: record.timestamp,
         key: record.key.clone(),
-        payload: Some(Codec::single_object().encode(&letter).expect("a dead letter fits its schema: tested")),
-        headers: vec![("ce_type".to_owned(), b"dev.epicenter.dead-letter".to_vec())],
+        payload: Some(Codec::single_object().encode(&letter).expect("a dead letter fits its schema: tested").into()),
+        headers: vec![("ce_type".into(), Bytes::from_static(b"dev.epicenter.dead-letter"))],
     }
 }
 
@@ -228,8 +229,8 @@ mod tests {
     }
 
     fn spec() -> ProcessorSpec {
-        let store = Store { topic: "counts".into(), public: false };
-        ProcessorSpec { name: "counter".into(), input: "in".into(), stores: vec![store], outputs: vec!["out".into()] }
+        let store = Store { topic: "counts", public: false };
+        ProcessorSpec { name: "counter".into(), input: "in", stores: vec![store], outputs: vec!["out"] }
     }
 
     #[derive(Default)]
@@ -249,7 +250,7 @@ mod tests {
     }
 
     fn record(offset: i64, payload: &str) -> Record {
-        Record { topic: "in".into(), offset, key: b"k".to_vec(), payload: Some(payload.into()), ..Record::default() }
+        Record { topic: "in", offset, key: "k".into(), payload: Some(payload.to_owned().into()), ..Record::default() }
     }
 
     #[test]
@@ -258,9 +259,9 @@ mod tests {
         log.input.extend([record(0, "ok"), record(1, "bad"), record(2, "panic"), record(3, "ok")]);
         drive(&mut log, &spec(), Counter { restored: 0 }, State::new(1)).unwrap();
         let emits: Vec<_> = log.committed.iter().flat_map(|batch| &batch.emits).collect();
-        let topics: Vec<_> = emits.iter().map(|emit| emit.topic.as_str()).collect();
+        let topics: Vec<_> = emits.iter().map(|emit| emit.topic).collect();
         assert_eq!(topics, ["out", "dead-letter", "dead-letter", "out"]);
-        assert_eq!(emits[3].payload, Some(vec![2]), "rejected records have not counted");
+        assert_eq!(emits[3].payload.as_deref(), Some(&[2][..]), "rejected records have not counted");
         let letter: DeadLetter = Codec::single_object().decode(emits[1].payload.as_ref().unwrap()).unwrap();
         assert_eq!((letter.offset, letter.error.as_str(), letter.payload.as_slice()), (1, "it is bad", &b"bad"[..]));
         assert_eq!(log.committed.last().unwrap().next_offset, 4);

@@ -34,18 +34,18 @@ pub struct ProcessorSpec {
     /// Its name: the consumer group, and the stem of its transactional ids.
     pub name: String,
     /// The topic it reads.
-    pub input: String,
+    pub input: &'static str,
     /// Its state stores, in the order of their [`crate::StoreId`]s.
     pub stores: Vec<Store>,
     /// The topics it writes, besides those of its stores and `dead-letter`.
-    pub outputs: Vec<String>,
+    pub outputs: Vec<&'static str>,
 }
 
 /// A keyed table whose changelog is a compacted topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Store {
     /// The changelog topic, without the installation's prefix.
-    pub topic: String,
+    pub topic: &'static str,
     /// Others read this table too.
     pub public: bool,
 }

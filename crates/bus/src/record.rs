@@ -1,13 +1,23 @@
 //! Records, as they are read and as they are written.
 
-/// Header names and values, in order.
-pub type Headers = Vec<(String, Vec<u8>)>;
+use std::borrow::Cow;
 
-/// A record of a topic.
+use bytes::Bytes;
+
+/// Header names and values, in order.
+pub type Headers = Vec<(Cow<'static, str>, Bytes)>;
+
+/// A header as it was read.
+pub(crate) fn header(name: &str, value: &[u8]) -> (Cow<'static, str>, Bytes) {
+    (Cow::Owned(name.to_owned()), Bytes::copy_from_slice(value))
+}
+
+/// A record of a topic. Key and payload are shared with other records that were read with it: a processor that keeps
+/// them beyond its call keeps up to 256 KiB alive, and should copy them instead.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Record {
     /// The topic, without the installation's prefix.
-    pub topic: String,
+    pub topic: &'static str,
     /// The partition.
     pub partition: u32,
     /// The offset.
@@ -15,9 +25,9 @@ pub struct Record {
     /// ms since the epoch, UTC.
     pub timestamp: i64,
     /// The key, empty when it has none.
-    pub key: Vec<u8>,
+    pub key: Bytes,
     /// The payload; `None` is a tombstone.
-    pub payload: Option<Vec<u8>>,
+    pub payload: Option<Bytes>,
     /// The headers.
     pub headers: Headers,
 }
@@ -25,7 +35,7 @@ pub struct Record {
 impl Record {
     /// Bytes that it takes, about.
     pub fn size(&self) -> usize {
-        self.key.len() + self.payload.as_ref().map_or(0, Vec::len) + 64
+        self.key.len() + self.payload.as_ref().map_or(0, Bytes::len) + 64
     }
 }
 
@@ -33,13 +43,13 @@ impl Record {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Emit {
     /// The topic, without the installation's prefix.
-    pub topic: String,
+    pub topic: &'static str,
     /// ms since the epoch, UTC.
     pub timestamp: i64,
     /// The key.
-    pub key: Vec<u8>,
+    pub key: Bytes,
     /// The payload; `None` is a tombstone.
-    pub payload: Option<Vec<u8>>,
+    pub payload: Option<Bytes>,
     /// The headers.
     pub headers: Headers,
 }
@@ -47,6 +57,6 @@ pub struct Emit {
 impl Emit {
     /// Bytes that it takes, about.
     pub fn size(&self) -> usize {
-        self.key.len() + self.payload.as_ref().map_or(0, Vec::len) + 64
+        self.key.len() + self.payload.as_ref().map_or(0, Bytes::len) + 64
     }
 }

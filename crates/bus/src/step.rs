@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
+
 use crate::{Emit, Headers, MAX_STATE_VALUE, Record, Reject, State, StoreId};
 
 type Delta = BTreeMap<(StoreId, Vec<u8>), Option<Vec<u8>>>;
@@ -51,7 +53,8 @@ impl<'b> Step<'b> {
 
     /// Writes a record to `topic`, in this partition, with the input record's timestamp. A payload above the size limit
     /// makes the whole input record be rejected.
-    pub fn emit(&mut self, topic: &str, key: impl Into<Vec<u8>>, payload: Vec<u8>, headers: Headers) {
+    pub fn emit(&mut self, topic: &'static str, key: impl Into<Bytes>, payload: impl Into<Bytes>, headers: Headers) {
+        let payload = payload.into();
         if payload.len() > self.limits.payload {
             self.refused.get_or_insert_with(|| {
                 Reject(format!(
@@ -62,13 +65,7 @@ impl<'b> Step<'b> {
             });
             return;
         }
-        let emit = Emit {
-            topic: topic.to_owned(),
-            timestamp: self.timestamp,
-            key: key.into(),
-            payload: Some(payload),
-            headers,
-        };
+        let emit = Emit { topic, timestamp: self.timestamp, key: key.into(), payload: Some(payload), headers };
         self.batch.size += emit.size();
         self.batch.emits.push(emit);
     }

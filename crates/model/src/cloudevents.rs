@@ -1,18 +1,22 @@
 //! Headers of the public topics: CloudEvents 1.0 in the binary mode of its Kafka binding
 //! (cloudevents/spec `bindings/kafka-protocol-binding.md` §3.2).
 
+use std::borrow::Cow;
+
+use bytes::Bytes;
+
 use crate::{RecordType, Timestamp};
 
 /// The headers of a record of `cluster`; `id` names it among the records of its type and cluster.
-pub fn headers(record: RecordType, cluster: &str, id: &str, at: Timestamp) -> Vec<(String, Vec<u8>)> {
-    let header = |name: &str, value: String| (name.to_owned(), value.into_bytes());
+pub fn headers(record: RecordType, cluster: &str, id: &str, at: Timestamp) -> Vec<(Cow<'static, str>, Bytes)> {
+    let header = |name: &'static str, value: Bytes| (Cow::Borrowed(name), value);
     vec![
-        header("ce_specversion", "1.0".to_owned()),
-        header("ce_id", id.to_owned()),
-        header("ce_source", cluster.to_owned()),
-        header("ce_type", ["dev.epicenter.", record.name()].concat()),
-        header("ce_time", at.to_string()),
-        header("content-type", "application/avro".to_owned()),
+        header("ce_specversion", Bytes::from_static(b"1.0")),
+        header("ce_id", Bytes::copy_from_slice(id.as_bytes())),
+        header("ce_source", Bytes::copy_from_slice(cluster.as_bytes())),
+        header("ce_type", ["dev.epicenter.", record.name()].concat().into()),
+        header("ce_time", at.to_string().into()),
+        header("content-type", Bytes::from_static(b"application/avro")),
     ]
 }
 

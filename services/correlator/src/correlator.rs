@@ -14,9 +14,9 @@ const STATE: StoreId = StoreId(0);
 pub fn spec() -> ProcessorSpec {
     ProcessorSpec {
         name: "correlator".to_owned(),
-        input: topics::EVENTS_ENRICHED.name.to_owned(),
-        stores: vec![Store { topic: topics::CORRELATOR_STATE.name.to_owned(), public: false }],
-        outputs: vec![topics::INCIDENT_CHANGES.name.to_owned()],
+        input: topics::EVENTS_ENRICHED.name,
+        stores: vec![Store { topic: topics::CORRELATOR_STATE.name, public: false }],
+        outputs: vec![topics::INCIDENT_CHANGES.name],
     }
 }
 

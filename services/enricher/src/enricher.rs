@@ -27,12 +27,12 @@ const ROW: usize = epicenter_bus::MAX_STATE_VALUE;
 pub fn spec() -> ProcessorSpec {
     ProcessorSpec {
         name: "enricher".to_owned(),
-        input: topics::EVENTS_RAW.name.to_owned(),
+        input: topics::EVENTS_RAW.name,
         stores: vec![
-            Store { topic: topics::OBJECTS.name.to_owned(), public: true },
-            Store { topic: topics::ENRICHER_STATE.name.to_owned(), public: false },
+            Store { topic: topics::OBJECTS.name, public: true },
+            Store { topic: topics::ENRICHER_STATE.name, public: false },
         ],
-        outputs: vec![topics::EVENTS_ENRICHED.name.to_owned()],
+        outputs: vec![topics::EVENTS_ENRICHED.name],
     }
 }
 

@@ -17,7 +17,7 @@ const SHARE: usize = 10_000;
 pub fn run(bus: &Bus, metrics: &Metrics, stop: &Stop) -> Result<(), Fault> {
     let codec = Codec::single_object();
     let partitions: Vec<u32> = (0..bus.partitions()).collect();
-    let open = |topic: &str| bus.reader(topic, &partitions, Start::Latest);
+    let open = |topic: &'static str| bus.reader(topic, &partitions, Start::Latest);
     let mut dead = open(DEAD_LETTER.name)?;
     let mut stages = [(open(EVENTS_RAW.name)?, BTreeMap::new()), (open(EVENTS_ENRICHED.name)?, BTreeMap::new())];
     while !stop.requested() {

@@ -134,10 +134,10 @@ fn write(bus: &Bus, codec: &Codec, timeline: Timeline, progress: &Progress) -> R
     for record in timeline.records() {
         end = record.at().as_millis();
         let emit = Emit {
-            topic: EVENTS_RAW.name.to_owned(),
+            topic: EVENTS_RAW.name,
             timestamp: end,
-            key: record.key().into_bytes(),
-            payload: Some(record.encode(codec)?),
+            key: record.key().into(),
+            payload: Some(record.encode(codec)?.into()),
             headers: Vec::new(),
         };
         size += emit.size();
@@ -183,7 +183,7 @@ fn watch(progress: &Progress, ended: impl Fn() -> bool) -> Result<(), String> {
     Ok(())
 }
 
-fn all(bus: &Bus, topic: &str) -> Result<Vec<Record>, Fault> {
+fn all(bus: &Bus, topic: &'static str) -> Result<Vec<Record>, Fault> {
     let mut reader = bus.reader(topic, &[0], Start::Earliest)?;
     let mut records = Vec::new();
     while let Some(record) = reader.next(Duration::ZERO)? {

@@ -208,9 +208,8 @@ impl Committer {
         Ok(())
     }
 
-    fn emit(&mut self, topic: &str, at: Timestamp, key: String, payload: Vec<u8>, headers: Headers) {
-        let (topic, key) = (topic.to_owned(), key.into_bytes());
-        let emit = Emit { topic, timestamp: at.as_millis(), key, payload: Some(payload), headers };
+    fn emit(&mut self, topic: &'static str, at: Timestamp, key: String, payload: Vec<u8>, headers: Headers) {
+        let emit = Emit { topic, timestamp: at.as_millis(), key: key.into(), payload: Some(payload.into()), headers };
         self.batch.bytes += emit.size();
         self.batch.records.push(emit);
     }

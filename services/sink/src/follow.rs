@@ -120,7 +120,7 @@ mod tests {
 
     #[track_caller]
     fn check(key: &str, payload: Option<Vec<u8>>, expected: Option<(&str, bool)>) {
-        let record = Record { key: key.into(), payload, ..Record::default() };
+        let record = Record { key: key.to_owned().into(), payload: payload.map(Into::into), ..Record::default() };
         let got = read_record(&record, &Codec::single_object(), "c");
         assert_eq!(got.as_ref().map(|(id, document)| (id.as_str(), document.is_some())), expected);
     }

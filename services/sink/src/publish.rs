@@ -20,8 +20,8 @@ const TABLE: StoreId = StoreId(0);
 pub fn spec() -> ProcessorSpec {
     ProcessorSpec {
         name: "sink".to_owned(),
-        input: INCIDENT_CHANGES.name.to_owned(),
-        stores: vec![Store { topic: INCIDENTS.name.to_owned(), public: true }],
+        input: INCIDENT_CHANGES.name,
+        stores: vec![Store { topic: INCIDENTS.name, public: true }],
         outputs: Vec::new(),
     }
 }
@@ -146,7 +146,7 @@ mod tests {
 
     fn record(change: &IncidentChange) -> Record {
         let payload = Codec::single_object().encode(change).unwrap();
-        Record { timestamp: change.at.as_millis(), payload: Some(payload), ..Record::default() }
+        Record { timestamp: change.at.as_millis(), payload: Some(payload.into()), ..Record::default() }
     }
 
     fn publisher() -> Publisher {
@@ -229,7 +229,7 @@ mod tests {
     fn check_rejected(payload: Option<Vec<u8>>, expected: &str) {
         let spec = spec();
         let mut driver = Driver::new(&spec, publisher());
-        let reject = driver.feed(&Record { payload, ..Record::default() }).unwrap_err();
+        let reject = driver.feed(&Record { payload: payload.map(Into::into), ..Record::default() }).unwrap_err();
         assert!(reject.to_string().contains(expected), "{reject}");
         assert!(driver.state().is_empty());
     }

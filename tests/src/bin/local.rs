@@ -28,10 +28,10 @@ fn open(directory: &Path) -> anyhow::Result<Bus> {
 
 fn batch(first: u64, count: u64) -> Vec<Emit> {
     let emit = |n: u64| Emit {
-        topic: INPUT.to_owned(),
+        topic: INPUT,
         timestamp: n as i64,
-        key: (n % KEYS).to_string().into_bytes(),
-        payload: Some(b"x".to_vec()),
+        key: (n % KEYS).to_string().into(),
+        payload: Some("x".into()),
         headers: vec![],
     };
     (first..first + count).map(emit).collect()

@@ -45,10 +45,10 @@ impl Site {
 
     fn publish(&mut self, document: &Incident) {
         let emit = Emit {
-            topic: INCIDENTS.name.into(),
+            topic: INCIDENTS.name,
             timestamp: document.last_event_at.as_millis(),
             key: format!("{}/{}", document.cluster, document.id).into(),
-            payload: Some(Codec::single_object().encode(document).unwrap()),
+            payload: Some(Codec::single_object().encode(document).unwrap().into()),
             headers: vec![],
         };
         self.source.commit(&[emit], &[]).unwrap();

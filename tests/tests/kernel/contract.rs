@@ -41,13 +41,13 @@ impl Backend for Broker {
 }
 
 /// Timestamps are of now: a broker deletes what is older than its retention half a minute after it started.
-fn emit(topic: &str, key: &str, payload: &str) -> Emit {
+fn emit(topic: &'static str, key: &str, payload: &str) -> Emit {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
     Emit {
-        topic: topic.into(),
+        topic,
         timestamp: now.as_millis() as i64,
-        key: key.into(),
-        payload: Some(payload.into()),
+        key: key.to_owned().into(),
+        payload: Some(payload.to_owned().into()),
         headers: vec![],
     }
 }
@@ -58,7 +58,7 @@ fn write(bus: &Bus, id: &str, partition: u32, records: &[Emit]) {
     source.commit(records, &[]).unwrap();
 }
 
-fn all(bus: &Bus, topic: &str, partition: u32, count: usize) -> Vec<Record> {
+fn all(bus: &Bus, topic: &'static str, partition: u32, count: usize) -> Vec<Record> {
     let mut reader = bus.reader(topic, &[partition], Start::Earliest).unwrap();
     let deadline = Instant::now() + Duration::from_secs(60);
     let mut records = Vec::new();
@@ -168,17 +168,17 @@ fn reads_from_where_it_is_told(backend: &dyn Backend) {
     let mut latest = bus.reader(INPUT, &[0], Start::Latest).unwrap();
     let mut named = bus.reader(INPUT, &[0, 1, 2], Start::Committed("sink".into())).unwrap();
     let wait = Duration::from_secs(10);
-    assert_eq!(named.next(wait).unwrap().unwrap().payload.unwrap(), b"1");
+    assert_eq!(named.next(wait).unwrap().unwrap().payload.unwrap(), "1");
     named.commit().unwrap();
-    assert_eq!(named.next(wait).unwrap().unwrap().payload.unwrap(), b"2");
+    assert_eq!(named.next(wait).unwrap().unwrap().payload.unwrap(), "2");
     let mut again = bus.reader(INPUT, &[0, 1, 2], Start::Committed("sink".into())).unwrap();
     assert_eq!(
         again.next(wait).unwrap().unwrap().payload.unwrap(),
-        b"2",
+        "2",
         "only what was given before the commit is done"
     );
     write(&bus, "writer", 0, &[emit(INPUT, "k", "3")]);
-    assert_eq!(latest.next(wait).unwrap().unwrap().payload.unwrap(), b"3");
+    assert_eq!(latest.next(wait).unwrap().unwrap().payload.unwrap(), "3");
     assert_eq!(latest.next(Duration::from_millis(300)).unwrap(), None);
 }
 

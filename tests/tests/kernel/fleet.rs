@@ -166,7 +166,13 @@ mod tests {
         let mut oracle = Oracle::new(1, 0, 1);
         let found = changes.iter().position(|change| {
             let (key, payload) = change.split_once('=').unwrap();
-            oracle.take(&Record { key: key.into(), payload: Some(payload.into()), ..Record::default() }).is_err()
+            oracle
+                .take(&Record {
+                    key: key.to_owned().into(),
+                    payload: Some(payload.to_owned().into()),
+                    ..Record::default()
+                })
+                .is_err()
         });
         assert_eq!(found, wrong);
     }

@@ -24,7 +24,7 @@ fn start(mode: &str, directory: &Path) -> Process {
     Process::spawn("local", &mut command, &directory.join("out")).unwrap()
 }
 
-fn read(bus: &Bus, topic: &str) -> Vec<Record> {
+fn read(bus: &Bus, topic: &'static str) -> Vec<Record> {
     let mut reader = bus.reader(topic, &[0], Start::Earliest).unwrap();
     std::iter::from_fn(|| reader.next(Duration::ZERO).unwrap()).collect()
 }
@@ -102,7 +102,7 @@ fn says_that_the_log_lost_its_end() {
     let directory = tempfile::tempdir().unwrap();
     let bus = open(directory.path()).unwrap();
     let (mut source, _) = bus.source("writer", 0, b"").unwrap();
-    let emit = Emit { topic: INPUT.into(), key: b"k".to_vec(), payload: Some(vec![7; 1000]), ..Emit::default() };
+    let emit = Emit { topic: INPUT, key: "k".into(), payload: Some(vec![7; 1000].into()), ..Emit::default() };
     for _ in 0..20 {
         source.commit(std::slice::from_ref(&emit), &[]).unwrap();
     }

@@ -85,7 +85,7 @@ fn no_event_is_lost_or_repeated_when_it_is_killed() {
     println!("{} versions, each once, after {killed} kills", logged.len());
 }
 
-fn read(bus: &Bus, topic: &str) -> Vec<Record> {
+fn read(bus: &Bus, topic: &'static str) -> Vec<Record> {
     let mut reader = bus.reader(topic, &[0], Start::Earliest).unwrap();
     std::iter::from_fn(|| reader.next(Duration::ZERO).unwrap()).collect()
 }

@@ -1,5 +1,7 @@
 //! Makes clients with the settings that the kernel needs.
 
+use std::time::{Duration, Instant};
+
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -80,13 +82,16 @@ impl Clients {
             .set("transactional.id", self.topic(id))
             .set("transaction.timeout.ms", self.config.transaction_timeout.as_millis().to_string())
             .set("compression.type", "lz4")
-            // A batch is produced at once: waiting longer for more would only delay the commit.
-            .set("linger.ms", "1")
+            // librdkafka has one request of a partition in flight when it is idempotent (it counts messages, not requests), and
+            // spins while messages that have lingered wait for it (rdkafka_broker.c, rd_kafka_toppar_producer_serve).
+            .set("linger.ms", "5")
             .set("batch.size", "1000000")
             .set("batch.num.messages", "100000")
             .set("message.max.bytes", (1024 * 1024 + 64 * 1024).to_string())
             .set("queue.buffering.max.messages", "1000000")
             .set("queue.buffering.max.kbytes", "65536")
+            // The commit tells whether everything was written; a report for each record costs as much as writing it.
+            .set("delivery.report.only.error", "true")
             .create()
             .map_err(|error| self.unusable(error))
     }
@@ -152,11 +157,20 @@ pub(super) fn is_stale_member(error: &KafkaError) -> bool {
     )
 }
 
-/// Serves delivery reports until the producer has none outstanding; says whether that came about in time.
+/// Between two looks at what is outstanding.
+const LOOK: Duration = Duration::from_millis(1);
+
+/// Serves the producer's reports, then gives it a moment. `poll` with a time instead would spin for its last millisecond.
+pub(super) fn serve(producer: &BaseProducer) {
+    producer.poll(Duration::ZERO);
+    std::thread::sleep(LOOK);
+}
+
+/// Waits until the producer has nothing outstanding; says whether that came about in time.
 pub(super) fn drain(producer: &BaseProducer) -> bool {
-    let deadline = std::time::Instant::now() + DEADLINE;
-    while producer.in_flight_count() > 0 && std::time::Instant::now() < deadline {
-        producer.poll(std::time::Duration::from_millis(5));
+    let deadline = Instant::now() + DEADLINE;
+    while producer.in_flight_count() > 0 && Instant::now() < deadline {
+        serve(producer);
     }
     producer.in_flight_count() == 0
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use bytes::{Bytes, BytesMut};
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
@@ -11,10 +12,13 @@ use rdkafka::{Message, Offset, TopicPartitionList};
 
 use super::DEADLINE;
 use super::client::{Clients, fault, number};
+use crate::record::header;
 use crate::{Fault, Headers, Record};
 
 /// After that time without a record the client is not believed that there is none.
 const SILENCE: Duration = Duration::from_secs(10);
+/// Room for keys and payloads is taken in pieces of that many bytes: a piece per record would cost more than its copy.
+const ROOM: usize = 256 * 1024;
 /// How long to wait for the end of a partition when that is asked.
 const ASK: Duration = Duration::from_secs(5);
 
@@ -26,7 +30,7 @@ pub(super) struct Fetch {
     pub(super) consumer: BaseConsumer,
     config: ClientConfig,
     /// The topic, without and with prefix.
-    topic: String,
+    topic: &'static str,
     full: String,
     partitions: BTreeMap<u32, Progress>,
     /// When the ends were looked at.
@@ -34,6 +38,8 @@ pub(super) struct Fetch {
     polls: u32,
     /// The last poll gave nothing.
     idle: bool,
+    /// Room for keys and payloads of the next records.
+    room: BytesMut,
 }
 
 /// How far a partition is read.
@@ -60,18 +66,18 @@ impl Fetch {
     pub(super) fn new(clients: &Clients, group: &str) -> Result<Self, Fault> {
         let config = clients.fetching(group);
         let consumer = clients.consumer(group)?;
-        let (topic, full, partitions) = Default::default();
-        Ok(Self { consumer, config, topic, full, partitions, looked: Instant::now(), polls: 0, idle: true })
+        let (topic, full, partitions, room) = Default::default();
+        Ok(Self { consumer, config, topic, full, partitions, looked: Instant::now(), polls: 0, idle: true, room })
     }
 
     /// Reads `partitions` of `topic` from the given offsets on, and nothing else.
     pub(super) fn assign(
         &mut self,
         clients: &Clients,
-        topic: &str,
+        topic: &'static str,
         partitions: impl Iterator<Item = (u32, Offset)>,
     ) -> Result<(), Fault> {
-        topic.clone_into(&mut self.topic);
+        self.topic = topic;
         self.full = clients.topic(topic);
         self.partitions = partitions
             .map(|(partition, next)| (partition, Progress { next, heard: false, at_end: false, nothing_until: -1 }))
@@ -102,7 +108,7 @@ impl Fetch {
         self.idle = false;
         match self.consumer.poll(wait) {
             Some(Ok(message)) => {
-                let record = record(&self.topic, &message);
+                let record = record(self.topic, &message, &mut self.room);
                 if let Some(progress) = self.partitions.get_mut(&record.partition) {
                     progress.next = Offset::Offset(record.offset + 1);
                     progress.at_end = false;
@@ -162,17 +168,24 @@ impl Fetch {
     }
 }
 
-fn record(topic: &str, message: &BorrowedMessage<'_>) -> Record {
+fn record(topic: &'static str, message: &BorrowedMessage<'_>, room: &mut BytesMut) -> Record {
     let headers = message.headers().map_or_else(Headers::new, |headers| {
-        headers.iter().map(|header| (header.key.to_owned(), header.value.unwrap_or_default().to_vec())).collect()
+        headers.iter().map(|found| header(found.key, found.value.unwrap_or_default())).collect()
     });
+    let mut copy = |bytes: &[u8]| -> Bytes {
+        if room.capacity() < bytes.len() {
+            *room = BytesMut::with_capacity(ROOM.max(bytes.len()));
+        }
+        room.extend_from_slice(bytes);
+        room.split().freeze()
+    };
     Record {
-        topic: topic.to_owned(),
+        topic,
         partition: message.partition().try_into().unwrap_or_default(),
         offset: message.offset(),
         timestamp: message.timestamp().to_millis().unwrap_or_default(),
-        key: message.key().unwrap_or_default().to_vec(),
-        payload: message.payload().map(<[u8]>::to_vec),
+        key: message.key().map(&mut copy).unwrap_or_default(),
+        payload: message.payload().map(copy),
         headers,
     }
 }

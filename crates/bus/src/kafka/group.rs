@@ -118,7 +118,7 @@ pub(super) fn run<P: Processor>(
     let owned = Controls::default();
     let drain = clients.config.session_timeout / 2;
     let member = clients.member(&spec.name, Member { owned: Arc::clone(&owned), drain })?;
-    let topic = clients.topic(&spec.input);
+    let topic = clients.topic(spec.input);
     member.subscribe(&[&topic]).map_err(|error| fault(format!("subscribing to {topic}"), &error))?;
     std::thread::scope(|scope| {
         let mut lanes: BTreeMap<u32, Lane<'_>> = BTreeMap::new();
@@ -195,11 +195,17 @@ fn tend<'scope, 'env, P: Processor>(
         }
         let (partition, control) = (*partition, Arc::clone(control));
         let lane = Arc::clone(&control);
-        let thread = scope.spawn(move || {
+        let work = move || {
             let outcome = partition::own(clients, spec, partition, &control, make);
             control.enter(Phase::Gone);
             outcome
-        });
-        lanes.insert(partition, Lane { control: lane, thread });
+        };
+        match std::thread::Builder::new().name(format!("{}/{partition}", spec.name)).spawn_scoped(scope, work) {
+            Ok(thread) => drop(lanes.insert(partition, Lane { control: lane, thread })),
+            Err(error) => {
+                tracing::error!(service = spec.name, partition, %error, "no thread for the partition: it is tried again");
+                not_before.insert(partition, Instant::now() + LONG_PAUSE);
+            }
+        }
     }
 }

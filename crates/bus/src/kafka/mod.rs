@@ -63,11 +63,11 @@ impl KafkaBus {
         KafkaSource::open(&self.clients, id, partition, prefix)
     }
 
-    pub(crate) fn reader(&self, topic: &str, partitions: &[u32], start: Start) -> Result<KafkaReader, Fault> {
+    pub(crate) fn reader(&self, topic: &'static str, partitions: &[u32], start: Start) -> Result<KafkaReader, Fault> {
         KafkaReader::open(&self.clients, topic, partitions, start)
     }
 
-    pub(crate) fn table(&self, topic: &str) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, Fault> {
+    pub(crate) fn table(&self, topic: &'static str) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, Fault> {
         reader::table(&self.clients, topic)
     }
 

@@ -121,7 +121,7 @@ pub(super) fn own<P: Processor>(
     let producer = clients.transactional(&id)?;
     fence(&producer, &id)?;
     let fetch = Fetch::new(clients, &spec.name)?;
-    let offset = restore::committed(clients, &fetch, &spec.input, partition)?;
+    let offset = restore::committed(clients, &fetch, spec.input, partition)?;
     let names = Names::new(clients, spec);
     let mut log = KafkaPartition { clients, spec, partition, control, producer, names, fetch };
     let nonce = restore::nonce(&id);
@@ -149,23 +149,23 @@ fn fetch_from(
     partition: u32,
     offset: i64,
 ) -> Result<(), Fault> {
-    fetch.assign(clients, &spec.input, std::iter::once((partition, Offset::Offset(offset))))
+    fetch.assign(clients, spec.input, std::iter::once((partition, Offset::Offset(offset))))
 }
 
 /// Full names of the topics that a processor writes, by short name.
-struct Names(Vec<(String, String)>);
+struct Names(Vec<(&'static str, String)>);
 
 impl Names {
     fn new(clients: &Clients, spec: &ProcessorSpec) -> Self {
-        let stores = spec.stores.iter().map(|store| store.topic.as_str());
+        let stores = spec.stores.iter().map(|store| store.topic);
         let dead_letter = std::iter::once(crate::topics::DEAD_LETTER.name);
-        let names = spec.outputs.iter().map(String::as_str).chain(stores).chain(dead_letter);
-        Self(names.map(|name| (name.to_owned(), clients.topic(name))).collect())
+        let names = spec.outputs.iter().copied().chain(stores).chain(dead_letter);
+        Self(names.map(|name| (name, clients.topic(name))).collect())
     }
 
     /// A topic that the spec does not name keeps its short name: the broker then refuses it, and says so.
     fn full<'n>(&'n self, topic: &'n str) -> &'n str {
-        self.0.iter().find(|(name, _)| name == topic).map_or(topic, |(_, full)| full)
+        self.0.iter().find(|(name, _)| *name == topic).map_or(topic, |(_, full)| full)
     }
 }
 
@@ -184,7 +184,7 @@ impl KafkaPartition<'_> {
         let timestamp = now();
         let writes = || {
             self.spec.stores.iter().map(|store| Write {
-                topic: self.names.full(&store.topic),
+                topic: self.names.full(store.topic),
                 key: BARRIER,
                 payload: Some(nonce),
                 timestamp,
@@ -202,7 +202,7 @@ impl KafkaPartition<'_> {
             _ => Err(Fault::fenced("restoring", "the partition is given up")),
         };
         for (index, store) in self.spec.stores.iter().enumerate() {
-            restore::replay(self.clients, &mut self.fetch, &store.topic, self.partition, nonce, going_on, |record| {
+            restore::replay(self.clients, &mut self.fetch, store.topic, self.partition, nonce, going_on, |record| {
                 state.set(StoreId(index), &record.key, record.payload.as_deref());
             })?;
         }
@@ -213,7 +213,7 @@ impl KafkaPartition<'_> {
     /// the partition here must not cost anything.
     fn transact<'w, I: Iterator<Item = Write<'w>>>(&self, offset: i64, writes: impl Fn() -> I) -> Result<(), Fault> {
         let mut offsets = TopicPartitionList::new();
-        let input = self.clients.topic(&self.spec.input);
+        let input = self.clients.topic(self.spec.input);
         let what = format!("{}/{}", self.spec.name, self.partition);
         offsets
             .add_partition_offset(&input, number(self.partition), Offset::Offset(offset))
@@ -253,14 +253,14 @@ impl Assigned for KafkaPartition<'_> {
     fn commit(&mut self, batch: &Batch) -> Result<(), Fault> {
         let writes = || {
             let emits = batch.emits.iter().map(|emit| Write {
-                topic: self.names.full(&emit.topic),
+                topic: self.names.full(emit.topic),
                 key: &emit.key,
                 payload: emit.payload.as_deref(),
                 timestamp: emit.timestamp,
                 headers: &emit.headers,
             });
             let delta = batch.delta.iter().map(|((store, key), value)| Write {
-                topic: self.names.full(&self.spec.stores[store.0].topic),
+                topic: self.names.full(self.spec.stores[store.0].topic),
                 key,
                 payload: value.as_deref(),
                 timestamp: batch.timestamp,

@@ -17,14 +17,19 @@ use crate::{Fault, Record, Start};
 pub struct KafkaReader {
     clients: Arc<Clients>,
     fetch: Fetch,
-    topic: String,
+    topic: &'static str,
     commits: bool,
     /// The offset after the last record that was given out, by partition, since the last commit.
     given: BTreeMap<u32, i64>,
 }
 
 impl KafkaReader {
-    pub(super) fn open(clients: &Arc<Clients>, topic: &str, partitions: &[u32], start: Start) -> Result<Self, Fault> {
+    pub(super) fn open(
+        clients: &Arc<Clients>,
+        topic: &'static str,
+        partitions: &[u32],
+        start: Start,
+    ) -> Result<Self, Fault> {
         let (name, commits) = match &start {
             Start::Committed(name) => (name.as_str(), true),
             Start::Earliest | Start::Latest => ("reader", false),
@@ -42,7 +47,7 @@ impl KafkaReader {
             from.push((*partition, offset));
         }
         fetch.assign(clients, topic, from.into_iter())?;
-        Ok(Self { clients: Arc::clone(clients), fetch, topic: topic.to_owned(), commits, given: BTreeMap::new() })
+        Ok(Self { clients: Arc::clone(clients), fetch, topic, commits, given: BTreeMap::new() })
     }
 
     pub(crate) fn next(&mut self, wait: Duration) -> Result<Option<Record>, Fault> {
@@ -68,7 +73,7 @@ impl KafkaReader {
             return Ok(());
         }
         let what = || format!("committing the position in {}", self.topic);
-        let full = self.clients.topic(&self.topic);
+        let full = self.clients.topic(self.topic);
         let mut list = TopicPartitionList::new();
         for (partition, offset) in &self.given {
             list.add_partition_offset(&full, number(*partition), Offset::Offset(*offset))
@@ -81,7 +86,7 @@ impl KafkaReader {
 }
 
 /// The newest value of each key of a compacted topic, as it is now.
-pub(super) fn table(clients: &Clients, topic: &str) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, Fault> {
+pub(super) fn table(clients: &Clients, topic: &'static str) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, Fault> {
     let mut fetch = Fetch::new(clients, "table")?;
     let all = 0..clients.config.partitions;
     let mut open: BTreeSet<u32> = all.clone().collect();
@@ -94,8 +99,8 @@ pub(super) fn table(clients: &Clients, topic: &str) -> Result<BTreeMap<Vec<u8>, 
                 progress = Instant::now();
                 match record.payload {
                     _ if record.key == BARRIER => {}
-                    Some(value) => drop(table.insert(record.key, value)),
-                    None => drop(table.remove(&record.key)),
+                    Some(value) => drop(table.insert(record.key.into(), value.into())),
+                    None => drop(table.remove(record.key.as_ref())),
                 }
             }
             Fetched::End(partition) => drop(open.remove(&partition)),

@@ -50,7 +50,7 @@ pub(super) fn committed(clients: &Clients, fetch: &Fetch, topic: &str, partition
 pub(super) fn replay(
     clients: &Clients,
     fetch: &mut Fetch,
-    topic: &str,
+    topic: &'static str,
     partition: u32,
     nonce: &[u8],
     going_on: impl Fn() -> Result<(), Fault>,

@@ -47,8 +47,8 @@ impl KafkaSource {
             |record| {
                 if record.key.starts_with(prefix) {
                     match record.payload {
-                        Some(value) => drop(found.insert(record.key, value)),
-                        None => drop(found.remove(&record.key)),
+                        Some(value) => drop(found.insert(record.key.into(), value.into())),
+                        None => drop(found.remove(record.key.as_ref())),
                     }
                 }
             },
@@ -58,15 +58,15 @@ impl KafkaSource {
 
     pub(crate) fn commit(&mut self, records: &[Emit], positions: &[(Vec<u8>, Vec<u8>)]) -> Result<(), Fault> {
         let topic_of_positions = self.clients.topic(POSITIONS.name);
-        let mut topics: Vec<(&str, String)> = Vec::new();
+        let mut topics: Vec<(&'static str, String)> = Vec::new();
         for record in records {
             if !topics.iter().any(|(name, _)| *name == record.topic) {
-                topics.push((&record.topic, self.clients.topic(&record.topic)));
+                topics.push((record.topic, self.clients.topic(record.topic)));
             }
         }
         let full = |topic: &str| topics.iter().find(|(name, _)| *name == topic).map_or("", |(_, full)| full);
         let emits = records.iter().map(|emit| Write {
-            topic: full(&emit.topic),
+            topic: full(emit.topic),
             key: &emit.key,
             payload: emit.payload.as_deref(),
             timestamp: emit.timestamp,

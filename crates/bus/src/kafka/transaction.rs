@@ -1,7 +1,9 @@
 //! One transaction: begun, filled, committed or aborted.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
+use bytes::Bytes;
 use rdkafka::TopicPartitionList;
 use rdkafka::consumer::ConsumerGroupMetadata;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -9,7 +11,7 @@ use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
 use super::DEADLINE;
-use super::client::{drain, fault, number};
+use super::client::{drain, fault, number, serve};
 use crate::Fault;
 
 /// What a transaction writes besides its records: offsets of a group, under the member's token.
@@ -24,7 +26,7 @@ pub(super) struct Write<'w> {
     pub(super) key: &'w [u8],
     pub(super) payload: Option<&'w [u8]>,
     pub(super) timestamp: i64,
-    pub(super) headers: &'w [(String, Vec<u8>)],
+    pub(super) headers: &'w [(Cow<'static, str>, Bytes)],
 }
 
 /// How a transaction ended when it was not committed.
@@ -43,7 +45,7 @@ pub(super) fn fence(producer: &BaseProducer, what: &str) -> Result<(), Fault> {
             Ok(()) => return Ok(()),
             // The coordinator is loading, moving, or still ends the predecessor's transaction.
             Err(KafkaError::Transaction(error)) if error.is_retriable() && std::time::Instant::now() < deadline => {
-                producer.poll(Duration::from_millis(50));
+                serve(producer);
             }
             Err(error) => return Err(fault(format!("fencing {what}"), &error)),
         }
@@ -108,7 +110,7 @@ fn fill<'w>(
         if !write.headers.is_empty() {
             let mut headers = OwnedHeaders::new_with_capacity(write.headers.len());
             for (key, value) in write.headers {
-                headers = headers.insert(Header { key, value: Some(value) });
+                headers = headers.insert(Header { key, value: Some(value.as_ref()) });
             }
             record = record.headers(headers);
         }
@@ -116,11 +118,10 @@ fn fill<'w>(
             if error.rdkafka_error_code() != Some(RDKafkaErrorCode::QueueFull) {
                 return Err(error);
             }
-            producer.poll(Duration::from_millis(5));
+            serve(producer);
             record = refused;
         }
     }
-    producer.poll(Duration::ZERO);
     Ok(())
 }
 

@@ -86,7 +86,7 @@ impl LocalBus {
         LocalSource::open(&self.store, id, partition, prefix)
     }
 
-    pub(crate) fn reader(&self, topic: &str, partitions: &[u32], start: Start) -> Result<LocalReader, Fault> {
+    pub(crate) fn reader(&self, topic: &'static str, partitions: &[u32], start: Start) -> Result<LocalReader, Fault> {
         LocalReader::open(&self.store, topic, partitions, start)
     }
 

@@ -31,11 +31,11 @@ impl<'s> LocalPartition<'s> {
     ) -> Result<(Self, State), Fault> {
         let mut state = State::new(spec.stores.len());
         for (index, table) in spec.stores.iter().enumerate() {
-            for (key, value) in store.table(&table.topic, partition, &[])? {
+            for (key, value) in store.table(table.topic, partition, &[])? {
                 state.set(StoreId(index), &key, Some(&value));
             }
         }
-        let offset = store.committed(&spec.name, &spec.input, partition)?.unwrap_or(0);
+        let offset = store.committed(&spec.name, spec.input, partition)?.unwrap_or(0);
         Ok((Self { store, spec, partition, stop, offset, ahead: VecDeque::new() }, state))
     }
 }
@@ -46,7 +46,7 @@ impl Assigned for LocalPartition<'_> {
             return Ok(Poll::Drain);
         }
         if self.ahead.is_empty() {
-            self.ahead.extend(self.store.read(&self.spec.input, self.partition, self.offset, READ_AHEAD, wait)?);
+            self.ahead.extend(self.store.read(self.spec.input, self.partition, self.offset, READ_AHEAD, wait)?);
         }
         let Some(record) = self.ahead.pop_front() else { return Ok(Poll::Idle) };
         self.offset = record.offset + 1;
@@ -57,12 +57,12 @@ impl Assigned for LocalPartition<'_> {
         let mut changes = Changes { emits: &batch.emits, ..Changes::default() };
         for ((store, key), value) in &batch.delta {
             let table = &self.spec.stores[store.0];
-            changes.puts.push((&table.topic, key, value.as_deref()));
+            changes.puts.push((table.topic, key, value.as_deref()));
             if table.public {
-                changes.published.push((&table.topic, batch.timestamp, key, value.as_deref()));
+                changes.published.push((table.topic, batch.timestamp, key, value.as_deref()));
             }
         }
-        changes.offset = Some((&self.spec.name, &self.spec.input, batch.next_offset));
+        changes.offset = Some((&self.spec.name, self.spec.input, batch.next_offset));
         self.store.commit_until(self.partition, &changes, self.stop)
     }
 }

@@ -15,7 +15,7 @@ const TURN: Duration = Duration::from_millis(20);
 /// A reader of the log in a directory.
 pub struct LocalReader {
     store: Arc<Store>,
-    topic: String,
+    topic: &'static str,
     /// The reader's name, when it commits.
     name: Option<String>,
     /// The offset to read next, by partition.
@@ -26,7 +26,12 @@ pub struct LocalReader {
 }
 
 impl LocalReader {
-    pub(super) fn open(store: &Arc<Store>, topic: &str, partitions: &[u32], start: Start) -> Result<Self, Fault> {
+    pub(super) fn open(
+        store: &Arc<Store>,
+        topic: &'static str,
+        partitions: &[u32],
+        start: Start,
+    ) -> Result<Self, Fault> {
         let mut next = BTreeMap::new();
         for partition in partitions {
             let offset = match &start {
@@ -37,7 +42,6 @@ impl LocalReader {
             next.insert(*partition, offset);
         }
         let name = if let Start::Committed(name) = start { Some(name) } else { None };
-        let topic = topic.to_owned();
         Ok(Self { store: Arc::clone(store), topic, name, next, given: BTreeMap::new(), ahead: VecDeque::new() })
     }
 
@@ -52,7 +56,7 @@ impl LocalReader {
             for (partition, offset) in &mut self.next {
                 let left = deadline.saturating_duration_since(Instant::now());
                 let turn = if alone { left } else { left.min(TURN) };
-                let records = self.store.read(&self.topic, *partition, *offset, READ_AHEAD, turn)?;
+                let records = self.store.read(self.topic, *partition, *offset, READ_AHEAD, turn)?;
                 if let Some(last) = records.last() {
                     *offset = last.offset + 1;
                 }
@@ -67,7 +71,7 @@ impl LocalReader {
     pub(crate) fn commit(&mut self) -> Result<(), Fault> {
         let Some(name) = &self.name else { return Ok(()) };
         for (partition, offset) in std::mem::take(&mut self.given) {
-            let changes = Changes { offset: Some((name, &self.topic, offset)), ..Changes::default() };
+            let changes = Changes { offset: Some((name, self.topic, offset)), ..Changes::default() };
             self.store.commit(partition, &changes)?;
         }
         Ok(())

@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 use parking_lot::{Condvar, Mutex, RwLock};
 use rustc_hash::FxHashMap;
@@ -21,6 +22,7 @@ use serde::{Deserialize, Serialize};
 
 use super::LocalConfig;
 use super::mark::Mark;
+use crate::record::header;
 use crate::{Emit, Fault, Record, Stop};
 
 const FORMAT: u64 = 1;
@@ -181,7 +183,7 @@ impl Store {
     /// The records from `offset` on, up to `bytes`; waits `wait` for the first.
     pub(super) fn read(
         &self,
-        topic: &str,
+        topic: &'static str,
         partition: u32,
         offset: i64,
         bytes: usize,
@@ -337,10 +339,10 @@ impl Writer {
             Ok::<_, fjall::Error>(())
         };
         for emit in changes.emits {
-            let headers = emit.headers.iter().map(|(name, value)| (name.as_str(), value.as_slice())).collect();
+            let headers = emit.headers.iter().map(|(name, value)| (name.as_ref(), value.as_ref())).collect();
             let stored =
                 Stored { timestamp: emit.timestamp, key: &emit.key, payload: emit.payload.as_deref(), headers };
-            append(&emit.topic, &stored)?;
+            append(emit.topic, &stored)?;
         }
         for (topic, timestamp, key, payload) in &changes.published {
             append(topic, &Stored { timestamp: *timestamp, key, payload: *payload, headers: Vec::new() })?;
@@ -411,21 +413,22 @@ fn timestamp_of(value: &[u8]) -> i64 {
     postcard::from_bytes::<Stored<'_>>(value).map_or(i64::MAX, |stored| stored.timestamp)
 }
 
-fn record(topic: &str, partition: u32, offset: &[u8], value: &[u8]) -> Record {
+fn record(topic: &'static str, partition: u32, offset: &[u8], value: &[u8]) -> Record {
     let offset = offset_of(offset);
     match postcard::from_bytes::<Stored<'_>>(value) {
         Ok(stored) => Record {
-            topic: topic.to_owned(),
+            topic,
             partition,
             offset,
             timestamp: stored.timestamp,
-            key: stored.key.to_vec(),
-            payload: stored.payload.map(<[u8]>::to_vec),
-            headers: stored.headers.iter().map(|(name, value)| ((*name).to_owned(), value.to_vec())).collect(),
+            key: Bytes::copy_from_slice(stored.key),
+            payload: stored.payload.map(Bytes::copy_from_slice),
+            headers: stored.headers.iter().map(|(name, value)| header(name, value)).collect(),
         },
         // Damaged on disk below fjall's checksums: what is left of it goes on, and the processor rejects it.
         Err(_) => {
-            Record { topic: topic.to_owned(), partition, offset, payload: Some(value.to_vec()), ..Record::default() }
+            let payload = Some(Bytes::copy_from_slice(value));
+            Record { topic, partition, offset, payload, ..Record::default() }
         }
     }
 }

@@ -21,11 +21,11 @@ pub fn enricher() -> Enricher {
 
 pub fn record(offset: usize, raw: &RawRecord) -> Record {
     Record {
-        topic: "events.raw".to_owned(),
+        topic: "events.raw",
         offset: offset as i64,
         timestamp: raw.at().as_millis(),
-        key: raw.key().into_bytes(),
-        payload: Some(raw.encode(&Codec::single_object()).unwrap()),
+        key: raw.key().into(),
+        payload: Some(raw.encode(&Codec::single_object()).unwrap().into()),
         ..Record::default()
     }
 }

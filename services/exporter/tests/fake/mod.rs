@@ -200,7 +200,7 @@ impl Site {
         assert!(work.await.unwrap_err().is_cancelled());
     }
 
-    fn read(&self, topic: &str) -> Vec<Record> {
+    fn read(&self, topic: &'static str) -> Vec<Record> {
         let mut reader = self.bus.reader(topic, &[0], Start::Earliest).unwrap();
         std::iter::from_fn(|| reader.next(Duration::ZERO).unwrap()).collect()
     }

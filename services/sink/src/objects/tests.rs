@@ -53,10 +53,10 @@ impl Log {
         };
         let change = IncidentChange { at: now(), incident, ..IncidentChange::default() };
         let emit = Emit {
-            topic: INCIDENT_CHANGES.name.into(),
+            topic: INCIDENT_CHANGES.name,
             timestamp: now().as_millis(),
             key: format!("{cluster}/{id}").into(),
-            payload: Some(Codec::single_object().encode(&change).unwrap()),
+            payload: Some(Codec::single_object().encode(&change).unwrap().into()),
             headers: vec![],
         };
         self.source.commit(&[emit], &[]).unwrap();
