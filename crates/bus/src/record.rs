@@ -7,6 +7,12 @@ use bytes::Bytes;
 /// Header names and values, in order.
 pub type Headers = Vec<(Cow<'static, str>, Bytes)>;
 
+/// ms since the epoch, UTC, by this machine's clock: for what is no part of any history.
+pub(crate) fn now() -> i64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(now.as_millis()).unwrap_or(i64::MAX)
+}
+
 /// A header as it was read.
 pub(crate) fn header(name: &str, value: &[u8]) -> (Cow<'static, str>, Bytes) {
     (Cow::Owned(name.to_owned()), Bytes::copy_from_slice(value))

@@ -30,7 +30,8 @@ pub struct ObjectsConfig {
     pub max_objects: usize,
     /// How many requests that write are made in a second, at most.
     pub writes_per_second: u32,
-    /// To be raised when the log is begun anew: versions begin again then, and objects refuse to go back without it.
+    /// To be raised when the log is begun anew: versions begin again then, and objects refuse to go back without it. With 0,
+    /// `up` takes the time at which its log was begun, ms; give a larger one to a Kafka cluster that follows it.
     pub log_epoch: i64,
     /// The `reportingInstance` of Events, at most 128 bytes. Stable, such as the name of the Deployment.
     pub instance: String,

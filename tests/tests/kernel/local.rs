@@ -98,6 +98,18 @@ fn nothing_is_lost_or_repeated_when_it_is_killed_or_loses_its_end() {
 }
 
 #[test]
+fn remembers_when_it_was_begun() {
+    let created = |directory: &Path| {
+        let Bus::Local(log) = open(directory).unwrap() else { unreachable!("it is a directory") };
+        log.created()
+    };
+    let (first, second) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let begun = created(first.path());
+    assert!(begun > 0 && created(second.path()) >= begun);
+    assert_eq!(created(first.path()), begun);
+}
+
+#[test]
 fn says_that_the_log_lost_its_end() {
     let directory = tempfile::tempdir().unwrap();
     let bus = open(directory.path()).unwrap();

@@ -1,9 +1,12 @@
 //! A fault becomes an incident: in the terminal, and as an object in the cluster.
 
+use std::path::Path;
+use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 use epicenter_tests::kube::{ControlPlane, Options};
 use kube::api::{Api, PostParams};
+use serde_json::Value;
 
 use crate::writer::{client, event};
 
@@ -45,4 +48,44 @@ fn failing_events_become_an_incident_in_the_terminal_and_in_the_cluster() {
         in_terminal.as_millis(),
         in_cluster.as_millis()
     );
+    what_a_user_types_while_it_runs(&plane, directory.path());
+}
+
+/// Every question is answered by the running process, which alone has the log.
+fn what_a_user_types_while_it_runs(plane: &ControlPlane, directory: &Path) {
+    let ask = |arguments: &[&str]| -> Output {
+        let mut command = Command::new(crate::binary());
+        command.args(arguments).arg("--kubeconfig").arg(plane.kubeconfig());
+        command.arg("--data-dir").arg(directory.join("data")).output().unwrap()
+    };
+    let answer = |arguments: &[&str]| -> String {
+        let output = ask(arguments);
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let json = |arguments: &[&str]| -> Value { serde_json::from_str(&answer(arguments)).unwrap() };
+
+    let incidents = json(&["incidents", "-o", "json"]);
+    let id = incidents[0]["id"].as_str().unwrap();
+    assert_eq!((incidents.as_array().unwrap().len(), &incidents[0]["state"]), (1, &Value::from("open")));
+    assert!(answer(&["incidents"]).contains(id));
+    // The beginning of an id is enough.
+    let told = answer(&["show", &id[..8]]);
+    assert!(told.contains(id) && told.contains("registry.example.com/shop/web:9"), "{told}");
+    // The second Event joins by a version of its own.
+    let deadline = Instant::now() + Duration::from_secs(30);
+    let mut document = json(&["show", id, "-o", "json"]);
+    while document["members"].as_array().unwrap().len() < 2 && Instant::now() < deadline {
+        document = json(&["show", id, "-o", "json"]);
+    }
+    assert_eq!(document["members"].as_array().unwrap().len(), 2, "{document:#}");
+    let events = json(&["events", "--limit", "1", "-o", "json"]);
+    assert_eq!(events.as_array().unwrap().len(), 1, "{events:#}");
+    assert!(answer(&["events"]).contains("Failed"));
+    let health = answer(&["doctor"]);
+    assert!(health.contains("a running process has") && !health.contains("WRONG"), "{health}");
+
+    let unknown = ask(&["show", "epc-unknown"]);
+    let said = String::from_utf8_lossy(&unknown.stderr);
+    assert!(!unknown.status.success() && said.contains("epc-unknown"), "{said}");
 }

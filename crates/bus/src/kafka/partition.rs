@@ -13,6 +13,7 @@ use super::fetch::{Fetch, Fetched};
 use super::restore::{self, BARRIER};
 use super::transaction::{Offsets, Unfinished, Write, fence, transact};
 use crate::drive::{Assigned, Poll, drive};
+use crate::record::now;
 use crate::step::Batch;
 use crate::{Fault, Processor, ProcessorSpec, State, StoreId};
 
@@ -270,10 +271,4 @@ impl Assigned for KafkaPartition<'_> {
         };
         self.transact(batch.next_offset, writes)
     }
-}
-
-/// ms since the epoch: the time of barrier records, which are no part of any history.
-pub(super) fn now() -> i64 {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(now.as_millis()).unwrap_or(i64::MAX)
 }

@@ -7,9 +7,9 @@ use rdkafka::producer::BaseProducer;
 
 use super::client::Clients;
 use super::fetch::Fetch;
-use super::partition::now;
 use super::restore::{self, BARRIER};
 use super::transaction::{Unfinished, Write, fence, transact};
+use crate::record::now;
 use crate::topic::topics::POSITIONS;
 use crate::{Emit, Fault};
 

@@ -42,6 +42,11 @@ impl LocalBus {
         Ok(Self { store: Arc::new(Store::open(config)?) })
     }
 
+    /// When this log was begun, ms since the epoch, UTC: versions of what it tells begin again with each log.
+    pub fn created(&self) -> i64 {
+        self.store.created()
+    }
+
     /// Commits that were lost at the end of the log when it was opened, after a power loss.
     pub fn lost_commits(&self) -> u64 {
         self.store.lost_commits()

@@ -5,7 +5,7 @@
 //! | `log` | topic `\0` partition (u32) offset (u64) | a [`Stored`] record, postcard |
 //! | `tables` | topic `\0` partition (u32) key | value |
 //! | `offsets` | reader `\0` topic `\0` partition (u32) | the offset to read next (i64) |
-//! | `meta` | `format`, `partitions`, `commits` | u64 |
+//! | `meta` | `format`, `partitions`, `created` (ms since the epoch), `commits` | u64 |
 //!
 //! Numbers are big endian. A commit is one write batch, synced before it counts, and carries the number of commits: so
 //! that a commit whose sync failed can be told from one that is there, and a log that lost its end from one that did not.
@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 
 use super::LocalConfig;
 use super::mark::Mark;
-use crate::record::header;
+use crate::record::{header, now};
 use crate::{Emit, Fault, Record, Stop};
 
 const FORMAT: u64 = 1;
@@ -81,6 +81,8 @@ pub(super) struct Store {
     writer: Mutex<Writer>,
     /// Counts commits, for those that wait for records.
     appended: (Mutex<u64>, Condvar),
+    /// ms since the epoch, UTC.
+    created: i64,
     lost: u64,
 }
 
@@ -125,6 +127,14 @@ impl Store {
         };
         fixed("format", FORMAT, "Another version of Epicenter wrote it: run that version, or move the directory away")?;
         fixed("partitions", config.partitions.into(), "Set bus.local.partitions to the number it has")?;
+        let created = match db.number("created").map_err(fail)? {
+            Some(created) => created,
+            None => {
+                let now = now().unsigned_abs();
+                db.meta.insert("created", now.to_be_bytes()).map_err(fail)?;
+                now
+            }
+        };
         let commits = db.number("commits").map_err(fail)?.unwrap_or(0);
         let mark = Mark::open(&config.directory).map_err(|error| fail(error.into()))?;
         let lost = mark.value().saturating_sub(commits);
@@ -136,11 +146,16 @@ impl Store {
             );
         }
         let writer = Writer { ends: FxHashMap::default(), commits, mark, fences: FxHashMap::default() };
-        Ok(Self { config, db: RwLock::new(Some(db)), writer: Mutex::new(writer), appended: Default::default(), lost })
+        let (db, writer) = (RwLock::new(Some(db)), Mutex::new(writer));
+        Ok(Self { config, db, writer, appended: Default::default(), created: created.cast_signed(), lost })
     }
 
     pub(super) fn partitions(&self) -> u32 {
         self.config.partitions
+    }
+
+    pub(super) fn created(&self) -> i64 {
+        self.created
     }
 
     pub(super) fn lost_commits(&self) -> u64 {

@@ -3,8 +3,8 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use epicenter_bus::Start;
 use epicenter_bus::topics::INCIDENT_CHANGES;
+use epicenter_bus::{Bus, Start};
 use epicenter_runtime::{BoxError, Health, Metrics, Shutdown, Supervisor};
 use tokio_util::sync::CancellationToken;
 
@@ -23,6 +23,11 @@ pub(super) async fn run(mut settings: Settings, arguments: Up) -> anyhow::Result
     services::name(&mut settings, arguments.cluster, &cluster.context);
     let directory = DataDirectory::of(&settings)?;
     let bus = directory.open(&settings)?;
+    if let Bus::Local(log) = &bus
+        && settings.objects.log_epoch == 0
+    {
+        settings.objects.log_epoch = log.created();
+    }
     let (health, metrics) = (Health::new(), Metrics::new(env!("CARGO_PKG_VERSION")));
     let admin =
         epicenter_runtime::serve(&settings.admin, health.clone(), metrics.clone(), api::routes(bus.clone())).await?;
