@@ -1,4 +1,4 @@
-//! The admin endpoint: is it alive, is it ready, how does it fare.
+//! The admin endpoint: is it alive, is it ready, how does it fare, what is logged.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::{Health, Metrics, Secret, SecretError};
+use crate::{Health, Metrics, Secret, SecretError, telemetry};
 
 /// Where the admin endpoint listens, and who may read more than probes and metrics.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,18 +55,19 @@ pub struct Serve {
     router: Router,
 }
 
-/// Binds the endpoint. `api` is what a service adds below `/api`.
+/// Binds the endpoint. `api` is what a service adds below `/api`, where `log` is already: the filter of [`telemetry`].
 pub async fn serve(config: &AdminConfig, health: Health, metrics: Metrics, api: Router) -> Result<Serve, AdminError> {
     let bind = |source| AdminError::Bind { listen: config.listen.clone(), source };
     let listener = TcpListener::bind(&config.listen).await.map_err(bind)?;
     let address = listener.local_addr().map_err(bind)?;
     let token = if config.token.is_set() { Some(config.token.read()?) } else { None };
     let guard = Arc::new(Guard { token, loopback: address.ip().is_loopback() });
+    let api = api.route("/log", get(log).put(set_log)).layer(middleware::from_fn_with_state(guard, admit));
     let router = Router::new()
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(ready).with_state(health))
         .route("/metrics", get(show).with_state(metrics))
-        .nest("/api", api.layer(middleware::from_fn_with_state(guard, admit)));
+        .nest("/api", api);
     Ok(Serve { listener, address, router })
 }
 
@@ -89,6 +90,18 @@ async fn ready(State(health): State<Health>) -> Response {
 
 async fn show(State(metrics): State<Metrics>) -> Response {
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], metrics.text()).into_response()
+}
+
+async fn log() -> String {
+    telemetry::filter().map_or_else(String::new, |filter| filter + "\n")
+}
+
+/// Takes a filter, and gives the one that is in force then.
+async fn set_log(filter: String) -> Response {
+    match telemetry::set_filter(filter.trim()) {
+        Ok(()) => log().await.into_response(),
+        Err(error) => (StatusCode::BAD_REQUEST, format!("{error}\n")).into_response(),
+    }
 }
 
 /// Who may use `/api`.
@@ -122,8 +135,14 @@ mod tests {
     use super::*;
 
     async fn request(address: SocketAddr, path: &str, header: &str) -> String {
+        send(address, &format!("GET {path}"), header, "").await
+    }
+
+    async fn send(address: SocketAddr, what: &str, header: &str, body: &str) -> String {
         let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
-        let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{header}\r\n");
+        let length = body.len();
+        let head = format!("{what} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {length}");
+        let request = format!("{head}\r\n{header}\r\n{body}");
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.unwrap();
@@ -147,6 +166,27 @@ mod tests {
         assert!(request(address, "/api/x", "").await.starts_with("HTTP/1.1 401"));
         let bearer = format!("authorization: Bearer {}\r\n", std::env::var("PATH").unwrap());
         assert!(request(address, "/api/x", &bearer).await.ends_with("secret"));
+        stop.cancel();
+        task.await.unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn changes_what_is_logged() {
+        telemetry::init("error").unwrap();
+        let endpoint = serve(&AdminConfig::default(), Health::new(), Metrics::new("1"), Router::new()).await.unwrap();
+        let (address, stop) = (endpoint.address(), CancellationToken::new());
+        let task = tokio::spawn(endpoint.run(stop.clone()));
+        assert!(request(address, "/api/log", "").await.ends_with("\r\n\r\nerror\n"));
+        assert!(!tracing::enabled!(target: "epicenter_bus", tracing::Level::DEBUG));
+
+        let said = send(address, "PUT /api/log", "", "warn,epicenter_bus=debug").await;
+        assert!(said.starts_with("HTTP/1.1 200") && said.contains("epicenter_bus=debug"), "{said}");
+        assert!(tracing::enabled!(target: "epicenter_bus", tracing::Level::DEBUG));
+        assert!(!tracing::enabled!(target: "epicenter_sink", tracing::Level::DEBUG));
+
+        let said = send(address, "PUT /api/log", "", "epicenter_bus=loud").await;
+        assert!(said.starts_with("HTTP/1.1 400") && said.contains("write a level, or targets with levels"), "{said}");
+        assert!(tracing::enabled!(target: "epicenter_bus", tracing::Level::DEBUG), "a wrong filter changes nothing");
         stop.cancel();
         task.await.unwrap().unwrap();
     }
