@@ -52,7 +52,8 @@ pub fn pass_through(bus: &Bus, name: &str, count: u64) -> anyhow::Result<f64> {
     let progress = Arc::new(Progress::default());
     let stop = Stop::new();
     std::thread::scope(|scope| {
-        let running = scope.spawn(|| bus.run(&spec, || PassThrough { progress: Arc::clone(&progress) }, &stop));
+        let running =
+            scope.spawn(|| bus.run(&spec, || PassThrough { progress: Arc::clone(&progress) }, &|_, _, _| {}, &stop));
         while progress.records.load(Ordering::Relaxed) < count && !running.is_finished() {
             std::thread::sleep(Duration::from_millis(5));
         }

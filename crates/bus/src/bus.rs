@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::kafka::{KafkaBus, KafkaReader, KafkaSource};
 use crate::local::{LocalBus, LocalReader, LocalSource};
-use crate::{Emit, Fault, KafkaConfig, LocalConfig, Processor, ProcessorSpec, Record, Stop, TopicProblem};
+use crate::{Emit, Fault, KafkaConfig, LocalConfig, Observer, Processor, ProcessorSpec, Record, Stop, TopicProblem};
 
 /// A log with topics: a Kafka cluster, or a directory. Cheap to clone.
 #[derive(Clone)]
@@ -48,17 +48,18 @@ impl Bus {
     }
 
     /// Drives the processor that `spec` describes until `stop`. One instance is made for each partition that this
-    /// process owns. Blocks: give it a thread. Faults that pass are retried inside; returns an error only for what
-    /// somebody must mend.
+    /// process owns. `observer` hears how it goes. Blocks: give it a thread. Faults that pass are retried inside; returns
+    /// an error only for what somebody must mend.
     pub fn run<P: Processor>(
         &self,
         spec: &ProcessorSpec,
         make: impl Fn() -> P + Send + Sync,
+        observer: Observer<'_>,
         stop: &Stop,
     ) -> Result<(), Fault> {
         match self {
-            Self::Kafka(bus) => bus.run(spec, &make, stop),
-            Self::Local(bus) => bus.run(spec, &make, stop),
+            Self::Kafka(bus) => bus.run(spec, &make, observer, stop),
+            Self::Local(bus) => bus.run(spec, &make, observer, stop),
         }
     }
 

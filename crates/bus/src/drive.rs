@@ -8,7 +8,7 @@ use epicenter_model::{Codec, DeadLetter, Timestamp};
 
 use crate::step::{Batch, Limits};
 use crate::topic::topics::DEAD_LETTER;
-use crate::{Emit, Fault, Processor, ProcessorSpec, Record, Reject, State, Step};
+use crate::{Emit, Fault, Processor, ProcessorSpec, Progress, Record, Reject, State, Step};
 
 /// A batch closes after that time, when its input is not drained before.
 const BATCH_TIME: Duration = Duration::from_millis(100);
@@ -16,6 +16,8 @@ const BATCH_TIME: Duration = Duration::from_millis(100);
 const BATCH_BYTES: usize = 8 * 1024 * 1024;
 /// How long to wait for the first record of a batch before looking around.
 const IDLE: Duration = Duration::from_millis(100);
+/// How often to look how far behind the partition is.
+const LOOK: Duration = Duration::from_secs(1);
 /// The largest payload that a processor may emit, and that goes to dead-letter whole, bytes: the topics' limit less room
 /// for key and headers.
 const MAX_PAYLOAD: usize = 1024 * 1024 - 4096;
@@ -28,6 +30,9 @@ pub(crate) trait Assigned {
     /// Writes the batch's records, state delta and input offset, wholly or not at all. Retries what passes; a fault ends
     /// the ownership.
     fn commit(&mut self, batch: &Batch) -> Result<(), Fault>;
+
+    /// Offsets from the last record that was read to the end; `None` when that is not known.
+    fn behind(&mut self) -> Option<u64>;
 }
 
 /// What a partition has to say.
@@ -46,16 +51,26 @@ pub(crate) fn drive<P: Processor>(
     spec: &ProcessorSpec,
     processor: P,
     state: State,
+    mut tell: impl FnMut(Progress),
 ) -> Result<(), Fault> {
     let mut lane = Lane::new(spec, processor, state)?;
+    let (mut looked, mut newest) = (None, None);
     loop {
+        if looked.is_none_or(|looked: Instant| looked.elapsed() > LOOK) {
+            looked = Some(Instant::now());
+            if let Some(records) = log.behind() {
+                tell(Progress::Behind { records, newest });
+            }
+        }
         let mut batch = Batch::default();
-        match log.poll(IDLE)? {
+        let record = match log.poll(IDLE)? {
             Poll::Idle => continue,
             Poll::Drain => return Ok(()),
-            Poll::Record(record) => lane.take(&record, &mut batch),
-        }
-        let deadline = Instant::now() + BATCH_TIME;
+            Poll::Record(record) => record,
+        };
+        let began = Instant::now();
+        lane.take(&record, &mut batch);
+        let deadline = began + BATCH_TIME;
         let mut draining = false;
         // The clock is not asked for every record.
         let in_time = |batch: &Batch| !batch.records.is_multiple_of(32) || Instant::now() < deadline;
@@ -69,7 +84,12 @@ pub(crate) fn drive<P: Processor>(
                 }
             }
         }
+        let processing = began.elapsed();
         log.commit(&batch)?;
+        let commit = began.elapsed() - processing;
+        let Batch { records, dead_letters, oldest, .. } = batch;
+        tell(Progress::Committed { records, dead_letters, oldest, processing, commit });
+        newest = newest.max(Some(batch.timestamp));
         lane.settle(&batch)?;
         if draining {
             return Ok(());
@@ -106,6 +126,9 @@ impl<'s, P: Processor> Lane<'s, P> {
     /// Processes one record into the batch. A record that cannot be processed becomes a dead letter in the same batch.
     fn take(&mut self, record: &Record, batch: &mut Batch) {
         batch.next_offset = record.offset + 1;
+        if batch.records == 0 {
+            batch.oldest = record.timestamp;
+        }
         batch.timestamp = batch.timestamp.max(record.timestamp);
         batch.size += record.size();
         batch.records += 1;
@@ -114,6 +137,7 @@ impl<'s, P: Processor> Lane<'s, P> {
                 service = self.spec.name, topic = record.topic, partition = record.partition, offset = record.offset,
                 reason = %reject, "record goes to dead-letter"
             );
+            batch.dead_letters += 1;
             batch.emits.push(dead_letter(&self.spec.name, record, &reject));
         }
     }
@@ -247,17 +271,24 @@ mod tests {
             self.committed.push(batch.clone());
             Ok(())
         }
+        fn behind(&mut self) -> Option<u64> {
+            Some(self.input.len() as u64)
+        }
     }
 
     fn record(offset: i64, payload: &str) -> Record {
-        Record { topic: "in", offset, key: "k".into(), payload: Some(payload.to_owned().into()), ..Record::default() }
+        let payload = Some(payload.to_owned().into());
+        Record { topic: "in", offset, timestamp: 7 + offset, key: "k".into(), payload, ..Record::default() }
     }
 
     #[test]
     fn sends_what_it_cannot_process_to_dead_letter_and_goes_on() {
         let mut log = Memory::default();
         log.input.extend([record(0, "ok"), record(1, "bad"), record(2, "panic"), record(3, "ok")]);
-        drive(&mut log, &spec(), Counter { restored: 0 }, State::new(1)).unwrap();
+        let mut told = Vec::new();
+        drive(&mut log, &spec(), Counter { restored: 0 }, State::new(1), |progress| told.push(progress)).unwrap();
+        assert_eq!(told[0], Progress::Behind { records: 4, newest: None });
+        assert!(matches!(told[1], Progress::Committed { records: 4, dead_letters: 2, oldest: 7, .. }), "{told:?}");
         let emits: Vec<_> = log.committed.iter().flat_map(|batch| &batch.emits).collect();
         let topics: Vec<_> = emits.iter().map(|emit| emit.topic).collect();
         assert_eq!(topics, ["out", "dead-letter", "dead-letter", "out"]);

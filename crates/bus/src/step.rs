@@ -17,12 +17,16 @@ pub(crate) struct Batch {
     pub delta: Delta,
     /// The input offset that follows the last record.
     pub next_offset: i64,
+    /// The timestamp of the first input record, ms.
+    pub oldest: i64,
     /// The highest timestamp of an input record, ms.
     pub timestamp: i64,
     /// Bytes gathered, in and out.
     pub size: usize,
     /// Input records in it.
     pub records: usize,
+    /// Those of them that go to dead-letter.
+    pub dead_letters: usize,
 }
 
 /// One record's share of a batch: what [`crate::Processor::process`] writes to.

@@ -13,6 +13,28 @@ pub struct Topic {
     pub max_bytes: usize,
 }
 
+impl Topic {
+    /// Its settings on Kafka, by name.
+    pub fn settings(&self) -> Vec<(&'static str, String)> {
+        let mut settings = vec![("max.message.bytes", self.max_bytes.to_string())];
+        match self.cleanup {
+            Cleanup::Delete(after) => {
+                settings.push(("cleanup.policy", "delete".to_owned()));
+                settings.push(("retention.ms", after.as_millis().to_string()));
+            }
+            Cleanup::Compact => {
+                settings.push(("cleanup.policy", "compact".to_owned()));
+                // A restore reads all that is not compacted yet: compact early.
+                settings.push(("min.cleanable.dirty.ratio", "0.2".to_owned()));
+                settings.push(("segment.bytes", (64 * 1024 * 1024).to_string()));
+                settings.push(("segment.ms", "1800000".to_owned()));
+                settings.push(("max.compaction.lag.ms", "3600000".to_owned()));
+            }
+        }
+        settings
+    }
+}
+
 /// What becomes of old records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cleanup {

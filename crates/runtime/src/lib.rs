@@ -11,6 +11,7 @@ mod bus;
 mod health;
 mod load;
 pub mod metric;
+mod observe;
 mod secret;
 mod shutdown;
 mod supervise;

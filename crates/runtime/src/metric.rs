@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
@@ -11,39 +12,98 @@ use parking_lot::Mutex;
 pub struct Metric {
     /// Name, with the unit as suffix.
     pub name: &'static str,
-    /// `counter` or `gauge`.
-    pub kind: &'static str,
+    /// How its values behave.
+    pub kind: Kind,
     /// One line.
     pub help: &'static str,
     /// Names of its labels. Never an object's name or uid: their values must stay few.
     pub labels: &'static [&'static str],
 }
 
+/// How the values of a metric behave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// It only grows while the process lives.
+    Counter,
+    /// It goes up and down.
+    Gauge,
+    /// Durations, s, counted by [`BUCKETS`].
+    Histogram,
+}
+
+impl Kind {
+    /// As Prometheus calls it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+            Self::Histogram => "histogram",
+        }
+    }
+}
+
+/// A metric that only grows.
+pub struct Counter(Metric);
+
+/// A metric that goes up and down.
+pub struct Gauge(Metric);
+
+/// A metric of durations.
+pub struct Histogram(Metric);
+
+/// Upper bounds of every histogram's buckets, s: from a commit to a local disk to a backlog of five minutes.
+pub const BUCKETS: [f64; 15] =
+    [0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0];
+
 macro_rules! metrics {
-    ($($id:ident: $kind:literal $name:literal [$($label:literal),*] $help:literal;)+) => {
+    ($($id:ident: $kind:ident $name:literal [$($label:literal),*] $help:literal;)+) => {
         $(#[doc = $help]
-        pub const $id: Metric = Metric { name: $name, kind: $kind, help: $help, labels: &[$($label),*] };)+
+        pub const $id: $kind =
+            $kind(Metric { name: $name, kind: Kind::$kind, help: $help, labels: &[$($label),*] });)+
 
         /// All metrics.
-        pub const ALL: &[Metric] = &[$($id),+];
+        pub const ALL: &[Metric] = &[$($id.0),+];
     };
 }
 
 metrics! {
-    BUILD_INFO: "gauge" "epicenter_build_info" ["version"] "Always 1; the version is in the label.";
-    CLUSTER_UP: "gauge" "epicenter_cluster_up" ["cluster"] "1 when the cluster's newest heartbeat says that every watch is connected; see also the time of that heartbeat.";
-    LAST_HEARTBEAT: "gauge" "epicenter_cluster_last_heartbeat_timestamp_seconds" ["cluster"] "Log time of the cluster's newest heartbeat, seconds since the epoch.";
-    RECORDS: "counter" "epicenter_records_total" ["cluster", "type"] "Records that exporters wrote to events.raw.";
-    GAPS: "counter" "epicenter_watch_gaps_total" ["cluster"] "Stretches of history that the API server could not give any more.";
-    DEAD_LETTERS: "counter" "epicenter_dead_letters_total" ["service"] "Records that a service could not process; they are in the dead-letter topic with the reason.";
-    INCIDENTS: "counter" "epicenter_incident_transitions_total" ["cluster", "transition"] "Changes of incidents.";
-    LAG: "gauge" "epicenter_lag_seconds" ["stage"] "Log time by which a stage's output is behind events.raw.";
+    BUILD_INFO: Gauge "epicenter_build_info" ["version"] "Always 1; the version is in the label.";
+    PARTITIONS: Gauge "epicenter_partitions" [] "Partitions of each topic, as this process is configured.";
+    CLUSTER_UP: Gauge "epicenter_cluster_up" ["cluster"] "1 when the cluster's newest heartbeat says that every watch is connected; see also the time of that heartbeat.";
+    LAST_HEARTBEAT: Gauge "epicenter_cluster_last_heartbeat_timestamp_seconds" ["cluster"] "Log time of the cluster's newest heartbeat, seconds since the epoch.";
+    RECORDS: Counter "epicenter_records_total" ["cluster", "type"] "Records that exporters wrote to events.raw.";
+    GAPS: Counter "epicenter_watch_gaps_total" ["cluster"] "Stretches of history that the API server could not give any more.";
+    DEAD_LETTERS: Counter "epicenter_dead_letters_total" ["service"] "Records that a service could not process; they are in the dead-letter topic with the reason.";
+    PROCESSED: Counter "epicenter_processed_records_total" ["processor"] "Input records whose effects a processor committed.";
+    LATENCY: Histogram "epicenter_latency_seconds" ["processor"] "From an exporter's receipt of a record until a processor committed what came of it, of the oldest record of each batch; of the processor `sink` it is the latency end to end, from the receipt of an Event to the incident's document. Clocks of both machines count.";
+    BATCH: Histogram "epicenter_batch_seconds" ["processor"] "Reading and processing of a batch, from its first record on; their number is that of the batches.";
+    COMMIT: Histogram "epicenter_commit_seconds" ["processor"] "Commit of a batch: its records, state and position, as one.";
+    TAKEOVER: Histogram "epicenter_takeover_seconds" ["processor"] "Take-over of a partition, from the group's decision until it is read: its predecessor fenced, its state restored. Their number is that of the take-overs.";
+    LAG_RECORDS: Gauge "epicenter_lag_records" ["processor", "partition"] "Offsets between a processor's position and the end of its input, told by the partition's owner; on Kafka each transaction takes one offset for its marker.";
+    LAG: Gauge "epicenter_lag_seconds" ["processor", "partition"] "Age of the newest record that a processor has committed while there are newer ones, 0 when there are none; told by the partition's owner.";
+    LAST_COMMIT: Gauge "epicenter_last_commit_timestamp_seconds" ["processor", "partition"] "When a partition's owner last committed, seconds since the epoch: it stands still with the heartbeats of clusters, or when the log cannot be written.";
+    INCIDENTS: Counter "epicenter_incident_transitions_total" ["cluster", "transition"] "Changes of incidents.";
+    OPEN_INCIDENTS: Gauge "epicenter_incidents_open" ["cluster", "severity"] "Incidents that are open, told by the owner of the cluster's partition.";
+    API_REQUESTS: Counter "epicenter_api_requests_total" ["cluster", "verb", "code"] "Answers of the API server to the sink, by HTTP method and status; the code `none` stands for requests without an answer.";
 }
 
 /// The values of a process's metrics. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct Metrics {
-    values: Arc<Mutex<BTreeMap<(&'static str, String), f64>>>,
+    values: Arc<Mutex<BTreeMap<(&'static str, Labels), Value>>>,
+}
+
+/// Names and values of labels, escaped, such as `cluster="a",type="event"`.
+type Labels = String;
+
+#[derive(Clone, Copy, Debug)]
+enum Value {
+    Number(f64),
+    /// How many were in each bucket, and above all of them; and the sum of all.
+    Durations {
+        counts: [u64; BUCKETS.len() + 1],
+        sum: f64,
+    },
 }
 
 impl Metrics {
@@ -55,13 +115,38 @@ impl Metrics {
     }
 
     /// Adds to a counter. `labels` are the values of [`Metric::labels`], in their order.
-    pub fn add(&self, metric: &Metric, labels: &[&str], by: f64) {
-        *self.values.lock().entry((metric.name, rendered(metric, labels))).or_default() += by;
+    pub fn add(&self, Counter(metric): &Counter, labels: &[&str], by: f64) {
+        self.change(metric, labels, Value::Number(0.0), |value| {
+            if let Value::Number(number) = value {
+                *number += by;
+            }
+        });
     }
 
     /// Sets a gauge.
-    pub fn set(&self, metric: &Metric, labels: &[&str], value: f64) {
-        self.values.lock().insert((metric.name, rendered(metric, labels)), value);
+    pub fn set(&self, Gauge(metric): &Gauge, labels: &[&str], value: f64) {
+        self.values.lock().insert((metric.name, rendered(metric, labels)), Value::Number(value));
+    }
+
+    /// Removes a gauge's value: nobody knows it any more.
+    pub fn forget(&self, Gauge(metric): &Gauge, labels: &[&str]) {
+        self.values.lock().remove(&(metric.name, rendered(metric, labels)));
+    }
+
+    /// Counts a duration.
+    pub fn observe(&self, Histogram(metric): &Histogram, labels: &[&str], duration: Duration) {
+        let seconds = duration.as_secs_f64();
+        let none = Value::Durations { counts: [0; BUCKETS.len() + 1], sum: 0.0 };
+        self.change(metric, labels, none, |value| {
+            if let Value::Durations { counts, sum } = value {
+                counts[BUCKETS.partition_point(|bound| *bound < seconds)] += 1;
+                *sum += seconds;
+            }
+        });
+    }
+
+    fn change(&self, metric: &Metric, labels: &[&str], none: Value, change: impl FnOnce(&mut Value)) {
+        change(self.values.lock().entry((metric.name, rendered(metric, labels))).or_insert(none));
     }
 
     /// All values in Prometheus' text format, version 0.0.4.
@@ -76,21 +161,58 @@ impl Metrics {
             }
             let Metric { name, kind, help, .. } = metric;
             // Writing to a String cannot fail.
-            let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
+            let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {}", kind.name());
             for ((_, labels), value) in rows {
-                let _ = writeln!(text, "{name}{labels} {value}");
+                let _ = write_row(&mut text, name, labels, value);
             }
         }
         text
     }
 }
 
-fn rendered(metric: &Metric, values: &[&str]) -> String {
+fn write_row(text: &mut String, name: &str, labels: &str, value: &Value) -> std::fmt::Result {
+    let braced = |labels: &str| if labels.is_empty() { String::new() } else { format!("{{{labels}}}") };
+    match value {
+        Value::Number(number) => writeln!(text, "{name}{} {number}", braced(labels)),
+        Value::Durations { counts, sum } => {
+            let comma = if labels.is_empty() { "" } else { "," };
+            let mut below = 0;
+            for (count, bound) in
+                counts.iter().zip(BUCKETS.map(|bound| bound.to_string()).iter().chain([&"+Inf".into()]))
+            {
+                below += count;
+                writeln!(text, "{name}_bucket{{{labels}{comma}le=\"{bound}\"}} {below}")?;
+            }
+            let labels = braced(labels);
+            writeln!(text, "{name}_sum{labels} {sum}\n{name}_count{labels} {below}")
+        }
+    }
+}
+
+fn rendered(metric: &Metric, values: &[&str]) -> Labels {
     debug_assert_eq!(metric.labels.len(), values.len(), "{} takes {:?}", metric.name, metric.labels);
     let escape = |value: &str| value.replace('\\', r"\\").replace('"', r#"\""#).replace('\n', r"\n");
     let pairs: Vec<String> =
         metric.labels.iter().zip(values).map(|(label, value)| format!("{label}=\"{}\"", escape(value))).collect();
-    if pairs.is_empty() { String::new() } else { format!("{{{}}}", pairs.join(",")) }
+    pairs.join(",")
+}
+
+/// A reference of all metrics, in Markdown.
+pub fn reference() -> String {
+    let buckets = BUCKETS.map(|bound| bound.to_string()).join(", ");
+    let mut text = format!(
+        "# Metrics\n\n\
+         What `/metrics` of the admin endpoint can show; written by `epicenter metrics`. A process shows those of the services \
+         that it runs.\n\
+         Every histogram is of durations in seconds, with the buckets {buckets}.\n\n\
+         | metric | labels | type | what |\n|---|---|---|---|\n"
+    );
+    for Metric { name, kind, help, labels } in ALL {
+        let labels = labels.iter().map(|label| format!("`{label}`")).collect::<Vec<_>>().join(", ");
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "| `{name}` | {labels} | {} | {help} |", kind.name());
+    }
+    text
 }
 
 #[cfg(test)]
@@ -103,18 +225,43 @@ mod tests {
         metrics.add(&DEAD_LETTERS, &["enricher"], 2.0);
         metrics.add(&DEAD_LETTERS, &["enricher"], 1.0);
         metrics.set(&CLUSTER_UP, &["a\"b"], 1.0);
+        metrics.set(&PARTITIONS, &[], 12.0);
+        metrics.set(&LAG, &["sink", "0"], 3.0);
+        metrics.forget(&LAG, &["sink", "0"]);
         let text = metrics.text();
         assert!(text.contains("# TYPE epicenter_dead_letters_total counter\n"), "{text}");
         assert!(text.contains("epicenter_dead_letters_total{service=\"enricher\"} 3\n"), "{text}");
         assert!(text.contains("epicenter_cluster_up{cluster=\"a\\\"b\"} 1\n"), "{text}");
         assert!(text.contains("epicenter_build_info{version=\"1.0\"} 1\n"), "{text}");
+        assert!(text.contains("epicenter_partitions 12\n"), "{text}");
+        assert!(!text.contains("epicenter_lag_seconds"), "{text}");
+    }
+
+    #[test]
+    fn counts_durations_by_bucket() {
+        let metrics = Metrics::default();
+        for millis in [1, 5, 6, 400_000] {
+            metrics.observe(&COMMIT, &["sink"], Duration::from_millis(millis));
+        }
+        let text = metrics.text();
+        let row = |suffix: &str| {
+            text.lines().find_map(|line| line.strip_prefix(&format!("epicenter_commit_seconds_{suffix} ")))
+        };
+        assert_eq!(row("bucket{processor=\"sink\",le=\"0.0025\"}"), Some("1"), "{text}");
+        assert_eq!(row("bucket{processor=\"sink\",le=\"0.005\"}"), Some("2"), "a bound belongs to its bucket");
+        assert_eq!(row("bucket{processor=\"sink\",le=\"0.01\"}"), Some("3"));
+        assert_eq!(row("bucket{processor=\"sink\",le=\"300\"}"), Some("3"));
+        assert_eq!(row("bucket{processor=\"sink\",le=\"+Inf\"}"), Some("4"));
+        assert_eq!(row("sum{processor=\"sink\"}"), Some("400.012"));
+        assert_eq!(row("count{processor=\"sink\"}"), Some("4"));
     }
 
     #[test]
     fn names_metrics_as_prometheus_wants_them() {
         for metric in ALL {
             assert!(metric.name.starts_with("epicenter_"), "{metric:?}");
-            assert_eq!(metric.kind == "counter", metric.name.ends_with("_total"), "{metric:?}");
+            assert_eq!(metric.kind == Kind::Counter, metric.name.ends_with("_total"), "{metric:?}");
+            assert!(metric.kind != Kind::Histogram || metric.name.ends_with("_seconds"), "{metric:?}");
         }
     }
 }

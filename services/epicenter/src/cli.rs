@@ -82,6 +82,8 @@ pub enum Command {
     Topics(Topics),
     /// Print the custom resource definition: `epicenter crd | kubectl apply -f -`
     Crd,
+    /// Print the metrics that there are, in Markdown
+    Metrics,
     /// Run the exporter of one cluster
     Exporter,
     /// Run an enricher
@@ -131,9 +133,20 @@ pub struct Incidents {
 /// `sink`.
 #[derive(Debug, Args)]
 pub struct Sink {
-    /// Write nothing into a cluster
-    #[arg(long)]
-    pub no_objects: bool,
+    /// What to do
+    #[arg(long, value_enum, default_value_t = Role::All)]
+    pub role: Role,
+}
+
+/// What a sink does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Role {
+    /// Both
+    All,
+    /// Publish the table of incidents, of all clusters
+    Central,
+    /// Write the Incident objects and Events of its own cluster
+    Member,
 }
 
 /// `config`.
@@ -151,11 +164,24 @@ pub enum Config {
 #[derive(Debug, Clone, Copy, Subcommand)]
 pub enum Topics {
     /// Those that there should be
-    List,
+    List {
+        /// How: a table, or KafkaTopic objects of Strimzi for `kubectl apply -f -`
+        #[arg(short, long, value_enum, default_value_t = TopicListing::Table)]
+        output: TopicListing,
+    },
     /// Create those that are missing
     Create,
     /// Check those that there are
     Check,
+}
+
+/// How topics are shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum TopicListing {
+    /// A line each
+    Table,
+    /// An object each
+    Strimzi,
 }
 
 /// How several incidents are shown.

@@ -1,9 +1,12 @@
 //! The cluster that a command works on.
 
 use anyhow::Context as _;
+use epicenter_runtime::Metrics;
+use kube::client::ClientBuilder;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 
+use crate::requests::Counted;
 use crate::settings::ClusterConfig;
 
 /// A cluster, as a kubeconfig or a pod's service account names it.
@@ -46,13 +49,14 @@ impl Cluster {
             .with_context(|| format!("a client for {} (context `{}`)", self.config.cluster_url, self.context))
     }
 
-    /// A client for single requests, each with a deadline.
-    pub fn asking(&self) -> anyhow::Result<Client> {
+    /// A client for single requests, each with a deadline, which `metrics` count under the cluster's `name`.
+    pub fn asking(&self, name: &str, metrics: &Metrics) -> anyhow::Result<Client> {
         let mut config = self.config.clone();
         config.default_retry = false;
         config.connect_timeout = Some(std::time::Duration::from_secs(5));
         config.read_timeout = Some(std::time::Duration::from_secs(10));
-        Ok(Client::try_from(config)?)
+        let counted = tower::layer::layer_fn(|inner| Counted::new(inner, name, metrics));
+        Ok(ClientBuilder::try_from(config)?.with_layer(&counted).build())
     }
 }
 

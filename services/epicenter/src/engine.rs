@@ -8,7 +8,10 @@ use epicenter_correlate::Rules;
 use epicenter_correlator::Correlator;
 use epicenter_enricher::Enricher;
 use epicenter_model::Codec;
+use epicenter_runtime::Metrics;
 use epicenter_sink::Publisher;
+
+use crate::counted::Counted;
 
 /// What the processors are made with.
 #[derive(Clone)]
@@ -42,17 +45,18 @@ impl Engine {
     }
 
     /// Runs the enricher until `stop`.
-    pub fn run_enricher(&self, bus: &Bus, stop: &Stop) -> Result<(), Fault> {
-        bus.run(&epicenter_enricher::spec(), || self.enricher(), stop)
+    pub fn run_enricher(&self, bus: &Bus, metrics: &Metrics, stop: &Stop) -> Result<(), Fault> {
+        bus.run(&epicenter_enricher::spec(), || self.enricher(), &metrics.observer(), stop)
     }
 
     /// Runs the correlator until `stop`.
-    pub fn run_correlator(&self, bus: &Bus, stop: &Stop) -> Result<(), Fault> {
-        bus.run(&epicenter_correlator::spec(), || self.correlator(), stop)
+    pub fn run_correlator(&self, bus: &Bus, metrics: &Metrics, stop: &Stop) -> Result<(), Fault> {
+        bus.run(&epicenter_correlator::spec(), || self.correlator(), &metrics.observer(), stop)
     }
 
     /// Runs the publisher until `stop`.
-    pub fn run_publisher(&self, bus: &Bus, stop: &Stop) -> Result<(), Fault> {
-        bus.run(&epicenter_sink::spec(), || self.publisher(), stop)
+    pub fn run_publisher(&self, bus: &Bus, metrics: &Metrics, stop: &Stop) -> Result<(), Fault> {
+        let make = || Counted::new(self.publisher(), self.codec.clone(), metrics.clone());
+        bus.run(&epicenter_sink::spec(), make, &metrics.observer(), stop)
     }
 }

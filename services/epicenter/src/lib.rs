@@ -7,13 +7,14 @@
 pub mod cli;
 pub mod cluster;
 pub mod commands;
+pub mod counted;
 pub mod directory;
 pub mod engine;
 pub mod exit;
 pub mod history;
-pub mod meter;
 pub mod pipeline;
 pub mod render;
 pub mod replay;
+pub mod requests;
 pub mod settings;
 pub mod view;

@@ -111,7 +111,7 @@ pub fn run(engine: &Engine, timeline: Timeline, progress: &Progress) -> Result<O
         let (done, seen) = (Stop::new(), AtomicU64::new(0));
         let last = |record: &Record| record.offset >= newest;
         let tap = || Tap { inner: engine.publisher(), last: &last, done: &done, seen: &seen };
-        bus.run(&epicenter_sink::spec(), tap, &done)?;
+        bus.run(&epicenter_sink::spec(), tap, &|_, _, _| {}, &done)?;
     }
     let mut published = Vec::new();
     for value in bus.table(INCIDENTS.name)?.values() {
@@ -161,7 +161,7 @@ fn drive<P: Processor>(
     stop: &Stop,
     other: &Stop,
 ) -> Result<(), Fault> {
-    let outcome = bus.run(spec, make, stop);
+    let outcome = bus.run(spec, make, &|_, _, _| {}, stop);
     if outcome.is_err() {
         other.request();
     }

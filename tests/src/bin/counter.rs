@@ -30,6 +30,6 @@ fn main() -> anyhow::Result<()> {
         let _ = std::io::stdin().read_to_end(&mut Vec::new());
         watched.request();
     });
-    bus.run(&spec(), Counter::default, &stop)?;
+    bus.run(&spec(), Counter::default, &|_, _, _| {}, &stop)?;
     Ok(())
 }

@@ -42,7 +42,7 @@ fn run(bus: &Bus) -> anyhow::Result<()> {
     let position = positions.get(&b"n"[..]).map_or(Ok(0), |value| String::from_utf8_lossy(value).parse())?;
     let stop = Stop::new();
     std::thread::scope(|scope| {
-        let counting = scope.spawn(|| bus.run(&spec(), Counter::default, &stop));
+        let counting = scope.spawn(|| bus.run(&spec(), Counter::default, &|_, _, _| {}, &stop));
         let mut n: u64 = position;
         while !counting.is_finished() {
             let count = 1 + n % 97;

@@ -75,7 +75,7 @@ fn run_until(bus: &Bus, count: usize) {
     let stop = Stop::new();
     let mut outputs = bus.reader(OUTPUT, &[0, 1, 2], Start::Earliest).unwrap();
     std::thread::scope(|scope| {
-        let running = scope.spawn(|| bus.run(&spec(), Counter::default, &stop));
+        let running = scope.spawn(|| bus.run(&spec(), Counter::default, &|_, _, _| {}, &stop));
         let deadline = Instant::now() + Duration::from_secs(60);
         let mut seen = 0;
         while seen < count && Instant::now() < deadline {

@@ -56,7 +56,7 @@ fn assert_whole(directory: &Path, seed: u64) -> usize {
     // What was not yet counted when it was killed is counted now.
     let stop = Stop::new();
     std::thread::scope(|scope| {
-        let counting = scope.spawn(|| bus.run(&spec(), Counter::default, &stop));
+        let counting = scope.spawn(|| bus.run(&spec(), Counter::default, &|_, _, _| {}, &stop));
         let deadline = Instant::now() + Duration::from_secs(60);
         let mut outputs = bus.reader(OUTPUT, &[0], Start::Earliest).unwrap();
         for n in 0..input.len() as u64 {

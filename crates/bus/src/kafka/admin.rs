@@ -7,12 +7,12 @@ use rdkafka::error::RDKafkaErrorCode;
 
 use super::DEADLINE;
 use super::client::{Clients, fault, number};
-use crate::{Cleanup, Fault, Topic, TopicProblem};
+use crate::{Fault, Topic, TopicProblem};
 
 /// Creates those of `topics` that are missing; gives their full names.
 pub(super) fn create(clients: &Clients, topics: &[Topic]) -> Result<Vec<String>, Fault> {
     let admin: AdminClient<DefaultClientContext> = clients.base().create().map_err(|error| clients.unusable(error))?;
-    let settings: Vec<_> = topics.iter().map(|topic| (clients.topic(topic.name), settings(topic))).collect();
+    let settings: Vec<_> = topics.iter().map(|topic| (clients.topic(topic.name), topic.settings())).collect();
     let wanted: Vec<_> = settings
         .iter()
         .map(|(name, settings)| {
@@ -38,25 +38,6 @@ pub(super) fn create(clients: &Clients, topics: &[Topic]) -> Result<Vec<String>,
         }
     }
     Ok(created)
-}
-
-fn settings(topic: &Topic) -> Vec<(&'static str, String)> {
-    let mut settings = vec![("max.message.bytes", topic.max_bytes.to_string())];
-    match topic.cleanup {
-        Cleanup::Delete(after) => {
-            settings.push(("cleanup.policy", "delete".to_owned()));
-            settings.push(("retention.ms", after.as_millis().to_string()));
-        }
-        Cleanup::Compact => {
-            settings.push(("cleanup.policy", "compact".to_owned()));
-            // A restore reads all that is not compacted yet: compact early.
-            settings.push(("min.cleanable.dirty.ratio", "0.2".to_owned()));
-            settings.push(("segment.bytes", (64 * 1024 * 1024).to_string()));
-            settings.push(("segment.ms", "1800000".to_owned()));
-            settings.push(("max.compaction.lag.ms", "3600000".to_owned()));
-        }
-    }
-    settings
 }
 
 /// What is wrong with `topics`.

@@ -21,6 +21,8 @@ const SILENCE: Duration = Duration::from_secs(10);
 const ROOM: usize = 256 * 1024;
 /// How long to wait for the end of a partition when that is asked.
 const ASK: Duration = Duration::from_secs(5);
+/// The same, when the answer is for a metric only.
+const GLANCE: Duration = Duration::from_millis(250);
 
 /// A consumer with an assignment.
 ///
@@ -135,6 +137,18 @@ impl Fetch {
                 Ok(Fetched::Nothing)
             }
         }
+    }
+
+    /// Offsets from the last record of `partition` that was read to its end; `None` when that is not known. Asks the broker,
+    /// unless the end was reached.
+    pub(super) fn behind(&self, partition: u32) -> Option<u64> {
+        let progress = self.partitions.get(&partition)?;
+        let Offset::Offset(next) = progress.next else { return None };
+        if progress.at_end {
+            return Some(0);
+        }
+        let (_, end) = self.consumer.fetch_watermarks(&self.full, number(partition), GLANCE).ok()?;
+        if end == progress.nothing_until { Some(0) } else { u64::try_from(end - next).ok() }
     }
 
     /// Replaces the client when a partition has records that it did not give.

@@ -17,7 +17,7 @@ use rdkafka::{ClientContext, Offset, TopicPartitionList};
 
 use super::client::{Clients, fault};
 use super::partition::{self, Control, Phase};
-use crate::{Fault, Processor, ProcessorSpec, Stop};
+use crate::{Fault, Observer, Processor, ProcessorSpec, Progress, Stop};
 
 const POLL: Duration = Duration::from_millis(50);
 /// Before a partition that failed is taken up again.
@@ -113,6 +113,7 @@ pub(super) fn run<P: Processor>(
     clients: &Clients,
     spec: &ProcessorSpec,
     make: &(dyn Fn() -> P + Send + Sync),
+    observer: Observer<'_>,
     stop: &Stop,
 ) -> Result<(), Fault> {
     let owned = Controls::default();
@@ -125,7 +126,7 @@ pub(super) fn run<P: Processor>(
         let mut not_before: BTreeMap<u32, Instant> = BTreeMap::new();
         while !stop.requested() {
             poll(&member);
-            tend(scope, clients, spec, make, &member, &owned, &mut lanes, &mut not_before);
+            tend(scope, clients, spec, make, observer, &member, &owned, &mut lanes, &mut not_before);
         }
         member.unsubscribe();
         let deadline = Instant::now() + drain + Duration::from_secs(2);
@@ -155,6 +156,7 @@ fn tend<'scope, 'env, P: Processor>(
     clients: &'env Clients,
     spec: &'env ProcessorSpec,
     make: &'env (dyn Fn() -> P + Send + Sync),
+    observer: Observer<'env>,
     member: &BaseConsumer<Member>,
     owned: &Controls,
     lanes: &mut BTreeMap<u32, Lane<'scope>>,
@@ -196,7 +198,8 @@ fn tend<'scope, 'env, P: Processor>(
         let (partition, control) = (*partition, Arc::clone(control));
         let lane = Arc::clone(&control);
         let work = move || {
-            let outcome = partition::own(clients, spec, partition, &control, make);
+            let outcome = partition::own(clients, spec, partition, &control, make, observer);
+            observer(&spec.name, partition, Progress::GivenUp);
             control.enter(Phase::Gone);
             outcome
         };

@@ -24,7 +24,7 @@ pub use config::KafkaConfig;
 pub use reader::KafkaReader;
 pub use source::KafkaSource;
 
-use crate::{Fault, Processor, ProcessorSpec, Start, Stop, TopicProblem};
+use crate::{Fault, Observer, Processor, ProcessorSpec, Start, Stop, TopicProblem};
 use client::Clients;
 
 /// How long a call to the cluster may take before it counts as failed.
@@ -49,9 +49,10 @@ impl KafkaBus {
         &self,
         spec: &ProcessorSpec,
         make: &(dyn Fn() -> P + Send + Sync),
+        observer: Observer<'_>,
         stop: &Stop,
     ) -> Result<(), Fault> {
-        group::run(&self.clients, spec, make, stop)
+        group::run(&self.clients, spec, make, observer, stop)
     }
 
     pub(crate) fn source(

@@ -15,7 +15,7 @@ use super::transaction::{Offsets, Unfinished, Write, fence, transact};
 use crate::drive::{Assigned, Poll, drive};
 use crate::record::now;
 use crate::step::Batch;
-use crate::{Fault, Processor, ProcessorSpec, State, StoreId};
+use crate::{Fault, Observer, Processor, ProcessorSpec, Progress, State, StoreId};
 
 /// How long an aborted commit waits for a newer token before it tries again with what there is.
 const NEWER_TOKEN: Duration = Duration::from_millis(250);
@@ -116,6 +116,7 @@ pub(super) fn own<P: Processor>(
     partition: u32,
     control: &Control,
     make: &(dyn Fn() -> P + Send + Sync),
+    observer: Observer<'_>,
 ) -> Result<(), Fault> {
     let id = format!("{}.{partition}", spec.name);
     let began = Instant::now();
@@ -140,7 +141,9 @@ pub(super) fn own<P: Processor>(
         "took partition over"
     );
     fetch_from(&mut log.fetch, clients, spec, partition, offset)?;
-    drive(&mut log, spec, make(), state)
+    let tell = |progress| observer(&spec.name, partition, progress);
+    tell(Progress::TakenOver { took: began.elapsed() });
+    drive(&mut log, spec, make(), state, tell)
 }
 
 fn fetch_from(
@@ -270,5 +273,9 @@ impl Assigned for KafkaPartition<'_> {
             emits.chain(delta)
         };
         self.transact(batch.next_offset, writes)
+    }
+
+    fn behind(&mut self) -> Option<u64> {
+        self.fetch.behind(self.partition)
     }
 }

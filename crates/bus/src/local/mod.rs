@@ -12,9 +12,9 @@ mod store;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use crate::{Fault, Processor, ProcessorSpec, Start, Stop};
+use crate::{Fault, Observer, Processor, ProcessorSpec, Progress, Start, Stop};
 use partition::LocalPartition;
 pub use reader::LocalReader;
 pub use source::LocalSource;
@@ -60,6 +60,7 @@ impl LocalBus {
         &self,
         spec: &ProcessorSpec,
         make: &(dyn Fn() -> P + Send + Sync),
+        observer: Observer<'_>,
         stop: &Stop,
     ) -> Result<(), Fault> {
         // A partition that fails stops the others: an embedded installation is one whole.
@@ -69,8 +70,14 @@ impl LocalBus {
                 .map(|partition| {
                     let halt = &halt;
                     scope.spawn(move || {
-                        let outcome = LocalPartition::open(&self.store, spec, partition, halt)
-                            .and_then(|(mut log, state)| crate::drive::drive(&mut log, spec, make(), state));
+                        let tell = |progress| observer(&spec.name, partition, progress);
+                        let began = Instant::now();
+                        let outcome =
+                            LocalPartition::open(&self.store, spec, partition, halt).and_then(|(mut log, state)| {
+                                tell(Progress::TakenOver { took: began.elapsed() });
+                                crate::drive::drive(&mut log, spec, make(), state, tell)
+                            });
+                        tell(Progress::GivenUp);
                         if outcome.is_err() {
                             halt.request();
                         }

@@ -65,4 +65,9 @@ impl Assigned for LocalPartition<'_> {
         changes.offset = Some((&self.spec.name, self.spec.input, batch.next_offset));
         self.store.commit_until(self.partition, &changes, self.stop)
     }
+
+    fn behind(&mut self) -> Option<u64> {
+        let end = self.store.end(&self.spec.input, self.partition).ok()?;
+        u64::try_from(end - self.offset).ok()
+    }
 }

@@ -1,30 +1,26 @@
-//! Prints incidents as they form, and counts them.
+//! Prints incidents as they form.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use epicenter_bus::{Fault, Reader, Stop};
+use epicenter_bus::{Fault, Reader, Record, Stop};
 use epicenter_model::{Codec, IncidentChange, Severity, Transition};
-use epicenter_runtime::Metrics;
-use epicenter_runtime::metric::INCIDENTS;
 
 use super::print;
-use crate::meter;
 use crate::render::{Paint, instant};
 
 const WAIT: Duration = Duration::from_millis(250);
 
 /// Follows `incident.changes` until `stop`. Blocks.
-pub(super) fn run(mut changes: Reader, metrics: &Metrics, stop: &Stop) -> Result<(), Fault> {
+pub(super) fn run(mut changes: Reader, stop: &Stop) -> Result<(), Fault> {
     let codec = Codec::single_object();
     let paint = Paint::detect();
     let mut shown = BTreeMap::new();
     while !stop.requested() {
-        let Some(record) = meter::next(&mut changes, WAIT)? else { continue };
+        let Some(record) = next(&mut changes)? else { continue };
         let payload = record.payload.as_deref().unwrap_or_default();
         match codec.decode::<IncidentChange>(payload) {
             Ok(change) => {
-                metrics.add(&INCIDENTS, &[&change.incident.cluster, change.transition.name()], 1.0);
                 if let Some(line) = line(&change, &mut shown, paint)
                     && let Err(error) = print(&line)
                 {
@@ -35,6 +31,17 @@ pub(super) fn run(mut changes: Reader, metrics: &Metrics, stop: &Stop) -> Result
         }
     }
     Ok(())
+}
+
+/// The next record; what passes counts as none.
+fn next(changes: &mut Reader) -> Result<Option<Record>, Fault> {
+    match changes.next(WAIT) {
+        Err(Fault::Retry { what, why }) => {
+            tracing::debug!(what, why, "reading again");
+            Ok(None)
+        }
+        outcome => outcome,
+    }
 }
 
 /// The line for a change, if it says something new.

@@ -8,6 +8,7 @@ use epicenter_bus::topics::DEAD_LETTER;
 use epicenter_bus::{Bus, Start};
 use epicenter_exporter::project::Kind;
 use epicenter_model::{Codec, DeadLetter};
+use epicenter_runtime::Metrics;
 use k8s_openapi::api::authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec};
 use kube::{Api, Client};
 
@@ -48,7 +49,10 @@ pub(super) async fn run(settings: &Settings) -> anyhow::Result<ExitCode> {
     let mut findings = Findings { paint: Paint::detect(), bad: 0 };
     findings.well("the configuration can be read")?;
     log(settings, &mut findings).await?;
-    match Cluster::open(&settings.cluster).await.and_then(|cluster| Ok((cluster.asking()?, cluster))) {
+    match Cluster::open(&settings.cluster)
+        .await
+        .and_then(|cluster| Ok((cluster.asking("", &Metrics::default())?, cluster)))
+    {
         Ok((client, cluster)) => self::cluster(&client, &cluster, &mut findings).await?,
         Err(error) => findings.bad(&format!("cluster: {error:#}"))?,
     }
@@ -156,7 +160,7 @@ async fn cluster(client: &Client, cluster: &Cluster, findings: &mut Findings) ->
         let group = kind.api_version().rsplit_once('/').map_or("", |(group, _)| group);
         wanted.extend(["list", "watch"].iter().map(|verb| (group, kind.plural(), *verb)));
     }
-    wanted.extend([("epicenter.dev", "incidents", "patch"), ("", "events", "create")]);
+    wanted.extend([("epicenter.dev", "incidents", "patch"), ("events.k8s.io", "events", "create")]);
     let mut refused = Vec::new();
     for (group, resource, verb) in wanted {
         match allowed(client, group, resource, verb).await {

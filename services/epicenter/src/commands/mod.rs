@@ -17,7 +17,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use epicenter_runtime::telemetry;
+use epicenter_runtime::{metric, telemetry};
 
 use crate::cli::{Cli, Command, Global};
 use crate::settings::Settings;
@@ -29,6 +29,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match command {
         Command::Config(what) => return config::run(what, &global),
         Command::Crd => return crd::run(),
+        Command::Metrics => return print(&metric::reference()).map(|()| ExitCode::SUCCESS),
         _ => {}
     }
     let settings = settings(&global)?;
@@ -47,8 +48,8 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Exporter => block_on(services::exporter(settings)),
         Command::Enricher => block_on(services::enricher(settings)),
         Command::Correlator => block_on(services::correlator(settings)),
-        Command::Sink(arguments) => block_on(services::sink(settings, arguments.no_objects)),
-        Command::Config(_) | Command::Crd => Ok(ExitCode::SUCCESS),
+        Command::Sink(arguments) => block_on(services::sink(settings, arguments.role)),
+        Command::Config(_) | Command::Crd | Command::Metrics => Ok(ExitCode::SUCCESS),
     }
 }
 

@@ -6,18 +6,19 @@ use anyhow::ensure;
 use axum::Router;
 use epicenter_bus::{Bus, Fault, Stop};
 use epicenter_exporter::ExporterConfig;
+use epicenter_runtime::metric::PARTITIONS;
 use epicenter_runtime::{Health, Metrics, Shutdown, Supervisor};
 use epicenter_sink::InstallError;
 use kube::Client;
 
 use super::api;
+use crate::cli::Role;
 use crate::cluster::Cluster;
 use crate::engine::Engine;
-use crate::meter;
 use crate::settings::Settings;
 
 /// Drives a processor until the stop.
-type Run = fn(&Engine, &Bus, &Stop) -> Result<(), Fault>;
+type Run = fn(&Engine, &Bus, &Metrics, &Stop) -> Result<(), Fault>;
 
 /// The processors of the pipeline, in its order.
 pub(super) const PROCESSORS: [(&str, Run); 3] =
@@ -31,11 +32,16 @@ pub(super) fn name(settings: &mut Settings, typed: Option<String>, context: &str
 }
 
 /// A client for the cluster's Incident objects, when they are wanted and can be had; installs their definition.
-pub(super) async fn objects(settings: &Settings, cluster: &Cluster, off: bool) -> anyhow::Result<Option<Client>> {
+pub(super) async fn objects(
+    settings: &Settings,
+    cluster: &Cluster,
+    metrics: &Metrics,
+    off: bool,
+) -> anyhow::Result<Option<Client>> {
     if off {
         return Ok(None);
     }
-    let client = cluster.asking()?;
+    let client = cluster.asking(&settings.exporter.cluster, metrics)?;
     match epicenter_sink::install_crd(&client).await {
         Ok(()) => Ok(Some(client)),
         Err(error @ InstallError::Forbidden { .. }) => {
@@ -97,6 +103,7 @@ impl Frame {
         );
         let bus = settings.bus.open(std::path::Path::new(""))?;
         let (health, metrics) = (Health::new(), Metrics::new(env!("CARGO_PKG_VERSION")));
+        metrics.set(&PARTITIONS, &[], f64::from(bus.partitions()));
         let shutdown = Shutdown::new();
         let mut supervisor = Supervisor::new(shutdown.clone());
         let routes: Router = api::routes(bus.clone());
@@ -107,10 +114,11 @@ impl Frame {
     }
 
     fn processor(&mut self, (name, run): (&'static str, Run)) -> anyhow::Result<()> {
-        let (engine, bus, health) = (self.engine.clone(), self.bus.clone(), self.health.clone());
+        let (engine, bus) = (self.engine.clone(), self.bus.clone());
+        let (health, metrics) = (self.health.clone(), self.metrics.clone());
         self.supervisor.thread(name, move |stop| {
             health.well(name);
-            let outcome = run(&engine, &bus, stop);
+            let outcome = run(&engine, &bus, &metrics, stop);
             if let Err(fault) = &outcome {
                 health.unwell(name, fault.to_string());
             }
@@ -136,8 +144,6 @@ pub(super) async fn exporter(mut settings: Settings) -> anyhow::Result<ExitCode>
 
 pub(super) async fn enricher(settings: Settings) -> anyhow::Result<ExitCode> {
     let mut frame = Frame::new(&settings).await?;
-    let (bus, metrics) = (frame.bus.clone(), frame.metrics.clone());
-    frame.supervisor.thread("meter", move |stop| meter::run(&bus, &metrics, stop))?;
     frame.processor(PROCESSORS[0])?;
     frame.run().await
 }
@@ -148,26 +154,24 @@ pub(super) async fn correlator(settings: Settings) -> anyhow::Result<ExitCode> {
     frame.run().await
 }
 
-pub(super) async fn sink(mut settings: Settings, no_objects: bool) -> anyhow::Result<ExitCode> {
+pub(super) async fn sink(mut settings: Settings, role: Role) -> anyhow::Result<ExitCode> {
     let mut frame = Frame::new(&settings).await?;
-    frame.processor(PROCESSORS[2])?;
-    if !no_objects {
+    if role != Role::Member {
+        frame.processor(PROCESSORS[2])?;
+    }
+    if role != Role::Central {
         let cluster = Cluster::open(&settings.cluster).await?;
         name(&mut settings, None, &cluster.context);
-        if let Some(client) = objects(&settings, &cluster, false).await? {
-            let (bus, codec) = (frame.bus.clone(), frame.engine.codec.clone());
-            let (token, health) = (frame.shutdown.token().clone(), frame.health.clone());
-            let run = epicenter_sink::run_objects(
-                client,
-                bus,
-                codec,
-                settings.exporter.cluster,
-                settings.objects,
-                token,
-                health,
-            );
-            frame.supervisor.task("objects", run);
+        let client = cluster.asking(&settings.exporter.cluster, &frame.metrics)?;
+        if let Err(error) = epicenter_sink::install_crd(&client).await {
+            // An administrator's may be there already; the task says when it is missing or too old.
+            tracing::info!(cluster = settings.exporter.cluster, %error, "the definition of Incident objects is left as it is");
         }
+        let (bus, codec) = (frame.bus.clone(), frame.engine.codec.clone());
+        let (token, health) = (frame.shutdown.token().clone(), frame.health.clone());
+        let run =
+            epicenter_sink::run_objects(client, bus, codec, settings.exporter.cluster, settings.objects, token, health);
+        frame.supervisor.task("objects", run);
     }
     frame.run().await
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use epicenter_bus::topics::INCIDENT_CHANGES;
 use epicenter_bus::{Bus, Start};
+use epicenter_runtime::metric::PARTITIONS;
 use epicenter_runtime::{BoxError, Health, Metrics, Shutdown, Supervisor};
 use tokio_util::sync::CancellationToken;
 
@@ -13,7 +14,6 @@ use crate::cli::Up;
 use crate::cluster::Cluster;
 use crate::directory::DataDirectory;
 use crate::engine::Engine;
-use crate::meter;
 use crate::settings::Settings;
 
 const LOOK: Duration = Duration::from_millis(100);
@@ -29,10 +29,11 @@ pub(super) async fn run(mut settings: Settings, arguments: Up) -> anyhow::Result
         settings.objects.log_epoch = log.created();
     }
     let (health, metrics) = (Health::new(), Metrics::new(env!("CARGO_PKG_VERSION")));
+    metrics.set(&PARTITIONS, &[], f64::from(bus.partitions()));
     let admin =
         epicenter_runtime::serve(&settings.admin, health.clone(), metrics.clone(), api::routes(bus.clone())).await?;
     let _announced = directory.announce(admin.address())?;
-    let objects = services::objects(&settings, &cluster, arguments.no_objects).await?;
+    let objects = services::objects(&settings, &cluster, &metrics, arguments.no_objects).await?;
 
     print(&format!(
         "epicenter {}: cluster {} ({}), log in {}, http://{}/api/incidents\n",
@@ -46,17 +47,10 @@ pub(super) async fn run(mut settings: Settings, arguments: Up) -> anyhow::Result
     let shutdown = Shutdown::new();
     let mut supervisor = Supervisor::new(shutdown.clone());
     let changes = bus.reader(INCIDENT_CHANGES.name, &(0..bus.partitions()).collect::<Vec<_>>(), Start::Latest)?;
-    supervisor.thread("console", {
-        let metrics = metrics.clone();
-        move |stop| console::run(changes, &metrics, stop)
-    })?;
-    supervisor.thread("meter", {
-        let (bus, metrics) = (bus.clone(), metrics.clone());
-        move |stop| meter::run(&bus, &metrics, stop)
-    })?;
+    supervisor.thread("console", move |stop| console::run(changes, stop))?;
     for (name, run) in services::PROCESSORS {
-        let (engine, bus) = (engine.clone(), bus.clone());
-        supervisor.thread(name, move |stop| run(&engine, &bus, stop))?;
+        let (engine, bus, metrics) = (engine.clone(), bus.clone(), metrics.clone());
+        supervisor.thread(name, move |stop| run(&engine, &bus, &metrics, stop))?;
     }
     supervisor.task("admin", admin.run(shutdown.token().clone()));
     if let Some(client) = objects {

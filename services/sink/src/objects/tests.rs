@@ -36,7 +36,7 @@ impl Log {
         let stop = Stop::new();
         let publisher = std::thread::spawn({
             let (bus, stop) = (bus.clone(), stop.clone());
-            move || bus.run(&crate::spec(), || Publisher::new(Codec::single_object()), &stop).unwrap()
+            move || bus.run(&crate::spec(), || Publisher::new(Codec::single_object()), &|_, _, _| {}, &stop).unwrap()
         });
         Self { bus, source, stop, publisher: Some(publisher), _directory: directory }
     }

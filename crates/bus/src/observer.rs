@@ -1,0 +1,39 @@
+//! What the kernel tells of the partitions that it drives.
+
+use std::time::Duration;
+
+/// Hears how a processor fares on a partition: its name, the partition, and what happened. It is called on the
+/// partition's own thread, and must not block. `&|_, _, _| {}` hears nothing.
+pub type Observer<'o> = &'o (dyn Fn(&str, u32, Progress) + Sync);
+
+/// What happened on a partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// This process took it over.
+    TakenOver {
+        /// From the decision until it is read: predecessor fenced, state restored.
+        took: Duration,
+    },
+    /// A batch was committed.
+    Committed {
+        /// Its input records.
+        records: usize,
+        /// Those of them that went to dead-letter.
+        dead_letters: usize,
+        /// Timestamp of its first record, ms.
+        oldest: i64,
+        /// Reading and processing, from its first record on.
+        processing: Duration,
+        /// The commit itself.
+        commit: Duration,
+    },
+    /// How far it is behind; after a commit and while idle, once in a while.
+    Behind {
+        /// Offsets to the end of the input.
+        records: u64,
+        /// Timestamp of the newest record that was committed, ms; `None` before the first commit.
+        newest: Option<i64>,
+    },
+    /// This process has it no longer.
+    GivenUp,
+}
