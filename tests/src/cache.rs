@@ -16,12 +16,16 @@ pub fn root() -> Result<PathBuf> {
     Ok(PathBuf::from(home).join(".cache/epicenter"))
 }
 
+/// The version of a server.
+pub fn version(name: &str) -> Result<&'static str> {
+    let mut versions = VERSIONS.lines().filter_map(|line| line.split_once(' '));
+    let found = versions.find(|(known, _)| *known == name);
+    Ok(found.with_context(|| format!("tests/servers.txt names no `{name}`"))?.1)
+}
+
 /// The folder of a server.
 pub fn server(name: &str) -> Result<PathBuf> {
-    let mut versions = VERSIONS.lines().filter_map(|line| line.split_once(' '));
-    let (_, version) =
-        versions.find(|(known, _)| *known == name).with_context(|| format!("tests/servers.txt names no `{name}`"))?;
-    let path = root()?.join(format!("{name}-{version}"));
+    let path = root()?.join(format!("{name}-{}", version(name)?));
     ensure!(path.exists(), "{} is missing: run `cargo xtask servers` once", path.display());
     Ok(path)
 }

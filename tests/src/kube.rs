@@ -88,7 +88,7 @@ impl ControlPlane {
         let [port, etcd, etcd_peer] = ports::free()?;
         let site = Site { directory, options, port, etcd, etcd_peer, kubernetes: cache::server("kubernetes")? };
         fs::write(site.path("tokens.csv"), format!("{TOKEN},admin,admin,system:masters\n"))?;
-        fs::write(site.path("kubeconfig"), site.kubeconfig())?;
+        fs::write(site.path("kubeconfig"), site.kubeconfig(TOKEN))?;
         let mut plane = Self { running: BTreeMap::new(), site };
         plane.start_again(Component::Etcd)?;
         plane.start_again(Component::ApiServer)?;
@@ -125,6 +125,14 @@ impl ControlPlane {
         self.site.path("kubeconfig")
     }
 
+    /// A kubeconfig of a service account, which is bound to what the cluster grants it.
+    pub fn kubeconfig_of(&self, namespace: &str, account: &str) -> Result<PathBuf> {
+        let token = self.kubectl(&["create", "token", account, "--namespace", namespace])?;
+        let path = self.site.path(&format!("kubeconfig-{namespace}-{account}"));
+        fs::write(&path, self.site.kubeconfig(token.trim()))?;
+        Ok(path)
+    }
+
     /// `https://127.0.0.1:port`.
     pub fn url(&self) -> String {
         self.site.url()
@@ -138,6 +146,13 @@ impl ControlPlane {
     /// Runs kubectl as the administrator, for a minute at most; gives what it printed.
     pub fn kubectl(&self, arguments: &[&str]) -> Result<String> {
         self.site.kubectl(arguments)
+    }
+
+    /// `kubectl apply` of a text, by the server.
+    pub fn apply_text(&self, text: &str) -> Result<String> {
+        let file = tempfile::NamedTempFile::new()?;
+        fs::write(file.path(), text)?;
+        self.apply(file.path())
     }
 
     /// `kubectl apply` of a file, by the server.
@@ -214,12 +229,12 @@ impl Site {
         process::output(command.args(arguments), Duration::from_secs(60))
     }
 
-    fn kubeconfig(&self) -> String {
+    fn kubeconfig(&self, token: &str) -> String {
         format!(
             "apiVersion: v1\nkind: Config\ncurrent-context: test\n\
              clusters: [{{name: test, cluster: {{server: \"{}\", certificate-authority: \"{}\"}}}}]\n\
-             users: [{{name: admin, user: {{token: {TOKEN}}}}}]\n\
-             contexts: [{{name: test, context: {{cluster: test, user: admin}}}}]\n",
+             users: [{{name: test, user: {{token: {token}}}}}]\n\
+             contexts: [{{name: test, context: {{cluster: test, user: test}}}}]\n",
             self.url(),
             self.path("certificates/apiserver.crt").display()
         )

@@ -127,6 +127,14 @@ impl Process {
     }
 }
 
+/// The command `epicenter`, as the workspace's build left it beside the test that asks.
+pub fn binary() -> Result<PathBuf> {
+    let test = std::env::current_exe()?;
+    let binary = test.ancestors().nth(2).unwrap_or(&test).join("epicenter");
+    ensure!(binary.exists(), "{} is missing: build it with `cargo build -p epicenter`", binary.display());
+    Ok(binary)
+}
+
 /// A process that kills `pid` when this one, which holds the other side of its standard input, has died. A signal to the
 /// whole group, as `timeout` and a terminal send it, leaves it to its work.
 fn watch(pid: u32) -> Result<Child> {

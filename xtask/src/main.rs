@@ -21,7 +21,7 @@ use crate::cargo::workspace;
 #[derive(Parser)]
 #[command(name = "cargo xtask", disable_help_subcommand = true)]
 enum Task {
-    /// Download and build the test servers (Kafka, Kubernetes, etcd, KWOK) into $EPICENTER_TEST_CACHE, once.
+    /// Download and build the test servers (Kafka, Kubernetes, etcd, KWOK) and Helm into $EPICENTER_TEST_CACHE, once.
     Servers,
     /// Set up the servers, lint, and run every test of the workspace.
     Test {

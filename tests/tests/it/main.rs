@@ -1,8 +1,11 @@
-//! The harness itself, on the real servers.
+//! The harness itself, and what goes into a cluster, on the real servers.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod chart;
 mod kafka;
 mod kube;
+mod monitoring;
+mod rbac;
 mod sink;
 
 /// The process is there, and is more than an entry that nobody has waited for.

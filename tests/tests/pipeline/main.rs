@@ -7,23 +7,15 @@ mod lossless;
 mod services;
 mod writer;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use epicenter_tests::kube::ControlPlane;
-use epicenter_tests::process::Process;
-
-/// The binary, as the workspace's build left it beside this test.
-fn binary() -> PathBuf {
-    let test = std::env::current_exe().unwrap();
-    let binary = test.parent().unwrap().parent().unwrap().join("epicenter");
-    assert!(binary.exists(), "{} is missing: build it with `cargo build -p epicenter`", binary.display());
-    binary
-}
+use epicenter_tests::process::{Process, binary};
 
 /// `epicenter up` on that control plane, with its log in `directory`.
 fn up(plane: &ControlPlane, directory: &Path) -> Process {
-    let mut command = Command::new(binary());
+    let mut command = Command::new(binary().unwrap());
     command.args(["up", "--cluster", "test", "--kubeconfig"]).arg(plane.kubeconfig());
     command.arg("--data-dir").arg(directory.join("data"));
     Process::spawn("epicenter up", &mut command, &directory.join("up.log")).unwrap()

@@ -1,17 +1,22 @@
-//! The same pipeline as separate services on a real broker.
+//! The same pipeline as separate services on a real broker, under the roles that the chart gives them.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
+use epicenter_runtime::metric;
+use epicenter_tests::chart::{self, NAMESPACE};
 use epicenter_tests::kafka::Kafka;
 use epicenter_tests::kube::{ControlPlane, Options};
-use epicenter_tests::process::Process;
+use epicenter_tests::ports;
+use epicenter_tests::process::{Process, binary};
 use kube::api::{Api, PostParams};
 
 use crate::writer::{client, event};
 
 fn command(kafka: &Kafka, arguments: &[&str]) -> Command {
-    let mut command = Command::new(crate::binary());
+    let mut command = Command::new(binary().unwrap());
     command.args(arguments).env("EPICENTER_BUS__KAFKA__BOOTSTRAP", kafka.bootstrap());
     command.env("EPICENTER_BUS__KAFKA__PARTITIONS", "3").env("EPICENTER_EXPORTER__CLUSTER", "test");
     command
@@ -23,6 +28,15 @@ fn run(kafka: &Kafka, arguments: &[&str]) -> Output {
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// What a process shows of its metrics.
+fn metrics(port: u16) -> String {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
 }
 
 fn is_watching(line: &str) -> bool {
@@ -49,20 +63,25 @@ fn services_on_kafka_make_the_same_incidents() {
     let told = text(&[other.stdout, other.stderr].concat());
     assert!(!other.status.success() && told.contains("has 3 partitions"), "{told}");
 
-    let kubeconfig = plane.kubeconfig();
-    let kubeconfig = kubeconfig.to_str().unwrap();
-    let of_cluster = ["--kubeconfig", kubeconfig];
+    chart::install_access(&plane, &["kafka.bootstrap=kafka:9092", "cluster=test"]).unwrap();
+    let access =
+        ["epicenter-exporter", "epicenter-sink"].map(|account| plane.kubeconfig_of(NAMESPACE, account).unwrap());
+    let [of_exporter, of_sink] = access.each_ref().map(|file| ["--kubeconfig", file.to_str().unwrap()]);
     let services = [
-        [&["exporter"][..], &of_cluster].concat(),
+        [&["exporter"][..], &of_exporter].concat(),
         vec!["enricher"],
         vec!["correlator"],
-        [&["sink"][..], &of_cluster].concat(),
+        [&["sink"][..], &of_sink].concat(),
     ];
+    let admin = ports::free::<4>().unwrap();
     let mut running: Vec<_> = services
         .iter()
-        .map(|arguments| {
+        .zip(admin)
+        .map(|(arguments, port)| {
             let log = directory.path().join(format!("{}.log", arguments[0]));
-            Process::spawn(arguments[0], &mut command(&kafka, arguments), &log).unwrap()
+            let mut command = command(&kafka, arguments);
+            command.env("EPICENTER_ADMIN__LISTEN", format!("127.0.0.1:{port}"));
+            Process::spawn(arguments[0], &mut command, &log).unwrap()
         })
         .collect();
     // What was there before its first list is context, no reason to alert.
@@ -89,4 +108,16 @@ fn services_on_kafka_make_the_same_incidents() {
         serde_json::from_slice(&shown.stdout).unwrap_or_else(|error| panic!("{error}\n{}", tails()));
     assert_eq!(shown[0]["cause"]["class"], "image.pull.not_found", "{shown:#}");
     assert_eq!(shown.as_array().unwrap().len(), 1, "{shown:#}");
+
+    let shown = admin.map(metrics).concat();
+    let at_faults = ["epicenter_watch_gaps_total", "epicenter_dead_letters_total"];
+    for metric in metric::ALL.iter().filter(|metric| !at_faults.contains(&metric.name)) {
+        assert!(shown.contains(&format!("# TYPE {} ", metric.name)), "nobody feeds {}:\n{shown}", metric.name);
+    }
+    let row = |row: &str| assert!(shown.lines().any(|line| line == row), "{row}:\n{shown}");
+    row("epicenter_incident_transitions_total{cluster=\"test\",transition=\"opened\"} 1");
+    row("epicenter_partitions 3");
+    for processor in ["enricher", "correlator", "sink"] {
+        row(&format!("epicenter_takeover_seconds_count{{processor=\"{processor}\"}} 3"));
+    }
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 
 use super::Build;
-use super::tool::{go, run, write};
+use super::tool::{go, go_install, run, write};
 use crate::progress::step;
 
 /// Those of `kustomize/stage/fast`: nodes that are Ready and renew their leases, pods that run at once.
@@ -24,11 +24,7 @@ pub fn build(build: &Build<'_>) -> Result<()> {
         "stages.yaml",
         &STAGES.map(|stage| read(&stages.join(stage))).into_iter().collect::<Result<String>>()?,
     )?;
-    let mut compile = go(scratch);
-    compile.env("GOBIN", target).args(["install", "-ldflags", "-s -w"]);
-    compile.arg(format!("sigs.k8s.io/kwok/cmd/kwok@v{version}"));
-    step(&format!("kwok {version}: building"), || run(&mut compile))?;
-    Ok(())
+    go_install(build, "sigs.k8s.io/kwok/cmd/kwok")
 }
 
 /// Every stage of a folder, as documents of one YAML stream.

@@ -1,4 +1,4 @@
-//! The servers that the tests run against: downloaded or built once, kept outside the repository, keyed by version.
+//! The servers that the tests run against, and tools that check the chart: downloaded or built once, kept outside the repository, keyed by version.
 
 mod etcd;
 mod kafka;
@@ -49,6 +49,12 @@ pub fn install_all(cache: &Path) -> Result<()> {
             "kubernetes" => install(cache, name, version, kubernetes::build)?,
             "etcd" => install(cache, name, version, etcd::build)?,
             "kwok" => install(cache, name, version, kwok::build)?,
+            "helm" => install(cache, name, version, |build| tool::go_install(build, "helm.sh/helm/v3/cmd/helm"))?,
+            "kubeconform" => {
+                install(cache, name, version, |build| {
+                    tool::go_install(build, "github.com/yannh/kubeconform/cmd/kubeconform")
+                })?;
+            }
             other => bail!("tests/servers.txt: nobody knows how to build `{other}`"),
         }
     }

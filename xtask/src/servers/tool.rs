@@ -6,6 +6,9 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
+use super::Build;
+use crate::progress::step;
+
 /// A tool of this machine.
 struct Tool {
     name: &'static str,
@@ -39,7 +42,7 @@ const GO: Tool = Tool {
     version: "version",
     after: "go version go",
     oldest: (1, 21),
-    purpose: "builds the Kubernetes API server, etcd and KWOK",
+    purpose: "builds the Kubernetes API server, etcd, KWOK and Helm",
     package: "golang-go (Debian 12: from bookworm-backports, or https://go.dev/dl; 1.21 and newer fetch what they need)",
 };
 
@@ -65,6 +68,14 @@ pub fn go(directory: &Path) -> Command {
     let mut command = Command::new(GO.name);
     command.env("CGO_ENABLED", "0").env("GOFLAGS", "-buildvcs=false").env("GOWORK", "off").current_dir(directory);
     command
+}
+
+/// Builds the command `package` of a published module.
+pub fn go_install(build: &Build<'_>, package: &str) -> Result<()> {
+    let Build { target, scratch, version } = build;
+    let mut compile = go(scratch);
+    compile.env("GOBIN", target).args(["install", "-ldflags", "-s -w"]).arg(format!("{package}@v{version}"));
+    step(&format!("{package} {version}: building"), || run(&mut compile)).map(drop)
 }
 
 fn check(tools: &[Tool]) -> Result<()> {

@@ -1,0 +1,64 @@
+{{- /* The section `bus` of epicenter.yaml. */}}
+{{- define "epicenter.bus" -}}
+kafka:
+  bootstrap: {{ required "kafka.bootstrap: set the brokers, such as broker-1:9092,broker-2:9092" .Values.kafka.bootstrap | quote }}
+  prefix: {{ .Values.kafka.prefix | quote }}
+  partitions: {{ int .Values.kafka.partitions }}
+  replication: {{ int .Values.kafka.replication }}
+  {{- with .Values.kafka.properties }}
+  properties:
+    {{- range $property, $value := . }}
+    {{ $property }}: {{ $value | quote }}
+    {{- end }}
+  {{- end }}
+  {{- with .Values.kafka.secrets }}
+  secrets:
+    {{- range $property, $_ := . }}
+    {{ $property }}: {file: /etc/epicenter/secrets/kafka/{{ $property }}}
+    {{- end }}
+  {{- end }}
+{{- end }}
+
+{{- /* epicenter.yaml; what `config` says is above it. */}}
+{{- define "epicenter.config" -}}
+{{- $settings := dict "log" .Values.log }}
+{{- $_ := set $settings "bus" (include "epicenter.bus" . | fromYaml) }}
+{{- $admin := dict "listen" (printf "0.0.0.0:%d" (int .Values.admin.port)) }}
+{{- if .Values.admin.token }}
+{{- $_ := set $admin "token" (dict "file" "/etc/epicenter/secrets/admin/token") }}
+{{- end }}
+{{- $_ := set $settings "admin" $admin }}
+{{- $_ := set $settings "objects" (dict "instance" (printf "%s-sink" (include "epicenter.fullname" .))) }}
+{{- with .Values.cluster }}
+{{- $_ := set $settings "exporter" (dict "cluster" .) }}
+{{- end }}
+{{- mergeOverwrite $settings (deepCopy .Values.config) | toYaml }}
+{{- end }}
+
+{{- /* Sources of a projected volume: the Secrets that the configuration names. */}}
+{{- define "epicenter.kafkaSecrets" -}}
+{{- range $property, $secret := .Values.kafka.secrets }}
+- secret: {name: {{ $secret.secretName }}, items: [{key: {{ $secret.key }}, path: kafka/{{ $property }}}]}
+{{- end }}
+{{- end }}
+
+{{- define "epicenter.secrets" -}}
+{{- include "epicenter.kafkaSecrets" . }}
+{{- with .Values.admin.token }}
+- secret: {name: {{ .secretName }}, items: [{key: {{ .key }}, path: admin/token}]}
+{{- end }}
+{{- end }}
+
+{{- define "epicenter.podSecurity" -}}
+runAsNonRoot: true
+runAsUser: 65532
+runAsGroup: 65532
+fsGroup: 65532
+seccompProfile: {type: RuntimeDefault}
+{{- end }}
+
+{{- define "epicenter.containerSecurity" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities: {drop: [ALL]}
+{{- end }}

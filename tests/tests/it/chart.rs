@@ -1,0 +1,197 @@
+//! The Helm chart: linted, checked against the schemas of the API server, and taken by it.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use epicenter_tests::chart::{self, NAMESPACE};
+use epicenter_tests::kube::{ControlPlane, Options};
+use epicenter_tests::{cache, process};
+use serde_json::{Map, Value, json};
+
+const LIMIT: Duration = Duration::from_secs(60);
+const BOOTSTRAP: &str = "kafka.bootstrap=broker-1:9093\\,broker-2:9093";
+
+/// What an installation may look like.
+const INSTALLATIONS: [&[&str]; 4] = [
+    &[BOOTSTRAP, "cluster=prod-eu-1"],
+    &[BOOTSTRAP, "exporter.enabled=false", "sink.role=central", "sink.replicas=3"],
+    &[BOOTSTRAP, "cluster=member-1", "enricher.enabled=false", "correlator.enabled=false", "sink.role=member"],
+    &[
+        BOOTSTRAP,
+        "cluster=prod-eu-1",
+        "log=warn",
+        "kafka.properties.security\\.protocol=SASL_SSL",
+        "kafka.secrets.sasl\\.password.secretName=kafka",
+        "kafka.secrets.sasl\\.password.key=password",
+        "admin.token.secretName=epicenter",
+        "admin.token.key=token",
+        "exporter.kubeconfig.secretName=prod-eu-1",
+        "exporter.kubeconfig.key=kubeconfig",
+        "config.exporter.heartbeat_ms=2000",
+        "enricher.podLabels.team=platform",
+        "enricher.extraEnv[0].name=HTTPS_PROXY,enricher.extraEnv[0].value=http://proxy:3128",
+        "networkPolicy.scrapers[0].namespaceSelector.matchLabels.name=monitoring",
+        "grafanaDashboard.enabled=true",
+        "imagePullSecrets[0].name=registry",
+        "defaults.priorityClassName=system-cluster-critical",
+    ],
+];
+
+fn objects(rendered: &str) -> Vec<Value> {
+    serde_saphyr::from_multiple::<Value>(rendered).unwrap().into_iter().filter(|object| !object.is_null()).collect()
+}
+
+fn is(object: &Value, kind: &str) -> bool {
+    object["kind"] == kind
+}
+
+/// The schemas of an API server, as kubeconform reads them: a file for each kind, and one with all definitions. No field
+/// may be there that the API does not know.
+fn write_schemas(plane: &ControlPlane, directory: &Path) {
+    let api: Value = serde_json::from_str(&plane.kubectl(&["get", "--raw", "/openapi/v2"]).unwrap()).unwrap();
+    let mut definitions = api["definitions"].as_object().unwrap().clone();
+    for definition in definitions.values_mut() {
+        if definition["format"] == "int-or-string" {
+            *definition = json!({"oneOf": [{"type": "string"}, {"type": "integer"}]});
+        } else if definition.get("properties").is_some() {
+            definition["additionalProperties"] = json!(false);
+        }
+    }
+    let kinds = "x-kubernetes-group-version-kind";
+    for (name, definition) in &definitions {
+        for kind in definition.get(kinds).and_then(Value::as_array).into_iter().flatten() {
+            let part = |key: &str| kind[key].as_str().unwrap_or_default().to_lowercase();
+            // kubeconform takes what stands before the slash of an apiVersion for the group: of `v1`, all of it.
+            let group = Some(part("group")).filter(|group| !group.is_empty()).unwrap_or_else(|| part("version"));
+            let file = format!("{}-{group}-{}.json", part("kind"), part("version"));
+            let schema = json!({"$ref": format!("definitions.json#/definitions/{name}")});
+            fs::write(directory.join(file), schema.to_string()).unwrap();
+        }
+    }
+    let all = Map::from_iter([("definitions".to_owned(), Value::Object(definitions))]);
+    fs::write(directory.join("definitions.json"), Value::Object(all).to_string()).unwrap();
+}
+
+fn kubeconform(schemas: &Path, rendered: &Path) -> anyhow::Result<String> {
+    let mut command = Command::new(cache::server("kubeconform")?.join("kubeconform"));
+    let names = "{{.ResourceKind}}-{{.Group}}-{{.ResourceAPIVersion}}.json";
+    command.args(["-strict", "-summary", "-schema-location", &format!("{}/{names}", schemas.display())]);
+    process::output(command.arg(rendered), LIMIT)
+}
+
+/// A pod as its controller would make it: the policy of a namespace is enforced on pods alone.
+fn pod(object: &Value) -> Value {
+    let mut spec = object["spec"]["template"]["spec"].clone();
+    // The admission that sets it from the class does not know the class either.
+    spec["serviceAccountName"] = json!("default");
+    json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": object["metadata"]["name"]}, "spec": spec})
+}
+
+#[test]
+fn an_api_server_takes_the_chart_in_a_restricted_namespace() {
+    let plane = ControlPlane::start(Options::default()).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    write_schemas(&plane, directory.path());
+    plane
+        .apply_text(&format!(
+            "apiVersion: v1\nkind: Namespace\nmetadata:\n  name: {NAMESPACE}\n  labels:\n    \
+             pod-security.kubernetes.io/enforce: restricted\n"
+        ))
+        .unwrap();
+    let file = directory.path().join("rendered.yaml");
+    let take = |text: &str| {
+        fs::write(&file, text).unwrap();
+        let dry = ["apply", "--server-side", "--dry-run=server", "--validate=strict", "--namespace", NAMESPACE, "-f"];
+        plane.kubectl(&[&dry[..], &[file.to_str().unwrap()]].concat())
+    };
+    for values in INSTALLATIONS {
+        chart::lint(values).unwrap();
+        let rendered = chart::render(values).unwrap();
+        let taken = take(&rendered).unwrap();
+        println!("{}", kubeconform(directory.path(), &file).unwrap());
+        let objects = objects(&rendered);
+        assert_eq!(taken.lines().count(), objects.len(), "{taken}");
+        let mut pods = 0;
+        for object in objects.iter().filter(|object| is(object, "Deployment") || is(object, "Job")) {
+            take(&pod(object).to_string()).unwrap();
+            pods += 1;
+        }
+        assert!(pods >= 3, "{pods} pods of {values:?}");
+    }
+
+    // What this test would find.
+    let rendered = chart::render(INSTALLATIONS[0]).unwrap();
+    let wrong = rendered.replace("livenessProbe:", "livenesProbe:");
+    assert!(take(&wrong).unwrap_err().to_string().contains("livenesProbe"));
+    assert!(kubeconform(directory.path(), &file).unwrap_err().to_string().contains("livenesProbe"));
+    let mut loose = pod(objects(&rendered).iter().find(|object| is(object, "Deployment")).unwrap());
+    loose["spec"]["containers"][0]["securityContext"] = json!({});
+    let refused = take(&loose.to_string()).unwrap_err().to_string();
+    assert!(refused.contains("violates PodSecurity \"restricted"), "{refused}");
+}
+
+#[test]
+fn what_it_passes_to_the_services_is_what_they_take() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("epicenter.yaml");
+    for values in INSTALLATIONS {
+        let objects = objects(&chart::render(values).unwrap());
+        for map in objects.iter().filter(|object| is(object, "ConfigMap")) {
+            let Some(text) = map["data"]["epicenter.yaml"].as_str() else { continue };
+            fs::write(&file, text).unwrap();
+            let mut check = Command::new(process::binary().unwrap());
+            process::output(check.args(["config", "check", "--config"]).arg(&file), LIMIT).unwrap();
+        }
+        for object in objects.iter().filter(|object| is(object, "Deployment") || is(object, "Job")) {
+            let container = &object["spec"]["template"]["spec"]["containers"][0];
+            let arguments = container["args"].as_array().unwrap().iter().map(|argument| argument.as_str().unwrap());
+            let mut command = Command::new(process::binary().unwrap());
+            process::output(command.args(arguments).arg("--help"), LIMIT).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_service_gets_no_more_than_it_needs() {
+    let check = |values: &[&str], service: &str, expected: bool| {
+        let objects = objects(&chart::render(values).unwrap());
+        let name = format!("epicenter-{service}");
+        let deployment = objects.iter().find(|it| is(it, "Deployment") && it["metadata"]["name"] == name.as_str());
+        let spec = &deployment.unwrap()["spec"]["template"]["spec"];
+        assert_eq!(spec["automountServiceAccountToken"], expected, "{service} with {values:?}");
+        let bound = objects.iter().filter(|it| is(it, "ClusterRoleBinding"));
+        let bound = bound.filter(|it| it["subjects"][0]["name"] == name.as_str()).count();
+        assert_eq!(bound, usize::from(expected), "{service} with {values:?}");
+        for role in objects.iter().filter(|it| is(it, "ClusterRole")) {
+            let rules = role["rules"].to_string();
+            assert!(!rules.contains('*') && !rules.contains("secrets"), "{rules}");
+        }
+    };
+    let [all, central, member, remote] = INSTALLATIONS;
+    check(all, "exporter", true);
+    check(all, "enricher", false);
+    check(all, "correlator", false);
+    check(all, "sink", true);
+    check(central, "sink", false);
+    check(member, "sink", true);
+    check(remote, "exporter", false);
+}
+
+#[test]
+fn values_that_cannot_work_are_told() {
+    let check = |values: &[&str], expected: &str| {
+        let error = chart::render(values).unwrap_err().to_string();
+        assert!(error.contains(expected), "{values:?}: {error}");
+    };
+    check(&["cluster=a"], "kafka.bootstrap: set the brokers");
+    check(&[BOOTSTRAP], "cluster: name the cluster, such as prod-eu-1; the exporter needs it");
+    check(&["kafka.bootstrap=broker", "cluster=a"], "/kafka/bootstrap");
+    check(&[BOOTSTRAP, "cluster=a/b"], "/cluster");
+    check(&[BOOTSTRAP, "cluster=a", "exporter.replicas=2"], "/exporter/replicas");
+    check(&[BOOTSTRAP, "cluster=a", "enricher.replica=2"], "replica");
+    check(&[BOOTSTRAP, "cluster=a", "kafka.properties.sasl\\.password=x"], "sasl.password");
+    check(&[BOOTSTRAP, "cluster=a", "kafka.secrets.sasl\\.password.secretName=x"], "/kafka/secrets");
+    check(&[BOOTSTRAP, "cluster=a", "defaults.terminationGracePeriodSeconds=10"], "terminationGracePeriodSeconds");
+}
