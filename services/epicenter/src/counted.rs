@@ -99,7 +99,7 @@ mod tests {
         let change =
             IncidentChange { at: Timestamp::from_millis(1), transition, incident, ..IncidentChange::default() };
         let payload = Codec::single_object().encode(&change).unwrap();
-        Record { key: b"c/i".to_vec(), payload: Some(payload), ..Record::default() }
+        Record { key: "c/i".into(), payload: Some(payload.into()), ..Record::default() }
     }
 
     #[track_caller]

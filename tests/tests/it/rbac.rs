@@ -139,10 +139,10 @@ impl Site {
 
     fn publish(&mut self, cluster: &str, document: Option<&Incident>) {
         let emit = Emit {
-            topic: INCIDENTS.name.into(),
+            topic: INCIDENTS.name,
             timestamp: now().as_millis(),
             key: format!("{cluster}/{cluster}").into(),
-            payload: document.map(|document| Codec::single_object().encode(document).unwrap()),
+            payload: document.map(|document| Codec::single_object().encode(document).unwrap().into()),
             headers: vec![],
         };
         self.source.commit(&[emit], &[]).unwrap();

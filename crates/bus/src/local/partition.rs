@@ -67,7 +67,7 @@ impl Assigned for LocalPartition<'_> {
     }
 
     fn behind(&mut self) -> Option<u64> {
-        let end = self.store.end(&self.spec.input, self.partition).ok()?;
+        let end = self.store.end(self.spec.input, self.partition).ok()?;
         u64::try_from(end - self.offset).ok()
     }
 }
