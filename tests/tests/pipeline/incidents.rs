@@ -5,6 +5,7 @@ use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 use epicenter_tests::kube::{ControlPlane, Options};
+use epicenter_tests::process::binary;
 use kube::api::{Api, PostParams};
 use serde_json::Value;
 
@@ -54,7 +55,7 @@ fn failing_events_become_an_incident_in_the_terminal_and_in_the_cluster() {
 /// Every question is answered by the running process, which alone has the log.
 fn what_a_user_types_while_it_runs(plane: &ControlPlane, directory: &Path) {
     let ask = |arguments: &[&str]| -> Output {
-        let mut command = Command::new(crate::binary());
+        let mut command = Command::new(binary().unwrap());
         command.args(arguments).arg("--kubeconfig").arg(plane.kubeconfig());
         command.arg("--data-dir").arg(directory.join("data")).output().unwrap()
     };
