@@ -55,9 +55,9 @@ fn services_on_kafka_make_the_same_incidents() {
             && text(&[missing.stdout, missing.stderr].concat()).contains("epicenter topics create")
     );
     let created = run(&kafka, &["topics", "create"]);
-    assert!(created.status.success(), "{}", text(&created.stderr));
+    assert!(created.status.success(), "{}", text(&[created.stdout, created.stderr].concat()));
     let checked = run(&kafka, &["topics", "check"]);
-    assert!(checked.status.success(), "{}", text(&checked.stderr));
+    assert!(checked.status.success(), "{}", text(&[checked.stdout, checked.stderr].concat()));
     let mut other = command(&kafka, &["topics", "check"]);
     let other = other.env("EPICENTER_BUS__KAFKA__PARTITIONS", "4").output().unwrap();
     let told = text(&[other.stdout, other.stderr].concat());

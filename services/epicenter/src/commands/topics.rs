@@ -2,15 +2,20 @@
 
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 use anyhow::ensure;
 use epicenter_bus::topics::ALL;
-use epicenter_bus::{Bus, Cleanup, Topic};
+use epicenter_bus::{Bus, Cleanup, Topic, TopicProblem};
 use epicenter_runtime::KafkaSection;
 
 use super::print;
 use crate::cli::{TopicListing, Topics};
 use crate::settings::Settings;
+
+/// By then every broker knows of a topic that was created.
+const KNOWN: Duration = Duration::from_secs(15);
+const LOOK: Duration = Duration::from_millis(200);
 
 pub(super) fn run(what: Topics, settings: &Settings) -> anyhow::Result<ExitCode> {
     if let Topics::List { output } = what {
@@ -26,6 +31,7 @@ pub(super) fn run(what: Topics, settings: &Settings) -> anyhow::Result<ExitCode>
         return Ok(ExitCode::SUCCESS);
     }
     let bus = kafka(settings)?;
+    let mut known_by = Instant::now();
     if matches!(what, Topics::Create) {
         let created = bus.create_topics()?;
         for topic in &created {
@@ -34,8 +40,13 @@ pub(super) fn run(what: Topics, settings: &Settings) -> anyhow::Result<ExitCode>
         if created.is_empty() {
             print("all topics are there\n")?;
         }
+        known_by += KNOWN;
     }
-    let problems = bus.check_topics()?;
+    let mut problems = bus.check_topics()?;
+    while problems.iter().any(|problem| matches!(problem, TopicProblem::Missing { .. })) && Instant::now() < known_by {
+        std::thread::sleep(LOOK);
+        problems = bus.check_topics()?;
+    }
     for problem in &problems {
         print(&format!("{problem}\n"))?;
     }
