@@ -27,6 +27,8 @@ pub(crate) fn news(last: Option<&Counted<'_>>, event: &Event, epoch: i64) -> New
         Some(Ordering::Less) => News::Seen,
         // A file that is replayed tells one version as its first and its last occurrence.
         Some(Ordering::Equal) if total <= last.total => News::Seen,
+        // A restored cluster shows what it had before: an older state of what was counted, or its predecessor of that name.
+        Some(Ordering::Greater) if epoch > last.epoch && event.occurred_at() < last.occurred => News::Seen,
         _ if total > last.total => News::Again(total - last.total),
         // Written again under its name after it expired, by a recorder that counts from one.
         _ if event.uid != last.uid => News::Again(total),
@@ -101,6 +103,15 @@ mod tests {
         check(2, event("a", "3", 5, 50), News::Rewritten);
         check(1, event("a", "", 5, 50), News::Rewritten);
         check(1, event("a", "opaque", 5, 50), News::Rewritten);
+    }
+
+    #[test]
+    fn counts_nothing_again_after_a_restore() {
+        check(2, event("a", "3", 3, 30), News::Seen);
+        check(2, event("b", "3", 9, 30), News::Seen);
+        check(2, event("a", "20", 5, 50), News::Rewritten);
+        check(2, event("a", "4", 6, 60), News::Again(1));
+        check(2, event("a", "4", 1, 60), News::Again(1));
     }
 
     #[test]
