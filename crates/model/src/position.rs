@@ -12,7 +12,7 @@ pub struct WatchPosition {
     pub cluster: String,
     /// The uid of its `kube-system` namespace.
     pub cluster_uid: String,
-    /// The resource, such as `events` or `pods`.
+    /// The resource, such as `events` or `pods`; `team-a/pods` when one namespace of it is read.
     pub resource: String,
     /// Everything up to this resourceVersion is in the log.
     pub resource_version: String,
@@ -24,4 +24,6 @@ pub struct WatchPosition {
     pub list_key: String,
     /// The resourceVersion of that list.
     pub list_resource_version: String,
+    /// The selectors of what was read, as a query; empty for everything.
+    pub selection: String,
 }

@@ -68,6 +68,8 @@ pub struct Swept {
     pub kind: String,
     /// Its `apiVersion`.
     pub api_version: String,
+    /// The namespace that was listed; empty for all of them.
+    pub namespace: String,
     /// Log time of the list's beginning.
     pub since: Timestamp,
 }

@@ -227,7 +227,14 @@ fn wire_format_has_not_changed() {
         listed: true,
         facts: facts(),
     });
-    check(&Swept { cluster: cluster(), at: at(3), kind: text("Pod"), api_version: text("v1"), since: at(1) });
+    check(&Swept {
+        cluster: cluster(),
+        at: at(3),
+        kind: text("Pod"),
+        api_version: text("v1"),
+        namespace: text("shop"),
+        since: at(1),
+    });
     check(&Heartbeat { cluster: cluster(), cluster_uid: cluster_uid(), at: at(3), healthy: true });
     check(&Gap {
         cluster: cluster(),
@@ -245,6 +252,7 @@ fn wire_format_has_not_changed() {
         resource_version: text("99"),
         epoch: 1,
         at: at(4),
+        selection: text("labelSelector=app%3Dweb"),
         ..WatchPosition::default()
     });
     check(&facts());

@@ -34,6 +34,11 @@ impl Health {
         self.parts.lock().remove(part);
     }
 
+    /// The parts whose names begin with `prefix` no longer exist, by intention.
+    pub fn forget_all(&self, prefix: &str) {
+        self.parts.lock().retain(|part, _| !part.starts_with(prefix));
+    }
+
     /// All parts, in order of name, each with the reason why it is not well.
     pub fn report(&self) -> BTreeMap<String, Option<String>> {
         self.parts.lock().clone()

@@ -69,10 +69,16 @@ macro_rules! metrics {
 metrics! {
     BUILD_INFO: Gauge "epicenter_build_info" ["version"] "Always 1; the version is in the label.";
     PARTITIONS: Gauge "epicenter_partitions" [] "Partitions of each topic, as this process is configured.";
-    CLUSTER_UP: Gauge "epicenter_cluster_up" ["cluster"] "1 when the cluster's newest heartbeat says that every watch is connected; see also the time of that heartbeat.";
+    CLUSTER_UP: Gauge "epicenter_cluster_up" ["cluster"] "1 when every watch of the cluster is connected and the log takes its records, else 0. Only from the exporter that reads it.";
     LAST_HEARTBEAT: Gauge "epicenter_cluster_last_heartbeat_timestamp_seconds" ["cluster"] "Log time of the cluster's newest heartbeat, seconds since the epoch.";
     RECORDS: Counter "epicenter_records_total" ["cluster", "type"] "Records that exporters wrote to events.raw.";
     GAPS: Counter "epicenter_watch_gaps_total" ["cluster"] "Stretches of history that the API server could not give any more.";
+    WATCH_UP: Gauge "epicenter_watch_up" ["cluster", "resource"] "1 when the watch is connected.";
+    WATCH_SEEN: Gauge "epicenter_watch_last_seen_timestamp_seconds" ["cluster", "resource"] "When the watch last brought something, or its API server was last found well, seconds since the epoch.";
+    WATCH_RESTARTS: Counter "epicenter_watch_restarts_total" ["cluster", "reason"] "Ends of watches: closed, failed, expired, closed_empty, restored.";
+    ACK_LAG: Gauge "epicenter_exporter_ack_lag_seconds" ["cluster"] "From the receipt of the oldest record of the newest commit to the log's acknowledgement.";
+    LIMITED: Counter "epicenter_api_limit_wait_seconds_total" ["cluster"] "Time that requests to the API server waited for the rate limit.";
+    LEADER: Gauge "epicenter_exporter_leader" ["cluster"] "1 when this exporter holds the cluster's Lease; only with a Lease.";
     DEAD_LETTERS: Counter "epicenter_dead_letters_total" ["service"] "Records that a service could not process; they are in the dead-letter topic with the reason.";
     PROCESSED: Counter "epicenter_processed_records_total" ["processor"] "Input records whose effects a processor committed.";
     LATENCY: Histogram "epicenter_latency_seconds" ["processor"] "From an exporter's receipt of a record until a processor committed what came of it, of the oldest record of each batch; of the processor `sink` it is the latency end to end, from the receipt of an Event to the incident's document. Clocks of both machines count.";
@@ -149,6 +155,13 @@ impl Metrics {
         change(self.values.lock().entry((metric.name, rendered(metric, labels))).or_insert(none));
     }
 
+    /// There is nothing any more whose `label` has that value.
+    pub fn forget_all(&self, label: &str, value: &str) {
+        let pair = pair(label, value);
+        // A value cannot hold the pair: its quotes are escaped.
+        self.values.lock().retain(|(_, labels), _| !labels.contains(&pair));
+    }
+
     /// All values in Prometheus' text format, version 0.0.4.
     pub fn text(&self) -> String {
         let values = self.values.lock();
@@ -191,9 +204,7 @@ fn write_row(text: &mut String, name: &str, labels: &str, value: &Value) -> std:
 
 fn rendered(metric: &Metric, values: &[&str]) -> Labels {
     debug_assert_eq!(metric.labels.len(), values.len(), "{} takes {:?}", metric.name, metric.labels);
-    let escape = |value: &str| value.replace('\\', r"\\").replace('"', r#"\""#).replace('\n', r"\n");
-    let pairs: Vec<String> =
-        metric.labels.iter().zip(values).map(|(label, value)| format!("{label}=\"{}\"", escape(value))).collect();
+    let pairs: Vec<String> = metric.labels.iter().zip(values).map(|(label, value)| pair(label, value)).collect();
     pairs.join(",")
 }
 
@@ -213,6 +224,11 @@ pub fn reference() -> String {
         let _ = writeln!(text, "| `{name}` | {labels} | {} | {help} |", kind.name());
     }
     text
+}
+
+fn pair(label: &str, value: &str) -> String {
+    let value = value.replace('\\', r"\\").replace('"', r#"\""#).replace('\n', r"\n");
+    format!("{label}=\"{value}\"")
 }
 
 #[cfg(test)]
@@ -254,6 +270,20 @@ mod tests {
         assert_eq!(row("bucket{processor=\"sink\",le=\"+Inf\"}"), Some("4"));
         assert_eq!(row("sum{processor=\"sink\"}"), Some("400.012"));
         assert_eq!(row("count{processor=\"sink\"}"), Some("4"));
+    }
+
+    #[test]
+    fn forgets_what_is_gone() {
+        let metrics = Metrics::new("1.0");
+        for cluster in ["a", "aa"] {
+            metrics.set(&CLUSTER_UP, &[cluster], 1.0);
+            metrics.set(&WATCH_UP, &[cluster, "pods"], 1.0);
+        }
+        metrics.forget(&WATCH_UP, &["aa", "pods"]);
+        metrics.forget_all("cluster", "a");
+        let text = metrics.text();
+        assert!(text.contains("cluster_up{cluster=\"aa\"} 1\n") && !text.contains("cluster=\"a\""), "{text}");
+        assert!(!text.contains("watch_up{"), "{text}");
     }
 
     #[test]

@@ -250,7 +250,7 @@ impl<'b> Scope<'_, 'b> {
 
     /// What a list did not show was deleted unseen.
     fn swept(&mut self, swept: &Swept) -> Result<(), Reject> {
-        for (key, at) in self.memory.unseen(&prefix(&swept.api_version, &swept.kind), swept.since) {
+        for (key, at) in self.memory.unseen(&prefix(&swept.api_version, &swept.kind, &swept.namespace), swept.since) {
             self.record(&key, Recorded { at, deleted: Some(swept.at) });
         }
         Ok(())

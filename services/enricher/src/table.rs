@@ -71,10 +71,11 @@ pub(crate) fn key(object: &ObjectRef) -> String {
     [group(object), &object.kind, namespace, &object.name].join("/")
 }
 
-/// The beginning of the keys of all objects of a kind.
-pub(crate) fn prefix(api_version: &str, kind: &str) -> String {
+/// The beginning of the keys of all objects of a kind, of one namespace or of all (an empty one).
+pub(crate) fn prefix(api_version: &str, kind: &str, namespace: &str) -> String {
     let object = ObjectRef { api_version: api_version.to_owned(), ..ObjectRef::named(kind, "", "") };
-    [group(&object), kind, ""].join("/")
+    let of_kind = [group(&object), kind, ""].join("/");
+    if namespace.is_empty() { of_kind } else { [&of_kind, namespace, "/"].concat() }
 }
 
 /// The group that an object lives in today. Old writers leave it out, or name the one that it was in until 1.16.

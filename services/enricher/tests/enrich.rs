@@ -4,7 +4,7 @@
 mod log;
 
 use epicenter_bus::{Driver, Record};
-use epicenter_model::{Event, ObjectFacts, ObjectRef, RawRecord};
+use epicenter_model::{Event, ObjectFacts, ObjectRef, RawRecord, Swept};
 use expect_test::{Expect, expect};
 use log::*;
 
@@ -34,6 +34,33 @@ fn counts_new_occurrences_once() {
             10 crash.back_off Pod shop/web-1 x3
             12 crash.back_off Pod shop/web-1 x4
             15 crash.back_off Pod shop/web-1 x1
+        "#]],
+    );
+}
+
+/// etcd is restored from a snapshot of second 20: what happened later is written anew, under versions of a new history.
+#[test]
+fn counts_nothing_twice_across_a_restore() {
+    let restored = |second, version, count, last| {
+        let mut raw = event(second, version, count, pod("web-1"));
+        (raw.epoch, raw.backfill, raw.event.last_at) = (2, last < 40, Some(at(last)));
+        RawRecord::Event(Box::new(raw))
+    };
+    check(
+        &[
+            happened(10, 100, 3, "web-1"),
+            happened(30, 120, 5, "web-1"),
+            // The list: the state of the snapshot, then the same once more.
+            restored(50, 100, 3, 10),
+            restored(51, 100, 3, 10),
+            // The kubelet's own count went on.
+            restored(60, 120, 6, 60),
+            restored(61, 120, 6, 60),
+        ],
+        expect![[r#"
+            10 crash.back_off Pod shop/web-1 x3
+            30 crash.back_off Pod shop/web-1 x2
+            60 crash.back_off Pod shop/web-1 x1
         "#]],
     );
 }
@@ -260,6 +287,19 @@ fn drops_what_a_list_does_not_show() {
         953 crash.back_off Pod shop/web-1 x1 labels=team=checkout
     "#]],
     );
+}
+
+#[test]
+fn a_list_of_one_namespace_drops_nothing_of_another() {
+    let swept = |namespace: &str| match swept(51, "v1", "Pod", 50) {
+        RawRecord::Swept(swept) => RawRecord::Swept(Swept { namespace: namespace.to_owned(), ..swept }),
+        other => other,
+    };
+    let shown = |namespace: &str| {
+        run(&[changed(2, pod_facts("web-1")), swept(namespace), beat(952), happened(953, 1, 1, "web-1")]).concat()
+    };
+    assert!(shown("sho").contains("node=node-1"), "{}", shown("sho"));
+    assert!(!shown("shop").contains("node=node-1"), "{}", shown("shop"));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use epicenter_exporter::ExporterConfig;
+use epicenter_exporter::{ExporterConfig, FleetConfig};
 use epicenter_runtime::{AdminConfig, BusConfig, ConfigErrors, Settings as Checked, telemetry};
 use epicenter_sink::ObjectsConfig;
 use serde::{Deserialize, Serialize};
@@ -15,6 +15,8 @@ pub struct Settings {
     pub log: String,
     /// How to reach the cluster.
     pub cluster: ClusterConfig,
+    /// The clusters that `epicenter exporter` reads, when they are more than that one.
+    pub clusters: FleetConfig,
     /// The log.
     pub bus: BusConfig,
     /// The admin endpoint.
@@ -49,6 +51,7 @@ impl Checked for Settings {
         if exporter.cluster.is_empty() {
             exporter.cluster = "unnamed".to_owned();
         }
+        problems.extend(below("clusters", self.clusters.problems()));
         problems.extend(below("exporter", exporter.problems()));
         problems.extend(below("objects", self.objects.problems()));
         problems

@@ -1,5 +1,6 @@
 //! Requests to the API server, with a deadline and a size limit on everything that comes back.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -8,9 +9,13 @@ use http_body_util::BodyExt;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use kube::client::{Body, ClientBuilder, ConfigExt};
+use kube::core::Status;
 use kube::{Client, Config};
-use serde::Deserialize;
+use leaky_bucket::RateLimiter;
+use tokio::time::Instant;
 
+use crate::config::ExporterConfig;
+use crate::health::Health;
 use crate::project::{self, ProjectError};
 
 /// A peer that is gone is noticed after `KEEPALIVE + PROBES × INTERVAL`, 90 s: a watch of Events may be silent for hours.
@@ -94,9 +99,30 @@ impl ApiError {
         matches!(self, Self::Status { ahead: true, .. })
     }
 
-    /// The resource is not there, or not allowed.
+    /// The resource is not there or not allowed, or its selector is refused: somebody must mend it.
     pub(crate) fn is_unavailable(&self) -> bool {
-        matches!(self, Self::Status { code: 403 | 404, .. })
+        matches!(self, Self::Status { code: 400 | 403 | 404, .. })
+    }
+
+    /// The same request may succeed later.
+    pub(crate) fn passes(&self) -> bool {
+        match self {
+            Self::Status { code, .. } => matches!(code, 408 | 429 | 500..),
+            Self::Deadline(_) | Self::Connection(_) => true,
+            Self::TooLong { .. } | Self::Malformed(_) => false,
+        }
+    }
+
+    /// What, and how to mend it where the API server's words do not say it. `of` is what was asked for.
+    pub(crate) fn explained(&self, of: &str) -> String {
+        let mend = match self {
+            Self::Status { code: 400, .. } => format!("; mend exporter.selectors.{of}: the API server refuses it"),
+            Self::Status { code: 401, .. } => "; the credentials are wrong or have expired: renew them".to_owned(),
+            Self::Status { code: 403, .. } => format!("; grant get, list and watch on {of} to the exporter's account"),
+            Self::Status { code: 404, .. } => format!("; leave {of} out of exporter.objects if it is not to be had"),
+            _ => String::new(),
+        };
+        format!("{self}{mend}")
     }
 
     pub(crate) fn retry_after(&self) -> Option<Duration> {
@@ -107,43 +133,23 @@ impl ApiError {
     }
 }
 
-/// `meta/v1` `Status`.
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Status {
-    code: Option<u16>,
-    reason: Option<String>,
-    message: Option<String>,
-    details: Option<Details>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-struct Details {
-    retry_after_seconds: Option<u64>,
-    causes: Option<Vec<Cause>>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Cause {
-    reason: Option<String>,
-}
-
 /// The error that a `Status` in JSON stands for; `code` and `retry_after` are those of the answer's head.
 pub(crate) fn status_error(code: u16, retry_after: Option<Duration>, body: &[u8]) -> ApiError {
-    let status: Status = serde_json::from_slice(body).unwrap_or_default();
-    let details = status.details.unwrap_or_default();
-    let ahead = |cause: &Cause| cause.reason.as_deref() == Some("ResourceVersionTooLarge");
-    let code = status.code.filter(|code| *code != 0).unwrap_or(code);
+    // Proxies answer in plain text.
+    let plain =
+        || Status { message: String::from_utf8_lossy(&body[..body.len().min(256)]).into_owned(), ..Status::default() };
+    let status: Status = serde_json::from_slice(body).unwrap_or_else(|_| plain());
+    let details = status.details.as_ref();
+    let code = if status.code == 0 { code } else { status.code };
     let known = StatusCode::from_u16(code).ok().and_then(|code| code.canonical_reason());
+    let asked = details.map(|details| details.retry_after_seconds).filter(|seconds| *seconds > 0);
     ApiError::Status {
         code,
-        reason: status.reason.unwrap_or_else(|| known.unwrap_or_default().to_owned()),
-        // Proxies answer in plain text.
-        message: status.message.unwrap_or_else(|| String::from_utf8_lossy(&body[..body.len().min(256)]).into_owned()),
-        retry_after: retry_after.or(details.retry_after_seconds.map(Duration::from_secs)),
-        ahead: details.causes.iter().flatten().any(ahead),
+        reason: if status.reason.is_empty() { known.unwrap_or_default().to_owned() } else { status.reason },
+        message: status.message,
+        retry_after: retry_after.or(asked.map(|seconds| Duration::from_secs(seconds.into()))),
+        ahead: details
+            .is_some_and(|details| details.causes.iter().any(|cause| cause.reason == "ResourceVersionTooLarge")),
     }
 }
 
@@ -152,15 +158,28 @@ pub(crate) fn status_error(code: u16, retry_after: Option<Duration>, body: &[u8]
 pub(crate) struct Api {
     client: Client,
     deadline: Duration,
+    limit: Option<Arc<RateLimiter>>,
+    health: Health,
 }
 
 impl Api {
-    pub(crate) fn new(client: Client, deadline: Duration) -> Self {
-        Self { client, deadline }
+    pub(crate) fn new(client: Client, config: &ExporterConfig, health: Health) -> Self {
+        let limit = |per_second: u32| {
+            let burst = usize::try_from(config.request_burst).unwrap_or(usize::MAX);
+            let refill = Duration::from_secs(1) / per_second;
+            Arc::new(RateLimiter::builder().initial(burst).max(burst).refill(1).interval(refill).build())
+        };
+        let limit = (config.requests_per_second > 0).then(|| limit(config.requests_per_second));
+        Self { client, deadline: config.request_timeout(), limit, health }
     }
 
     /// Asks, and gives the answer's body, of which only the head has come.
     pub(crate) async fn open(&self, uri: &str) -> Result<Incoming, ApiError> {
+        if let Some(limit) = &self.limit {
+            let began = Instant::now();
+            limit.acquire_one().await;
+            self.health.limited(began.elapsed());
+        }
         let request = Request::get(uri).header(header::ACCEPT, "application/json").body(Body::empty());
         let request = request.map_err(kube::Error::HttpError)?;
         let answer = self.in_time(self.client.send(request)).await??;

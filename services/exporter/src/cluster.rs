@@ -15,16 +15,21 @@ use tokio_util::sync::CancellationToken;
 
 use crate::Clock;
 use crate::api::Api;
+use crate::claim::{Claim, Claims};
 use crate::committer::{self, Batch, CommitError, Committer};
 use crate::config::ExporterConfig;
-use crate::health::{Health, WatchState};
+use crate::health::{Health, WatchState, is_events};
+use crate::lease::Election;
 use crate::observation::Message;
 use crate::position::Positions;
-use crate::resource::Resource;
+use crate::resource::{Resource, Scope};
 use crate::watch::Watcher;
 
 /// How often it is looked whether the lists of objects are done.
 const LOOK: Duration = Duration::from_millis(50);
+
+/// A log that takes nothing for so long is not well: a commit has its own deadlines, and they are shorter.
+const STALLED: Duration = Duration::from_secs(60);
 
 /// Why an exporter gave up. Somebody must mend it; everything that passes is retried inside.
 #[derive(Debug, thiserror::Error)]
@@ -49,42 +54,53 @@ enum Session {
     Fenced(Fault),
 }
 
+/// Where an exporter writes to. Cheap to clone.
+#[derive(Clone)]
+pub struct Log {
+    /// The log.
+    pub bus: Bus,
+    /// How records are written.
+    pub codec: Codec,
+    /// From which log time is made.
+    pub clock: Clock,
+}
+
 /// Everything that an exporter works with. Cheap to clone.
 #[derive(Clone)]
 struct Exporter {
     config: Arc<ExporterConfig>,
     api: Api,
-    bus: Bus,
-    codec: Codec,
-    clock: Clock,
+    log: Log,
+    claims: Claims,
     health: Health,
     stop: CancellationToken,
 }
 
 /// Reads one cluster into the log until `stop`, from the position that is committed. `client` is one of
-/// [`crate::client`]; `health` tells how it goes.
+/// [`crate::client`]; `claims` are those of all exporters of this process; `health` tells how it goes.
 ///
 /// An API server or a log that is away is waited for. A second exporter of the same cluster takes over: this one then
-/// begins again, after a pause, and so takes over in turn; run one.
+/// begins again, after a pause, and so takes over in turn; let a Lease choose between them ([`crate::LeaseConfig`]).
 ///
 /// # Errors
 /// What somebody must mend. Nothing is lost: it goes on from the committed position.
 pub async fn run(
     config: ExporterConfig,
     client: Client,
-    bus: Bus,
-    codec: Codec,
-    clock: Clock,
+    log: Log,
+    claims: Claims,
     health: Health,
     stop: CancellationToken,
 ) -> Result<(), ExporterError> {
-    let problems: Vec<String> = config.problems().iter().map(|(key, what)| format!("{key} {what}")).collect();
-    if !problems.is_empty() {
-        return Err(ExporterError::Config(problems.join("; ")));
+    config.check()?;
+    let mut election = Election::new(&config, client.clone(), health.clone());
+    let api = Api::new(client, &config, health.clone());
+    let exporter = Exporter { config: Arc::new(config), api, log, claims, health, stop };
+    let ended = exporter.run(&mut election).await;
+    if let Some(election) = &mut election {
+        election.release().await;
     }
-    let api = Api::new(client, config.request_timeout());
-    let exporter = Exporter { config: Arc::new(config), api, bus, codec, clock, health, stop };
-    exporter.run().await
+    ended
 }
 
 impl Exporter {
@@ -92,12 +108,30 @@ impl Exporter {
         Backoff::new(self.config.retry_first_ms, self.config.retry_longest_ms)
     }
 
-    async fn run(&self) -> Result<(), ExporterError> {
+    async fn run(&self, election: &mut Option<Election>) -> Result<(), ExporterError> {
         let mut backoff = self.backoff();
-        while let Some(cluster_uid) = self.cluster_uid().await {
-            let began = Instant::now();
-            match self.session(&cluster_uid).await? {
-                Session::Stopped => break,
+        let mut claim = None;
+        while let Some(cluster_uid) = self.cluster_uid(&mut claim).await {
+            if let Some(election) = election.as_mut()
+                && self.stop.run_until_cancelled(election.acquire()).await.is_none()
+            {
+                break;
+            }
+            let (began, stop) = (Instant::now(), self.stop.child_token());
+            let session = self.session(&cluster_uid, &stop);
+            tokio::pin!(session);
+            let ended = tokio::select! {
+                ended = &mut session => ended,
+                holder = keep(election.as_mut()) => {
+                    tracing::warn!(cluster = self.config.cluster, holder, "another exporter has the Lease: stopping");
+                    stop.cancel();
+                    session.await
+                }
+            };
+            self.health.ended();
+            match ended? {
+                Session::Stopped if self.stop.is_cancelled() => break,
+                Session::Stopped => {}
                 Session::Fenced(fault) => {
                     self.health.restarted();
                     self.health.log(Some(fault.to_string()));
@@ -114,60 +148,76 @@ impl Exporter {
         Ok(())
     }
 
-    /// The cluster's identity, as soon as its API server can be asked; `None` when it is to stop.
-    async fn cluster_uid(&self) -> Option<String> {
+    /// The cluster's identity, as soon as its API server can be asked and no other exporter of this process has the
+    /// cluster; `None` when it is to stop.
+    async fn cluster_uid(&self, claim: &mut Option<Claim>) -> Option<String> {
         let mut backoff = self.backoff();
         loop {
-            let error = match self.stop.run_until_cancelled(self.api.cluster_uid()).await? {
-                Ok(uid) => {
-                    self.health.cluster(None);
-                    return Some(uid);
+            let (why, retry_after) = match self.stop.run_until_cancelled(self.api.cluster_uid()).await? {
+                Ok(uid) => match self.claim(claim, &uid) {
+                    Ok(()) => {
+                        self.health.cluster(None);
+                        return Some(uid);
+                    }
+                    Err(why) => (why, None),
+                },
+                Err(error) => {
+                    let mend = "it must be reachable, and allow `get` on namespace kube-system";
+                    (
+                        format!("{}; waiting for the API server: {mend}", error.explained("namespaces")),
+                        error.retry_after(),
+                    )
                 }
-                Err(error) => error,
             };
-            tracing::warn!(
-                cluster = self.config.cluster, %error,
-                "waiting for the API server: it must be reachable, and allow `get` on namespace kube-system"
-            );
-            self.health.cluster(Some(error.to_string()));
-            self.stop.run_until_cancelled(backoff.wait(error.retry_after())).await?;
+            self.health.cluster(Some(why));
+            self.stop.run_until_cancelled(backoff.wait(retry_after)).await?;
         }
     }
 
+    fn claim(&self, claim: &mut Option<Claim>, uid: &str) -> Result<(), String> {
+        if claim.as_ref().is_some_and(|claim| claim.is_to(uid)) {
+            return Ok(());
+        }
+        *claim = None;
+        *claim = Some(self.claims.take(uid).map_err(|(me, other)| {
+            format!("{me} is the same cluster as {other}, which is read already: remove one of them")
+        })?);
+        Ok(())
+    }
+
     /// Reads until it is to stop, or another exporter takes over.
-    async fn session(&self, cluster_uid: &str) -> Result<Session, ExporterError> {
-        let stop = self.stop.child_token();
-        let objects = self.config.objects.iter().copied().map(Resource::Objects);
-        let resources: Vec<Resource> = objects.chain(std::iter::once(Resource::Events)).collect();
-        let Some((source, rows)) = self.open(cluster_uid).await? else { return Ok(Session::Stopped) };
-        let positions = Positions::read(&self.codec, &self.config.cluster, cluster_uid, &resources, &rows)?;
+    async fn session(&self, cluster_uid: &str, stop: &CancellationToken) -> Result<Session, ExporterError> {
+        let Some((source, rows)) = self.open(cluster_uid, stop).await? else { return Ok(Session::Stopped) };
+        self.health.began();
+        let positions = Positions::read(&self.log.codec, &self.config.cluster, cluster_uid, &rows)?;
         let (queue, observations) = mpsc::channel(self.config.queue_records);
 
+        let watching = stop.child_token();
         let mut tasks = JoinSet::new();
-        for resource in &resources {
+        for scope in Scope::all(&self.config) {
             let (api, config) = (self.api.clone(), Arc::clone(&self.config));
-            let (health, clock) = (self.health.clone(), Arc::clone(&self.clock));
-            let watcher = Watcher::new(*resource, api, config, queue.clone(), health, clock, positions.of(*resource));
-            let wait = (*resource == Resource::Events).then(|| self.clone().objects_listed());
-            tasks.spawn(stop.clone().run_until_cancelled_owned(async move {
+            let (health, clock) = (self.health.clone(), Arc::clone(&self.log.clock));
+            let wait = (scope.resource == Resource::Events).then(|| self.clone().objects_listed());
+            let watcher = Watcher::new(scope, api, config, queue.clone(), health, clock, &positions);
+            tasks.spawn(watching.clone().run_until_cancelled_owned(async move {
                 if let Some(wait) = wait {
                     wait.await;
                 }
                 watcher.run().await;
             }));
         }
-        tasks.spawn(stop.clone().run_until_cancelled_owned(self.clone().heartbeats(queue)));
+        tasks.spawn(watching.clone().run_until_cancelled_owned(self.clone().heartbeats(queue)));
 
         let committer = Committer {
             cluster: self.config.cluster.clone(),
             cluster_uid: cluster_uid.to_owned(),
             source,
-            codec: self.codec.clone(),
-            clock: Arc::clone(&self.clock),
+            codec: self.log.codec.clone(),
+            clock: Arc::clone(&self.log.clock),
             positions,
             batch_bytes: self.config.batch_bytes,
             health: self.health.clone(),
-            stop: self.stop.clone(),
+            stop: stop.clone(),
             backoff: self.backoff(),
             batch: Batch::default(),
             listing_since: BTreeMap::new(),
@@ -177,9 +227,9 @@ impl Exporter {
             ended = &mut committing => Some(ended),
             _ = tasks.join_next() => None,
         };
-        let stopped = self.stop.is_cancelled();
+        let stopped = stop.is_cancelled();
         // Without watches the queue ends, and the committer writes what is left of it.
-        stop.cancel();
+        watching.cancel();
         while tasks.join_next().await.is_some() {}
         let ended = match early {
             Some(ended) => ended,
@@ -198,10 +248,11 @@ impl Exporter {
     async fn open(
         &self,
         cluster_uid: &str,
+        stop: &CancellationToken,
     ) -> Result<Option<(epicenter_bus::Source, BTreeMap<Vec<u8>, Vec<u8>>)>, ExporterError> {
         let mut backoff = self.backoff();
         loop {
-            let (bus, cluster, uid) = (self.bus.clone(), self.config.cluster.clone(), cluster_uid.to_owned());
+            let (bus, cluster, uid) = (self.log.bus.clone(), self.config.cluster.clone(), cluster_uid.to_owned());
             let opened = tokio::task::spawn_blocking(move || committer::open(&bus, &cluster, &uid)).await;
             let fault = match opened.map_err(|_| ExporterError::Ended("committer"))? {
                 Ok(opened) => {
@@ -211,9 +262,8 @@ impl Exporter {
                 Err(fault @ Fault::Fatal { .. }) => return Err(ExporterError::Log(fault)),
                 Err(fault) => fault,
             };
-            tracing::warn!(cluster = self.config.cluster, %fault, "waiting for the log");
             self.health.log(Some(fault.to_string()));
-            if self.stop.run_until_cancelled(backoff.wait(None)).await.is_none() {
+            if stop.run_until_cancelled(backoff.wait(None)).await.is_none() {
                 return Ok(None);
             }
         }
@@ -224,9 +274,8 @@ impl Exporter {
         let deadline = Instant::now() + Duration::from_millis(self.config.objects_first_ms);
         let pending = |health: &Health| {
             let watches = health.snapshot().watches;
-            self.config.objects.iter().any(|kind| {
-                matches!(watches.get(kind.plural()), None | Some(WatchState::Starting | WatchState::Listing))
-            })
+            let objects = watches.iter().filter(|(name, _)| !is_events(name));
+            objects.into_iter().any(|(_, state)| matches!(state, WatchState::Starting | WatchState::Listing))
         };
         while pending(&self.health) && Instant::now() < deadline {
             tokio::time::sleep(LOOK).await;
@@ -238,9 +287,23 @@ impl Exporter {
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            if queue.send(Message::Heartbeat { healthy: self.health.is_healthy() }).await.is_err() {
+            let heartbeat = Message::Heartbeat { healthy: self.health.is_healthy() };
+            // A commit that hangs fills the queue.
+            if let Ok(Err(_)) = tokio::time::timeout(STALLED, queue.send(heartbeat)).await {
                 return;
             }
+            let since = self.health.since_commit();
+            if since > STALLED {
+                self.health.log(Some(format!("nothing was committed for {} s", since.as_secs())));
+            }
         }
+    }
+}
+
+/// Who took the Lease, when there is one to keep.
+async fn keep(election: Option<&mut Election>) -> String {
+    match election {
+        Some(election) => election.keep().await,
+        None => std::future::pending().await,
     }
 }

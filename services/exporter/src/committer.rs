@@ -16,7 +16,7 @@ use crate::Clock;
 use crate::health::{Committed, Health};
 use crate::observation::{Message, Observation, Seen};
 use crate::position::Positions;
-use crate::resource::Resource;
+use crate::resource::{Resource, Scope};
 
 /// What a record may have besides its payload: key and headers.
 const OVERHEAD: usize = 16 * 1024;
@@ -46,8 +46,8 @@ pub(crate) struct Committer {
     pub(crate) stop: CancellationToken,
     pub(crate) backoff: Backoff,
     pub(crate) batch: Batch,
-    /// Log time at which the list of a resource began.
-    pub(crate) listing_since: BTreeMap<Resource, Timestamp>,
+    /// Log time at which the list of a scope began, by its name.
+    pub(crate) listing_since: BTreeMap<String, Timestamp>,
 }
 
 /// What the next commit will write.
@@ -91,7 +91,7 @@ impl Committer {
                 return self.record(RawRecord::Heartbeat(Heartbeat { cluster, cluster_uid, at, healthy }), "");
             }
         };
-        let Observation { resource, epoch, seen, reached } = observation;
+        let Observation { scope, epoch, seen, reached } = observation;
         match seen {
             Seen::Nothing => {}
             Seen::Event { event, backfill } => {
@@ -106,21 +106,21 @@ impl Committer {
                 let change = ObjectChange { cluster, cluster_uid, at, deleted, listed, facts: *facts };
                 self.record(RawRecord::Object(Box::new(change)), &id)?;
             }
-            Seen::Rejected { payload, error } => self.dead_letter(resource.name(), at, payload, error)?,
-            Seen::ListBegan => drop(self.listing_since.insert(resource, at)),
+            Seen::Rejected { payload, error } => self.dead_letter(&scope.name, at, payload, error)?,
+            Seen::ListBegan => drop(self.listing_since.insert(scope.name.clone(), at)),
             Seen::ListEnded { gap } => {
-                let before = self.positions.of(resource).map(|row| (row.resource_version.clone(), row.at));
-                self.positions.reach(resource, epoch, reached);
-                return self.list_ended(resource, at, gap, before.unwrap_or_default());
+                let before = self.positions.of(&scope).map(|row| (row.resource_version.clone(), row.at));
+                self.positions.reach(&scope, epoch, reached);
+                return self.list_ended(&scope, at, gap, before.unwrap_or_default());
             }
         }
-        self.positions.reach(resource, epoch, reached);
+        self.positions.reach(&scope, epoch, reached);
         Ok(())
     }
 
     fn list_ended(
         &mut self,
-        resource: Resource,
+        scope: &Scope,
         at: Timestamp,
         gap: Option<GapReason>,
         (from_resource_version, from): (String, Timestamp),
@@ -128,22 +128,23 @@ impl Committer {
         let cluster = self.cluster.clone();
         if let Some(reason) = gap {
             let to_resource_version =
-                self.positions.of(resource).map(|row| row.resource_version.clone()).unwrap_or_default();
+                self.positions.of(scope).map(|row| row.resource_version.clone()).unwrap_or_default();
             let gap = Gap {
                 cluster: cluster.clone(),
                 at,
-                resource: resource.name().to_owned(),
+                resource: scope.name.clone(),
                 from_resource_version,
                 to_resource_version,
                 from,
                 to: at,
                 reason,
             };
-            self.record(RawRecord::Gap(gap), resource.name())?;
+            self.record(RawRecord::Gap(gap), &scope.name)?;
         }
-        if let (Resource::Objects(kind), Some(since)) = (resource, self.listing_since.remove(&resource)) {
-            let (kind_name, api_version) = (kind.name().to_owned(), kind.api_version().to_owned());
-            self.record(RawRecord::Swept(Swept { cluster, at, kind: kind_name, api_version, since }), resource.name())?;
+        if let (Resource::Objects(kind), Some(since)) = (scope.resource, self.listing_since.remove(&scope.name)) {
+            let (kind, api_version) = (kind.name().to_owned(), kind.api_version().to_owned());
+            let swept = Swept { cluster, at, kind, api_version, namespace: scope.namespace.clone(), since };
+            self.record(RawRecord::Swept(swept), &scope.name)?;
         }
         Ok(())
     }
@@ -210,6 +211,7 @@ impl Committer {
 
     fn emit(&mut self, topic: &'static str, at: Timestamp, key: String, payload: Vec<u8>, headers: Headers) {
         let emit = Emit { topic, timestamp: at.as_millis(), key: key.into(), payload: Some(payload.into()), headers };
+        self.batch.done.oldest.get_or_insert(at);
         self.batch.bytes += emit.size();
         self.batch.records.push(emit);
     }
@@ -224,7 +226,6 @@ impl Committer {
                     if self.stop.is_cancelled() {
                         return Err(CommitError::Abandoned);
                     }
-                    tracing::warn!(cluster = self.cluster, %fault, "waiting for the log");
                     self.health.log(Some(fault.to_string()));
                     let pause = self.backoff.wait(None);
                     let _ = Handle::current().block_on(self.stop.run_until_cancelled(pause));
@@ -235,7 +236,7 @@ impl Committer {
         self.backoff.reset();
         self.positions.committed();
         let batch = std::mem::take(&mut self.batch);
-        self.health.committed(batch.done, self.positions.now());
+        self.health.committed(batch.done, self.positions.now(), (self.clock)());
         Ok(())
     }
 }

@@ -1,10 +1,33 @@
 //! What can be set.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::cluster::ExporterError;
+use crate::lease::LeaseConfig;
 use crate::project::Kind;
+use crate::redact::{RedactConfig, Redaction};
+use crate::resource::Resource;
+
+/// Timers are no finer than 1 ms.
+const MOST_REQUESTS: u32 = 1_000;
+
+/// It can be the name of a cluster: it stands in keys, in front of `/`.
+pub(crate) fn is_name(name: &str) -> bool {
+    !name.is_empty() && !name.contains(|c: char| c == '/' || c.is_whitespace() || c.is_control())
+}
+
+/// Selectors as `kubectl get` takes them; empty for everything.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Selector {
+    /// `--field-selector`, such as `type!=Normal,involvedObject.kind=Pod`.
+    pub fields: String,
+    /// `--selector`, such as `team in (a, b)`.
+    pub labels: String,
+}
 
 /// The exporter of one cluster.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,6 +38,18 @@ pub struct ExporterConfig {
     /// Objects that are watched besides Events, by resource. Default: all of [`Kind::ALL`]. What the API server does not
     /// have, or does not allow, is left out with a warning.
     pub objects: Vec<Kind>,
+    /// Namespaces that are read; none for all of them. What belongs to no namespace, such as nodes, is read whole.
+    pub namespaces: Vec<String>,
+    /// What is read of a resource, by its name (`events`, `pods`): the API server selects.
+    pub selectors: BTreeMap<Resource, Selector>,
+    /// What is left out of Events and objects before they leave the cluster.
+    pub redact: RedactConfig,
+    /// A Lease in the cluster, by which one of several exporters of it is chosen.
+    pub lease: LeaseConfig,
+    /// Requests to a cluster's API server per second, on average; 0 for no limit. 50, as the kubelet's own default.
+    pub requests_per_second: u32,
+    /// Requests that may come at once, before that limit holds. 100, as the kubelet's own default.
+    pub request_burst: u32,
     /// ms between two heartbeats. 5,000: incidents resolve by quiet times of minutes, and a second more is not noticed.
     pub heartbeat_ms: u64,
     /// Objects per page of a list. 500, as client-go: a page of Events is 630 KB, so that memory stays flat.
@@ -35,6 +70,9 @@ pub struct ExporterConfig {
     /// do not come back at once. 1,800, as the API server's own `--min-request-timeout`: Events have no bookmarks, and
     /// after a pause of 5 minutes their position is compacted away.
     pub watch_timeout_s: u64,
+    /// ms after which a silent watch is checked: that the API server answers, and knows the position. 60,000: a restored
+    /// etcd leaves a watch open and silent.
+    pub watch_check_ms: u64,
     /// ms before the first retry.
     pub retry_first_ms: u64,
     /// ms between two retries at most.
@@ -50,6 +88,12 @@ impl Default for ExporterConfig {
         Self {
             cluster: String::new(),
             objects: Kind::ALL.to_vec(),
+            namespaces: Vec::new(),
+            selectors: BTreeMap::new(),
+            redact: RedactConfig::default(),
+            lease: LeaseConfig::default(),
+            requests_per_second: 50,
+            request_burst: 100,
             heartbeat_ms: 5_000,
             page_size: 500,
             queue_records: 1_024,
@@ -58,6 +102,7 @@ impl Default for ExporterConfig {
             max_page_bytes: 32 * 1024 * 1024,
             request_timeout_ms: 30_000,
             watch_timeout_s: 1_800,
+            watch_check_ms: 60_000,
             retry_first_ms: 500,
             retry_longest_ms: 30_000,
             unavailable_retry_ms: 60_000,
@@ -71,7 +116,7 @@ impl ExporterConfig {
     pub fn problems(&self) -> Vec<(String, String)> {
         let mut problems = Vec::new();
         let mut wrong = |key: &str, what: &str| problems.push((key.to_owned(), what.to_owned()));
-        if self.cluster.is_empty() || self.cluster.contains(|c: char| c == '/' || c.is_whitespace() || c.is_control()) {
+        if !is_name(&self.cluster) {
             wrong("cluster", "must be a name without spaces and `/`, such as prod-eu-1");
         }
         let positive = [
@@ -83,13 +128,44 @@ impl ExporterConfig {
             ("max_page_bytes", self.max_page_bytes as u64),
             ("request_timeout_ms", self.request_timeout_ms),
             ("watch_timeout_s", self.watch_timeout_s),
+            ("watch_check_ms", self.watch_check_ms),
+            ("request_burst", self.request_burst.into()),
             ("retry_first_ms", self.retry_first_ms),
             ("retry_longest_ms", self.retry_longest_ms),
         ];
         for (key, _) in positive.into_iter().filter(|(_, value)| *value == 0) {
             wrong(key, "must be at least 1");
         }
+        if self.requests_per_second > MOST_REQUESTS {
+            wrong("requests_per_second", "must be at most 1000; 0 sets no limit");
+        }
+        for namespace in self.namespaces.iter().filter(|name| !is_name(name)) {
+            problems.push(("namespaces".to_owned(), format!("`{namespace}` is no name of a namespace")));
+        }
+        for resource in self.selectors.keys().filter(|resource| !self.reads(**resource)) {
+            problems.push((format!("selectors.{resource}"), "is not in `objects`: nothing of it is read".to_owned()));
+        }
+        problems.extend(self.lease.problems().into_iter().map(|(key, what)| (format!("lease.{key}"), what)));
+        problems.extend(Redaction::new(&self.redact).err().into_iter().flatten());
         problems
+    }
+
+    /// Refuses what makes no sense.
+    pub(crate) fn check(&self) -> Result<(), ExporterError> {
+        match self.problems() {
+            problems if problems.is_empty() => Ok(()),
+            problems => {
+                let problems: Vec<String> = problems.iter().map(|(key, what)| format!("{key} {what}")).collect();
+                Err(ExporterError::Config(problems.join("; ")))
+            }
+        }
+    }
+
+    fn reads(&self, resource: Resource) -> bool {
+        match resource {
+            Resource::Events => true,
+            Resource::Objects(kind) => self.objects.contains(&kind),
+        }
     }
 
     pub(crate) fn request_timeout(&self) -> Duration {

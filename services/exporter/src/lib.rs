@@ -1,20 +1,24 @@
 //! The exporter: everything that is known of one cluster, from its API server into one ordered log.
 //!
-//! [`run`] reads one cluster. Each resource has a watch of its own that starts from the position in the log; all feed one
+//! [`run`] reads one cluster, [`Fleet`] many, which come and go while it runs. Each resource has a watch of its own that starts from the position in the log; all feed one
 //! bounded queue to one committer, which gives out log time and writes records and positions in one commit. So the log
 //! has one order, and a watch is not read while the log is away.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
 
 mod api;
+mod claim;
 mod cluster;
 mod committer;
 mod config;
+mod fleet;
 mod health;
+mod lease;
 mod lines;
 mod list;
 mod observation;
 mod position;
 pub mod project;
+mod redact;
 mod resource;
 mod seen;
 mod watch;
@@ -25,9 +29,13 @@ use std::time::SystemTime;
 use epicenter_model::Timestamp;
 
 pub use api::{ApiError, client};
-pub use cluster::{ExporterError, run};
-pub use config::ExporterConfig;
+pub use claim::Claims;
+pub use cluster::{ExporterError, Log, run};
+pub use config::{ExporterConfig, Selector};
+pub use fleet::{Fleet, FleetConfig, LABEL, Origin};
 pub use health::{Health, Snapshot, WatchState};
+pub use lease::LeaseConfig;
+pub use redact::{RedactConfig, Replace};
 pub use resource::Resource;
 
 /// Tells the time of receipt, from which log time is made.

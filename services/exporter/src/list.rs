@@ -1,18 +1,22 @@
 //! Pages of a list.
 
+use std::sync::Arc;
+
 use epicenter_model::GapReason;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::api::{Api, ApiError};
 use crate::project;
-use crate::resource::Resource;
+use crate::resource::{Scope, escaped};
 
 /// Why a resource is listed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Why {
     /// Nothing of it is in the log: what there is is older than the installation.
     First,
+    /// It is selected otherwise than what is in the log.
+    Selection,
     /// The watch cannot go on from its position.
     Gap(GapReason),
 }
@@ -43,26 +47,26 @@ impl<'p> Page<'p> {
 /// Asks for one page after the other.
 pub(crate) struct Pages {
     api: Api,
-    path: String,
+    scope: Arc<Scope>,
     size: u32,
     max_bytes: usize,
     next: Option<String>,
 }
 
 impl Pages {
-    pub(crate) fn new(api: Api, resource: Resource, size: u32, max_bytes: usize) -> Self {
-        Self { api, path: resource.path(), size, max_bytes, next: None }
+    pub(crate) fn new(api: Api, scope: Arc<Scope>, size: u32, max_bytes: usize) -> Self {
+        Self { api, scope, size, max_bytes, next: None }
     }
 
     /// The page, to be read by [`Page::read`]. Tell [`Pages::turn`] what it says of the next one.
     pub(crate) async fn get(&mut self) -> Result<bytes::Bytes, ApiError> {
         loop {
-            let mut uri = format!("{}?limit={}", self.path, self.size);
+            let mut query = format!("limit={}", self.size);
             if let Some(token) = &self.next {
-                uri.push_str("&continue=");
-                uri.push_str(&escaped(token));
+                query.push_str("&continue=");
+                query.push_str(&escaped(token));
             }
-            match self.api.get(&uri, self.max_bytes).await {
+            match self.api.get(&self.scope.uri(&query), self.max_bytes).await {
                 Err(ApiError::TooLong { .. }) if self.size > 1 => self.size /= 2,
                 answer => return answer,
             }
@@ -73,27 +77,5 @@ impl Pages {
     pub(crate) fn turn(&mut self, token: Option<String>) -> bool {
         self.next = token.filter(|token| !token.is_empty());
         self.next.is_some()
-    }
-}
-
-/// `text` in a query.
-pub(crate) fn escaped(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => escaped.push(char::from(byte)),
-            other => escaped.push_str(&format!("%{other:02X}")),
-        }
-    }
-    escaped
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn escapes_what_has_a_meaning_in_a_query() {
-        assert_eq!(escaped("aZ9-_.~ +/=&ü"), "aZ9-_.~%20%2B%2F%3D%26%C3%BC");
     }
 }

@@ -1,8 +1,10 @@
 //! What goes from the watches to the log.
 
+use std::sync::Arc;
+
 use epicenter_model::{Event, GapReason, ObjectFacts};
 
-use crate::resource::Resource;
+use crate::resource::Scope;
 
 /// An entry of the queue between the watches and the log.
 pub(crate) enum Message {
@@ -15,7 +17,7 @@ pub(crate) enum Message {
 
 /// Something that a watch saw, and how far it has come by it.
 pub(crate) struct Observation {
-    pub(crate) resource: Resource,
+    pub(crate) scope: Arc<Scope>,
     pub(crate) epoch: i64,
     pub(crate) seen: Seen,
     pub(crate) reached: Reached,

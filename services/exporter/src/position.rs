@@ -1,21 +1,28 @@
 //! How far each watch of a cluster has come, as the log has it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use epicenter_model::{Codec, CodecError, Timestamp, WatchPosition};
 
 use crate::observation::{Progress, Reached};
-use crate::resource::Resource;
+use crate::resource::{Resource, Scope};
 
 /// The row that carries the cluster's log time.
 const CLOCK: &str = "heartbeat";
+
+/// How far Events were read by a scope that is no longer read.
+pub(crate) struct Elsewhere {
+    pub(crate) namespace: String,
+    pub(crate) epoch: i64,
+    pub(crate) version: String,
+}
 
 /// The positions of one cluster, and its log time.
 pub(crate) struct Positions {
     cluster: String,
     cluster_uid: String,
-    rows: BTreeMap<&'static str, WatchPosition>,
-    changed: Vec<&'static str>,
+    rows: BTreeMap<String, WatchPosition>,
+    changed: BTreeSet<String>,
     /// The newest log time that was given out.
     now: Timestamp,
 }
@@ -31,20 +38,18 @@ impl Positions {
         codec: &Codec,
         cluster: &str,
         cluster_uid: &str,
-        resources: &[Resource],
         rows: &BTreeMap<Vec<u8>, Vec<u8>>,
     ) -> Result<Self, CodecError> {
         let mut positions = Self {
             cluster: cluster.to_owned(),
             cluster_uid: cluster_uid.to_owned(),
             rows: BTreeMap::new(),
-            changed: Vec::new(),
+            changed: BTreeSet::new(),
             now: Timestamp::default(),
         };
         for row in rows.values() {
             let row: WatchPosition = codec.decode(row)?;
             positions.now = positions.now.max(row.at);
-            let resource = resources.iter().find(|resource| resource.name() == row.resource);
             if row.cluster_uid != cluster_uid {
                 tracing::warn!(
                     cluster,
@@ -53,15 +58,29 @@ impl Positions {
                     is = cluster_uid,
                     "another cluster had this name: it is read from the beginning. Give each cluster a name of its own"
                 );
-            } else if let Some(resource) = resource {
-                positions.rows.insert(resource.name(), row);
+            } else if row.resource != CLOCK {
+                positions.rows.insert(row.resource.clone(), row);
             }
         }
         Ok(positions)
     }
 
-    pub(crate) fn of(&self, resource: Resource) -> Option<&WatchPosition> {
-        self.rows.get(resource.name())
+    pub(crate) fn of(&self, scope: &Scope) -> Option<&WatchPosition> {
+        self.rows.get(&scope.name)
+    }
+
+    /// How far Events were read by other scopes than that: in one namespace, or in all (an empty one).
+    pub(crate) fn elsewhere(&self, scope: &Scope) -> Vec<Elsewhere> {
+        let others = self.rows.values().filter(|row| row.resource != scope.name && scope.resource == Resource::Events);
+        let read = |row: &WatchPosition| {
+            let (namespace, resource) = row.resource.rsplit_once('/').unwrap_or(("", &row.resource));
+            (resource == Resource::Events.name()).then(|| Elsewhere {
+                namespace: namespace.to_owned(),
+                epoch: row.epoch,
+                version: row.resource_version.clone(),
+            })
+        };
+        others.filter_map(read).collect()
     }
 
     /// The newest log time.
@@ -75,30 +94,30 @@ impl Positions {
         self.now
     }
 
-    /// The watch of `resource` has come that far.
-    pub(crate) fn reach(&mut self, resource: Resource, epoch: i64, reached: Reached) {
+    /// The watch of `scope` has come that far.
+    pub(crate) fn reach(&mut self, scope: &Scope, epoch: i64, reached: Reached) {
         let (list, version) = match reached {
             Reached::Same => return,
             Reached::Listed(progress) => (Some(progress), None),
             Reached::Version(version) => (None, Some(version)),
         };
-        let name = resource.name();
-        let row = self.rows.entry(name).or_insert_with(|| WatchPosition {
-            cluster: self.cluster.clone(),
-            cluster_uid: self.cluster_uid.clone(),
-            resource: name.to_owned(),
-            epoch,
-            ..WatchPosition::default()
-        });
+        if !self.rows.contains_key(&scope.name) {
+            let (cluster, cluster_uid) = (self.cluster.clone(), self.cluster_uid.clone());
+            let resource = scope.name.clone();
+            let row = WatchPosition { cluster, cluster_uid, resource, epoch, ..WatchPosition::default() };
+            self.rows.insert(scope.name.clone(), row);
+        }
+        let Some(row) = self.rows.get_mut(&scope.name) else { return };
         row.at = self.now;
         (row.list_resource_version, row.list_key) =
             list.map_or_else(Default::default, |Progress { version, key }| (version, key));
         if let Some(version) = version {
             row.resource_version = version;
             row.epoch = epoch;
+            row.selection.clone_from(&scope.selection);
         }
-        if !self.changed.contains(&name) {
-            self.changed.push(name);
+        if !self.changed.contains(&scope.name) {
+            self.changed.insert(scope.name.clone());
         }
     }
 
@@ -133,10 +152,12 @@ impl Positions {
 mod tests {
     use super::*;
 
-    const EVENTS: &[Resource] = &[Resource::Events];
+    fn events() -> Scope {
+        Scope::new(Resource::Events, "", "")
+    }
 
     fn positions(uid: &str, rows: &BTreeMap<Vec<u8>, Vec<u8>>) -> Positions {
-        Positions::read(&Codec::single_object(), "a", uid, EVENTS, rows).unwrap()
+        Positions::read(&Codec::single_object(), "a", uid, rows).unwrap()
     }
 
     #[test]
@@ -151,12 +172,12 @@ mod tests {
     #[test]
     fn keeps_the_old_version_while_a_list_is_under_way() {
         let mut before = positions("1", &BTreeMap::new());
-        before.reach(Resource::Events, 0, Reached::Version("9".into()));
-        before.reach(Resource::Events, 1, Reached::Listed(Progress { version: "20".into(), key: "ns/x".into() }));
+        before.reach(&events(), 0, Reached::Version("9".into()));
+        before.reach(&events(), 1, Reached::Listed(Progress { version: "20".into(), key: "ns/x".into() }));
         let rows: BTreeMap<_, _> = before.rows(&Codec::single_object()).unwrap().into_iter().collect();
         let after = positions("1", &rows);
-        let row = after.of(Resource::Events).unwrap();
+        let row = after.of(&events()).unwrap();
         assert_eq!((row.resource_version.as_str(), row.epoch, row.list_key.as_str()), ("9", 0, "ns/x"));
-        assert!(positions("2", &rows).of(Resource::Events).is_none(), "another cluster");
+        assert!(positions("2", &rows).of(&events()).is_none(), "another cluster");
     }
 }

@@ -9,6 +9,7 @@ use serde::Deserialize;
 
 use crate::observation::Seen;
 use crate::project::{self, Kind, ProjectError};
+use crate::redact::Redaction;
 
 /// Components of that prefix are ours: what they say of incidents is no evidence for incidents.
 const OWN: &str = "epicenter.dev/";
@@ -52,42 +53,90 @@ fn hash_of(value: &impl serde::Serialize) -> u64 {
     writer.0.finish()
 }
 
-/// An Event, unless it is one of ours.
-pub(crate) fn event(json: &[u8]) -> Result<Option<Event>, ProjectError> {
-    Ok(Some(project::event(json)?).filter(|event| !event.component.starts_with(OWN)))
+/// Reads what came with a list or a watch of one scope.
+#[derive(Default)]
+pub(crate) struct Reading {
+    pub(crate) redaction: Redaction,
+    /// The objects that there are.
+    pub(crate) known: Known,
+}
+
+impl Reading {
+    /// An Event, unless it is one of ours.
+    pub(crate) fn event(&self, json: &[u8]) -> Result<Option<Event>, ProjectError> {
+        let mut event = project::event(json)?;
+        self.redaction.event(&mut event);
+        Ok(Some(event).filter(|event| !event.component.starts_with(OWN)))
+    }
+
+    fn object(&self, kind: Kind, json: &[u8]) -> Result<ObjectFacts, ProjectError> {
+        let mut facts = project::object_of(kind, json)?;
+        self.redaction.object(&mut facts);
+        Ok(facts)
+    }
+
+    /// An object of a list, whether it changed or not: what a list does not show is swept.
+    pub(crate) fn listed(&mut self, kind: Kind, json: &[u8]) -> Result<Seen, ProjectError> {
+        let mut facts = self.object(kind, json)?;
+        self.known.insert(&mut facts);
+        Ok(Seen::Object { facts: Box::new(facts), deleted: false, listed: true })
+    }
+
+    /// An object that was added or modified; nothing when nothing changed that is kept.
+    pub(crate) fn changed(&mut self, kind: Kind, json: &[u8]) -> Result<Seen, ProjectError> {
+        let mut facts = self.object(kind, json)?;
+        if !self.known.insert(&mut facts) {
+            return Ok(Seen::Nothing);
+        }
+        Ok(Seen::Object { facts: Box::new(facts), deleted: false, listed: false })
+    }
+
+    /// An object's last state.
+    pub(crate) fn deleted(&mut self, kind: Kind, json: &[u8]) -> Result<Seen, ProjectError> {
+        let facts = self.object(kind, json)?;
+        self.known.remove(&facts);
+        Ok(Seen::Object { facts: Box::new(facts), deleted: true, listed: false })
+    }
+
+    /// What cannot be read, for dead-letter. Where something is to be left out, nobody knows where it stands in this, nor
+    /// what the error quotes of it.
+    pub(crate) fn rejected(&self, json: &[u8], error: impl Into<Rejection>) -> Seen {
+        let Rejection { what, unquoted } = error.into();
+        if self.redaction.is_off() {
+            return Seen::Rejected { payload: json.to_vec(), error: what };
+        }
+        let error = format!("{unquoted}; its {} bytes are held back, since exporter.redact is set", json.len());
+        Seen::Rejected { payload: Vec::new(), error }
+    }
+}
+
+/// Why something goes to dead-letter.
+pub(crate) struct Rejection {
+    what: String,
+    /// The same, without a word of what it is about.
+    unquoted: String,
+}
+
+impl From<String> for Rejection {
+    fn from(what: String) -> Self {
+        Self { unquoted: what.clone(), what }
+    }
+}
+
+impl From<ProjectError> for Rejection {
+    fn from(error: ProjectError) -> Self {
+        let what = error.to_string();
+        let unquoted = match error {
+            ProjectError::Malformed { path, .. } => format!("malformed at `{path}`"),
+            _ => what.clone(),
+        };
+        Self { what, unquoted }
+    }
 }
 
 /// The place of an Event in a list of Events.
 pub(crate) fn key_of(event: &Event) -> String {
     format!("{}/{}", event.namespace, event.name)
-}
-
-/// An object of a list, whether it changed or not: what a list does not show is swept.
-pub(crate) fn listed(kind: Kind, json: &[u8], known: &mut Known) -> Result<Seen, ProjectError> {
-    let mut facts = project::object_of(kind, json)?;
-    known.insert(&mut facts);
-    Ok(Seen::Object { facts: Box::new(facts), deleted: false, listed: true })
-}
-
-/// An object that was added or modified; nothing when nothing changed that is kept.
-pub(crate) fn changed(kind: Kind, json: &[u8], known: &mut Known) -> Result<Seen, ProjectError> {
-    let mut facts = project::object_of(kind, json)?;
-    if !known.insert(&mut facts) {
-        return Ok(Seen::Nothing);
-    }
-    Ok(Seen::Object { facts: Box::new(facts), deleted: false, listed: false })
-}
-
-/// An object's last state.
-pub(crate) fn deleted(kind: Kind, json: &[u8], known: &mut Known) -> Result<Seen, ProjectError> {
-    let facts = project::object_of(kind, json)?;
-    known.remove(&facts);
-    Ok(Seen::Object { facts: Box::new(facts), deleted: true, listed: false })
-}
-
-/// What cannot be read, for dead-letter.
-pub(crate) fn rejected(json: &[u8], error: &ProjectError) -> Seen {
-    Seen::Rejected { payload: json.to_vec(), error: error.to_string() }
 }
 
 /// The resourceVersion of an object of which perhaps nothing else can be read.
@@ -115,9 +164,9 @@ mod tests {
                 r#"{{"metadata":{{"name":"a","uid":"u","resourceVersion":"{version}"}},"status":{{"phase":"{phase}"}}}}"#
             )
         };
-        let known = &mut Known::default();
+        let mut reading = Reading::default();
         let mut recorded = |version, phase| {
-            matches!(changed(Kind::Pod, pod(version, phase).as_bytes(), known), Ok(Seen::Object { .. }))
+            matches!(reading.changed(Kind::Pod, pod(version, phase).as_bytes()), Ok(Seen::Object { .. }))
         };
         assert!(recorded("1", "Pending"));
         assert!(!recorded("2", "Pending"));
@@ -127,7 +176,9 @@ mod tests {
 
     #[test]
     fn never_reads_its_own_events() {
-        let by = |component: &str| event(format!(r#"{{"reportingController":"{component}"}}"#).as_bytes()).unwrap();
+        let reading = Reading::default();
+        let by =
+            |component: &str| reading.event(format!(r#"{{"reportingController":"{component}"}}"#).as_bytes()).unwrap();
         assert!(by("epicenter.dev/sink").is_none());
         assert!(by("kubelet").is_some());
     }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use epicenter_model::{Event, GapReason, Timestamp, WatchPosition};
+use epicenter_model::{Event, GapReason, Timestamp};
 use epicenter_runtime::Backoff;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -16,11 +16,13 @@ use crate::api::{Api, ApiError, status_error};
 use crate::config::ExporterConfig;
 use crate::health::{Health, WatchState};
 use crate::lines::{Line, Lines};
-use crate::list::{Page, Pages, Why, escaped};
+use crate::list::{Page, Pages, Why};
 use crate::observation::{Message, Observation, Progress, Reached, Seen, is_newer};
+use crate::position::{Elsewhere, Positions};
 use crate::project;
-use crate::resource::Resource;
-use crate::seen::{self, Known};
+use crate::redact::Redaction;
+use crate::resource::{Resource, Scope, escaped};
+use crate::seen::{self, Known, Reading};
 
 /// A watch that closes sooner than that, without a word, did not find its resourceVersion: so do some managed clouds
 /// instead of 410 (kubernetes/kubernetes#137089; fabric8io/kubernetes-client#7898).
@@ -31,6 +33,8 @@ const EMPTY_CLOSES: u32 = 2;
 const AHEAD_ANSWERS: u32 = 3;
 /// The server closes the watch; when it does not, it is closed here, that much later.
 const OVERDUE: Duration = Duration::from_secs(60);
+/// How often it is told that something came.
+const TOLD: Duration = Duration::from_secs(1);
 /// Of the answer to a request for one object; it is not looked at.
 const MAX_CHECK: usize = 8 * 1024 * 1024;
 
@@ -65,16 +69,16 @@ struct WatchLine<'l> {
     object: &'l RawValue,
 }
 
-/// Reads one resource of one cluster.
+/// Reads one scope of one cluster.
 pub(crate) struct Watcher {
-    resource: Resource,
+    scope: Arc<Scope>,
     api: Api,
     config: Arc<ExporterConfig>,
     queue: Sender<Message>,
     health: Health,
     clock: Clock,
     backoff: Backoff,
-    known: Known,
+    reading: Reading,
     /// Where the watch goes on; empty when nothing is in the log.
     version: String,
     epoch: i64,
@@ -82,48 +86,63 @@ pub(crate) struct Watcher {
     current_at: Timestamp,
     /// How much of a list that was not finished is in the log.
     progress: Option<Progress>,
+    /// What is in the log was selected otherwise.
+    reselected: bool,
+    elsewhere: Vec<Elsewhere>,
     empty_closes: u32,
     ahead: u32,
+    /// When it was last told that something came.
+    told: Instant,
 }
 
 impl Watcher {
     pub(crate) fn new(
-        resource: Resource,
+        scope: Scope,
         api: Api,
         config: Arc<ExporterConfig>,
         queue: Sender<Message>,
         health: Health,
         clock: Clock,
-        position: Option<&WatchPosition>,
+        positions: &Positions,
     ) -> Self {
-        let position = position.cloned().unwrap_or_default();
+        let position = positions.of(&scope).cloned().unwrap_or_default();
         let progress = Progress { version: position.list_resource_version, key: position.list_key };
-        health.watch(resource, WatchState::Starting);
+        health.watch(&scope, WatchState::Starting);
+        // It is checked before: see `ExporterConfig::check`.
+        let redaction = Redaction::new(&config.redact).unwrap_or_default();
         Self {
             backoff: Backoff::new(config.retry_first_ms, config.retry_longest_ms),
-            resource,
+            elsewhere: positions.elsewhere(&scope),
+            // Events that were left out before are history; an object's facts must not stay behind.
+            reselected: scope.resource != Resource::Events && position.selection != scope.selection,
+            scope: Arc::new(scope),
             api,
             config,
             queue,
             health,
             clock,
-            known: Known::default(),
+            reading: Reading { redaction, known: Known::default() },
             version: position.resource_version,
             epoch: position.epoch,
             current_at: position.at,
             progress: Some(progress).filter(|progress| !progress.key.is_empty()),
             empty_closes: 0,
             ahead: 0,
+            told: Instant::now(),
         }
     }
 
     /// Reads until the queue is closed.
     pub(crate) async fn run(mut self) -> Closed {
-        let mut phase = if self.version.is_empty() { Phase::List(Why::First) } else { Phase::Check };
+        let mut phase = match (self.version.as_str(), self.reselected) {
+            ("", _) => Phase::List(Why::First),
+            (_, true) => Phase::List(Why::Selection),
+            (_, false) => Phase::Check,
+        };
         loop {
             let outcome = match phase {
                 Phase::List(why) => self.list(why).await,
-                Phase::Check => self.check().await,
+                Phase::Check => self.check().await.map(|()| Phase::Watch),
                 Phase::Watch => self.watch().await,
             };
             phase = match outcome {
@@ -136,9 +155,11 @@ impl Watcher {
 
     /// What to do after an error, after the time that it takes.
     async fn failed(&mut self, phase: Phase, error: ApiError) -> Phase {
-        let (resource, why) = (self.resource, error.to_string());
+        let (scope, why) = (Arc::clone(&self.scope), error.explained(self.scope.resource.name()));
+        let resource = scope.name.as_str();
         if error.is_gone() {
-            tracing::info!(%resource, ?phase, version = self.version, why, "its history is gone: listing it");
+            tracing::info!(resource, ?phase, version = self.version, why, "its history is gone: listing it");
+            self.health.reconnected("expired");
             // A page that is gone: the list begins again, for the same reason.
             let again = if let Phase::List(why) = phase { why } else { Why::Gap(GapReason::Expired) };
             if matches!(phase, Phase::List(_)) {
@@ -149,7 +170,13 @@ impl Watcher {
         if error.is_ahead() {
             self.ahead += 1;
             if self.ahead >= AHEAD_ANSWERS {
-                tracing::warn!(%resource, version = self.version, why, "the cluster's history is shorter than what was read: it was restored");
+                tracing::warn!(
+                    resource,
+                    version = self.version,
+                    why,
+                    "the cluster's history is shorter than what was read: it was restored"
+                );
+                self.health.reconnected("restored");
                 self.ahead = 0;
                 self.epoch += 1;
                 // A list that is older than the position was one of the new history.
@@ -158,16 +185,13 @@ impl Watcher {
             }
         }
         if error.is_unavailable() {
-            if !matches!(self.health.snapshot().watches.get(resource.name()), Some(WatchState::Unavailable(_))) {
-                tracing::warn!(
-                    %resource, why,
-                    "it is left out; for 403 grant get, list and watch on it to the exporter's account, for 404 leave it out of `objects`"
-                );
-            }
-            self.health.watch(resource, WatchState::Unavailable(why));
+            self.health.watch(&scope, WatchState::Unavailable(why));
             tokio::time::sleep(Duration::from_millis(self.config.unavailable_retry_ms)).await;
         } else {
-            self.health.watch(resource, WatchState::Failing(why));
+            if phase == Phase::Watch {
+                self.health.reconnected("failed");
+            }
+            self.health.watch(&scope, WatchState::Failing(why));
             self.backoff.wait(error.retry_after()).await;
         }
         match phase {
@@ -177,39 +201,38 @@ impl Watcher {
     }
 
     async fn send(&self, seen: Seen, reached: Reached) -> Result<(), Closed> {
-        let observation = Observation { resource: self.resource, epoch: self.epoch, seen, reached };
+        let observation = Observation { scope: Arc::clone(&self.scope), epoch: self.epoch, seen, reached };
         self.queue.send(Message::Observation(observation)).await.map_err(|_| Closed)
     }
 
     /// Asks for an answer that is as new as the position. A watch from a position that the cluster has not come to is
     /// silent until it has, a list is refused (kubernetes/kubernetes#107457).
-    async fn check(&mut self) -> Result<Phase, End> {
-        let uri = format!(
-            "{}?limit=1&resourceVersion={}&resourceVersionMatch=NotOlderThan",
-            self.resource.path(),
-            escaped(&self.version)
-        );
+    async fn check(&mut self) -> Result<(), End> {
+        let version = escaped(&self.version);
+        let uri = self.scope.uri(&format!("limit=1&resourceVersion={version}&resourceVersionMatch=NotOlderThan"));
         self.api.get(&uri, MAX_CHECK).await?;
         self.ahead = 0;
-        Ok(Phase::Watch)
+        Ok(())
     }
 
     async fn list(&mut self, why: Why) -> Result<Phase, End> {
-        self.health.watch(self.resource, WatchState::Listing);
+        self.health.watch(&self.scope, WatchState::Listing);
         self.send(Seen::ListBegan, Reached::Same).await?;
-        let mut known = Known::default();
-        let mut pages = Pages::new(self.api.clone(), self.resource, self.config.page_size, self.config.max_page_bytes);
+        self.reading.known = Known::default();
+        let (size, longest) = (self.config.page_size, self.config.max_page_bytes);
+        let mut pages = Pages::new(self.api.clone(), Arc::clone(&self.scope), size, longest);
         let version = loop {
-            let bytes = pages.get().await?;
+            let bytes = self.page(&mut pages).await?;
             let page = Page::read(&bytes)?;
             let version = &page.metadata.resource_version;
             for item in page.items.into_iter().flatten() {
                 let json = item.get().as_bytes();
-                match self.resource {
+                match self.scope.resource {
                     Resource::Events => self.listed_event(why, version, json).await?,
                     Resource::Objects(kind) => {
-                        let seen = seen::listed(kind, json, &mut known);
-                        self.send(seen.unwrap_or_else(|error| seen::rejected(json, &error)), Reached::Same).await?;
+                        let seen = self.reading.listed(kind, json);
+                        let seen = seen.unwrap_or_else(|error| self.reading.rejected(json, error));
+                        self.send(seen, Reached::Same).await?;
                     }
                 }
             }
@@ -219,10 +242,29 @@ impl Watcher {
         };
         let gap = if let Why::Gap(reason) = why { Some(reason) } else { None };
         self.send(Seen::ListEnded { gap }, Reached::Version(version.clone())).await?;
-        self.known = known;
         self.version = version;
         self.progress = None;
         Ok(Phase::Watch)
+    }
+
+    /// The next page. One that fails in passing is asked for again: the list need not begin anew, as long as the API
+    /// server has its state.
+    async fn page(&mut self, pages: &mut Pages) -> Result<bytes::Bytes, ApiError> {
+        loop {
+            match pages.get().await {
+                Err(error) if error.passes() => {
+                    self.health.watch(&self.scope, WatchState::Failing(error.explained(self.scope.resource.name())));
+                    self.backoff.wait(error.retry_after()).await;
+                    self.health.watch(&self.scope, WatchState::Listing);
+                }
+                answer => {
+                    if answer.is_ok() {
+                        self.backoff.reset();
+                    }
+                    return answer;
+                }
+            }
+        }
     }
 
     /// An Event of a list goes to the log when the log does not have it.
@@ -230,19 +272,19 @@ impl Watcher {
         // In a history of its own, old versions mean nothing.
         let same_history = why != Why::Gap(GapReason::Restored);
         let in_log = |version: &str| same_history && !self.version.is_empty() && !is_newer(version, &self.version);
-        let event = match seen::event(json) {
+        let event = match self.reading.event(json) {
             Ok(Some(event)) => event,
             Ok(None) => return Ok(()),
             Err(_) if seen::version_of(json).is_some_and(|version| in_log(&version)) => return Ok(()),
-            Err(error) => return self.send(seen::rejected(json, &error), Reached::Same).await,
+            Err(error) => return self.send(self.reading.rejected(json, error), Reached::Same).await,
         };
         let key = seen::key_of(&event);
         let listed = self.progress.as_ref().is_some_and(|progress| progress.covers(&key, &event.resource_version));
-        if listed || in_log(&event.resource_version) {
+        if listed || in_log(&event.resource_version) || self.is_elsewhere(&event) {
             return Ok(());
         }
         let backfill = match why {
-            Why::First => true,
+            Why::First | Why::Selection => true,
             Why::Gap(GapReason::Restored) => event.occurred_at().is_none_or(|at| at <= self.current_at),
             Why::Gap(_) => false,
         };
@@ -256,22 +298,29 @@ impl Watcher {
     async fn watch(&mut self) -> Result<Phase, End> {
         let shortest = self.config.watch_timeout_s;
         let seconds = rand::random_range(shortest..=shortest.saturating_mul(2));
-        let uri = format!(
-            "{}?watch=1&resourceVersion={}&allowWatchBookmarks=true&timeoutSeconds={seconds}",
-            self.resource.path(),
-            escaped(&self.version)
-        );
+        let version = escaped(&self.version);
+        let query = format!("watch=1&resourceVersion={version}&allowWatchBookmarks=true&timeoutSeconds={seconds}");
         let began = Instant::now();
         let overdue = began + Duration::from_secs(seconds) + OVERDUE;
-        let mut lines = Lines::new(self.api.open(&uri).await?, self.config.max_object_bytes);
-        self.health.watch(self.resource, WatchState::Watching);
+        let mut lines = Lines::new(self.api.open(&self.scope.uri(&query)).await?, self.config.max_object_bytes);
+        self.health.watch(&self.scope, WatchState::Watching);
+        self.health.received(&self.scope, (self.clock)());
         let mut messages = 0_u64;
         let ended = loop {
-            // A silent watch is well; the connection itself is watched by TCP keepalive.
-            match tokio::time::timeout_at(overdue, lines.next()).await {
+            let check = Instant::now() + Duration::from_millis(self.config.watch_check_ms);
+            match tokio::time::timeout_at(check.min(overdue), lines.next()).await {
                 Ok(Ok(Some(line))) => self.line(line).await?,
-                Ok(Ok(None)) | Err(_) => break Ok(Phase::Check),
+                Ok(Ok(None)) => break Ok(Phase::Check),
                 Ok(Err(error)) => break Err(error.into()),
+                Err(_) if Instant::now() >= overdue => break Ok(Phase::Check),
+                Err(_) => match self.check().await {
+                    // It lives, and is busy.
+                    Ok(()) | Err(End::Api(ApiError::Status { code: 429, .. })) => {
+                        self.health.received(&self.scope, (self.clock)());
+                        continue;
+                    }
+                    Err(end) => break Err(end),
+                },
             }
             messages += 1;
         };
@@ -280,6 +329,9 @@ impl Watcher {
             self.empty_closes = 0;
         }
         if messages > 0 || began.elapsed() >= CLOSED_AT_ONCE || ended.is_err() {
+            if ended.is_ok() {
+                self.health.reconnected("closed");
+            }
             return ended;
         }
         self.empty_closes += 1;
@@ -289,8 +341,9 @@ impl Watcher {
         }
         self.empty_closes = 0;
         let why = "the watch closed at once, without a word";
-        self.health.watch(self.resource, WatchState::Failing(why.to_owned()));
-        tracing::info!(resource = %self.resource, version = self.version, why, "listing it");
+        self.health.reconnected("closed_empty");
+        self.health.watch(&self.scope, WatchState::Failing(why.to_owned()));
+        tracing::info!(resource = self.scope.name, version = self.version, why, "listing it");
         self.backoff.wait(None).await;
         Ok(Phase::List(Why::Gap(GapReason::ClosedEmpty)))
     }
@@ -299,35 +352,33 @@ impl Watcher {
         let line = match line {
             Line::Whole(line) => line,
             Line::TooLong(start, length) => {
-                let error = format!(
-                    "the line has {length} bytes and {} are read: see max_object_bytes",
-                    self.config.max_object_bytes
-                );
-                self.send(Seen::Rejected { payload: start.to_vec(), error }, Reached::Same).await?;
+                let limit = self.config.max_object_bytes;
+                let error = format!("the line has {length} bytes and {limit} are read: see max_object_bytes");
+                self.send(self.reading.rejected(&start, error), Reached::Same).await?;
                 return Ok(());
             }
         };
         let WatchLine { r#type, object } = match project::read(&line) {
             Ok(message) => message,
             Err(error) => {
-                self.send(seen::rejected(&line, &error), Reached::Same).await?;
+                self.send(self.reading.rejected(&line, error), Reached::Same).await?;
                 return Ok(());
             }
         };
         let json = object.get().as_bytes();
-        let seen = match (&*r#type, self.resource) {
+        let seen = match (&*r#type, self.scope.resource) {
             ("ERROR", _) => return Err(status_error(500, None, json).into()),
             // The deletion of an Event is its expiry: it says nothing of what the Event told.
             ("BOOKMARK", _) | ("DELETED", Resource::Events) => Ok(Seen::Nothing),
-            ("ADDED" | "MODIFIED", Resource::Events) => seen::event(json).map(|event| self.watched_event(event)),
-            ("ADDED" | "MODIFIED", Resource::Objects(kind)) => seen::changed(kind, json, &mut self.known),
-            ("DELETED", Resource::Objects(kind)) => seen::deleted(kind, json, &mut self.known),
+            ("ADDED" | "MODIFIED", Resource::Events) => self.reading.event(json).map(|event| self.watched_event(event)),
+            ("ADDED" | "MODIFIED", Resource::Objects(kind)) => self.reading.changed(kind, json),
+            ("DELETED", Resource::Objects(kind)) => self.reading.deleted(kind, json),
             (other, _) => {
                 let error = format!("a watch message of type `{other}` is not known to this version");
-                Ok(Seen::Rejected { payload: line.to_vec(), error })
+                Ok(self.reading.rejected(&line, error))
             }
         };
-        let seen = seen.unwrap_or_else(|error| seen::rejected(json, &error));
+        let seen = seen.unwrap_or_else(|error| self.reading.rejected(json, error));
         let reached = match &seen {
             Seen::Event { event, .. } => self.reached(Some(event.resource_version.clone())),
             Seen::Object { facts, .. } => self.reached(Some(facts.resource_version.clone())),
@@ -335,6 +386,10 @@ impl Watcher {
         };
         self.send(seen, reached).await?;
         self.current_at = (self.clock)();
+        if self.told.elapsed() >= TOLD {
+            self.told = Instant::now();
+            self.health.received(&self.scope, self.current_at);
+        }
         Ok(())
     }
 
@@ -343,10 +398,19 @@ impl Watcher {
         let listed = |event: &Event| {
             self.progress.as_ref().is_some_and(|list| list.covers(&seen::key_of(event), &event.resource_version))
         };
-        match event.filter(|event| !listed(event)) {
+        match event.filter(|event| !listed(event) && !self.is_elsewhere(event)) {
             Some(event) => Seen::Event { event: Box::new(event), backfill: false },
             None => Seen::Nothing,
         }
+    }
+
+    /// Another scope brought it to the log, before the configured namespaces were others.
+    fn is_elsewhere(&self, event: &Event) -> bool {
+        self.elsewhere.iter().any(|other| {
+            other.epoch == self.epoch
+                && (other.namespace.is_empty() || other.namespace == event.namespace)
+                && !is_newer(&event.resource_version, &other.version)
+        })
     }
 
     /// The watch has come to that version.

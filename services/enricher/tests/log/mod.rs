@@ -89,6 +89,7 @@ pub fn swept(second: i64, api_version: &str, kind: &str, since: i64) -> RawRecor
         at: at(second),
         kind: kind.to_owned(),
         api_version: api_version.to_owned(),
+        namespace: String::new(),
         since: at(since),
     })
 }

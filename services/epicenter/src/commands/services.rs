@@ -1,11 +1,12 @@
 //! The services, each by itself: `epicenter exporter`, `enricher`, `correlator`, `sink`.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::ensure;
 use axum::Router;
 use epicenter_bus::{Bus, Fault, Stop};
-use epicenter_exporter::ExporterConfig;
+use epicenter_exporter::{Claims, ExporterConfig, Fleet, Log, Origin};
 use epicenter_runtime::metric::PARTITIONS;
 use epicenter_runtime::{Health, Metrics, Shutdown, Supervisor};
 use epicenter_sink::InstallError;
@@ -70,18 +71,20 @@ pub(super) fn export(
 ) -> anyhow::Result<epicenter_exporter::Health> {
     let health = epicenter_exporter::Health::new(&config.cluster, health.clone(), metrics.clone());
     let reported = health.clone();
-    let (codec, token) = (engine.codec.clone(), shutdown.token().clone());
     let run = epicenter_exporter::run(
         config,
         cluster.client()?,
-        bus,
-        codec,
-        epicenter_exporter::system_clock(),
+        log(bus, engine),
+        Claims::default(),
         health,
-        token,
+        shutdown.token().clone(),
     );
     supervisor.task("exporter", run);
     Ok(reported)
+}
+
+fn log(bus: Bus, engine: &Engine) -> Log {
+    Log { bus, codec: engine.codec.clone(), clock: epicenter_exporter::system_clock() }
 }
 
 /// A service's process, without its service.
@@ -134,11 +137,34 @@ impl Frame {
 }
 
 pub(super) async fn exporter(mut settings: Settings) -> anyhow::Result<ExitCode> {
+    if settings.clusters.is_set() {
+        return exporters(settings).await;
+    }
     let cluster = Cluster::open(&settings.cluster).await?;
     name(&mut settings, None, &cluster.context);
     let mut frame = Frame::new(&settings).await?;
     let Frame { bus, engine, health, metrics, shutdown, supervisor } = &mut frame;
     export(supervisor, shutdown, settings.exporter, &cluster, bus.clone(), engine, health, metrics)?;
+    frame.run().await
+}
+
+/// The exporters of many clusters.
+async fn exporters(settings: Settings) -> anyhow::Result<ExitCode> {
+    let mut origins: Vec<Origin> = settings.clusters.directory.iter().cloned().map(Origin::Directory).collect();
+    if settings.clusters.secrets {
+        let home = Cluster::open(&settings.cluster).await?;
+        origins.push(Origin::Secrets(Box::new(kube::Api::default_namespaced(home.asking()?))));
+    }
+    let mut frame = Frame::new(&settings).await?;
+    let fleet = Fleet {
+        exporter: settings.exporter,
+        origins,
+        poll: Duration::from_millis(settings.clusters.poll_ms),
+        log: log(frame.bus.clone(), &frame.engine),
+        parts: frame.health.clone(),
+        metrics: frame.metrics.clone(),
+    };
+    frame.supervisor.task("exporter", fleet.run(frame.shutdown.token().clone()));
     frame.run().await
 }
 

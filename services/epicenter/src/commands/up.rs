@@ -21,6 +21,8 @@ const LOOK: Duration = Duration::from_millis(100);
 pub(super) async fn run(mut settings: Settings, arguments: Up) -> anyhow::Result<ExitCode> {
     let cluster = Cluster::open(&settings.cluster).await?;
     services::name(&mut settings, arguments.cluster, &cluster.context);
+    // Its log is its own: another exporter of the cluster writes elsewhere.
+    settings.exporter.lease.enabled = false;
     let directory = DataDirectory::of(&settings)?;
     let bus = directory.open(&settings)?;
     if let Bus::Local(log) = &bus

@@ -48,6 +48,11 @@ kinds! {
 }
 
 impl Kind {
+    /// Its objects belong to namespaces.
+    pub const fn is_namespaced(self) -> bool {
+        !matches!(self, Self::Namespace | Self::Node | Self::PersistentVolume)
+    }
+
     /// The kind of that name in the group of `api_version`, whatever the version.
     pub fn of(api_version: &str, kind: &str) -> Option<Self> {
         let same = |known: &Self| known.name() == kind && group(known.api_version()) == group(api_version);

@@ -1,40 +1,12 @@
-//! The exporter against an API server that does what API servers do.
-#![allow(clippy::unwrap_used, clippy::panic)]
-
-mod fake;
+//! One cluster: lists, watches, and everything that ends them.
 
 use std::collections::BTreeSet;
 
 use epicenter_exporter::WatchState;
 use epicenter_exporter::project::Kind;
 use epicenter_model::RawRecord;
-use fake::{Answer, Ask, Fake, Site, event, list, pod, refused, sent, status};
 
-/// Three Events in two pages, then a watch that stays open and silent.
-fn first(ask: &Ask) -> Answer {
-    match (ask.verb, ask.token()) {
-        ("list", "") => list(10, "two", &[event("a", 3), event("b", 7)]),
-        ("list", "two") => list(10, "", &[event("c", 5)]),
-        ("watch", _) => Answer::Open(Vec::new()),
-        _ => list(10, "", &[]),
-    }
-}
-
-const LISTED: [&str; 3] = ["event a@3 epoch 0 backfill", "event b@7 epoch 0 backfill", "event c@5 epoch 0 backfill"];
-
-/// A log with the three Events in it and the position 10, and its exporter stopped.
-async fn installed(fake: &Fake) -> Site {
-    let mut site = Site::new(fake.clone(), &[]);
-    site.start();
-    site.expect(&LISTED).await;
-    site.until("the position", |site| {
-        site.position("events")
-            .is_some_and(|position| position.resource_version == "10" && position.list_key.is_empty())
-    })
-    .await;
-    site.stop().await;
-    site
-}
+use crate::fake::{Answer, Fake, LISTED, Site, event, first, installed, list, pod, refused, sent, status};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn lists_what_is_there_as_backfill_then_watches_then_goes_on_after_a_restart() {

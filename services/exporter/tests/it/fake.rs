@@ -7,13 +7,15 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Query, State};
-use axum::http::{StatusCode, Uri};
+use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use epicenter_bus::{Bus, LocalConfig, Record, Start, topics};
-use epicenter_exporter::{ExporterConfig, ExporterError, Health, client, run, system_clock};
+use epicenter_exporter::{Claims, ExporterConfig, ExporterError, Health, Log, client, run, system_clock};
 use epicenter_model::{Codec, DeadLetter, RawRecord, WatchPosition};
+use epicenter_runtime::Metrics;
 use futures::StreamExt;
 use parking_lot::Mutex;
+use serde_json::Value;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -21,6 +23,9 @@ use tokio_util::sync::CancellationToken;
 #[derive(Clone, Debug)]
 pub struct Ask {
     pub resource: String,
+    pub path: String,
+    /// The bearer token.
+    pub credentials: String,
     pub verb: &'static str,
     pub query: BTreeMap<String, String>,
     /// How often that resource was asked for by that verb before, since the last [`Fake::answer`].
@@ -39,6 +44,8 @@ impl Ask {
 
 pub enum Answer {
     Json(u16, String),
+    /// Too many requests: try again after that many seconds.
+    Busy(u64),
     /// A watch that sends these lines and stays open.
     Open(Vec<String>),
     /// A watch that sends these lines and ends.
@@ -53,6 +60,8 @@ type Script = Box<dyn Fn(&Ask) -> Answer + Send + Sync>;
 pub struct Fake {
     script: Arc<Mutex<Script>>,
     asked: Arc<Mutex<Vec<Ask>>>,
+    uid: Arc<Mutex<String>>,
+    lease: Arc<Mutex<Option<Value>>>,
     port: u16,
 }
 
@@ -60,7 +69,13 @@ impl Fake {
     pub async fn start(script: impl Fn(&Ask) -> Answer + Send + Sync + 'static) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let fake = Self { script: Arc::new(Mutex::new(Box::new(script))), asked: Arc::default(), port };
+        let fake = Self {
+            script: Arc::new(Mutex::new(Box::new(script))),
+            asked: Arc::default(),
+            uid: Arc::new(Mutex::new("cluster-1".to_owned())),
+            lease: Arc::default(),
+            port,
+        };
         let app = Router::new().fallback(serve).with_state(fake.clone());
         tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
         fake
@@ -72,16 +87,54 @@ impl Fake {
         self.asked.lock().clear();
     }
 
+    /// From now on it is that cluster.
+    pub fn is(&self, uid: &str) {
+        *self.uid.lock() = uid.to_owned();
+    }
+
+    /// Who holds its Lease.
+    pub fn holder(&self) -> Option<String> {
+        let lease = self.lease.lock();
+        lease.as_ref()?["spec"]["holderIdentity"].as_str().map(str::to_owned)
+    }
+
+    /// A kubeconfig for it.
+    pub fn kubeconfig(&self, token: &str) -> String {
+        format!(
+            "{{current-context: c, contexts: [{{name: c, context: {{cluster: c, user: u}}}}], clusters: [{{name: c, cluster: \
+             {{server: \"http://127.0.0.1:{}\"}}}}], users: [{{name: u, user: {{token: {token}}}}}]}}",
+            self.port
+        )
+    }
+
+    pub fn kube_config(&self) -> kube::Config {
+        kube::Config::new(format!("http://127.0.0.1:{}", self.port).parse().unwrap())
+    }
+
     pub fn asked(&self, verb: &str) -> Vec<Ask> {
         self.asked.lock().iter().filter(|ask| ask.verb == verb).cloned().collect()
     }
 }
 
-async fn serve(State(fake): State<Fake>, uri: Uri, Query(query): Query<BTreeMap<String, String>>) -> Response {
-    let resource = uri.path().rsplit('/').next().unwrap().to_owned();
-    if resource == "kube-system" {
-        return r#"{"metadata":{"name":"kube-system","uid":"cluster-1"}}"#.into_response();
+async fn serve(
+    State(fake): State<Fake>,
+    method: Method,
+    uri: Uri,
+    Query(query): Query<BTreeMap<String, String>>,
+    headers: HeaderMap,
+    body: String,
+) -> Response {
+    let path = uri.path().to_owned();
+    if path.contains("/leases") {
+        return lease(&mut fake.lease.lock(), &method, &body);
     }
+    let resource = path.rsplit('/').next().unwrap().to_owned();
+    if resource == "kube-system" {
+        let uid = fake.uid.lock();
+        return format!(r#"{{"metadata":{{"name":"kube-system","uid":"{uid}"}}}}"#).into_response();
+    }
+    let credentials = headers.get(header::AUTHORIZATION).map_or("", |value| value.to_str().unwrap());
+    let credentials = credentials.trim_start_matches("Bearer ").to_owned();
     let verb = match (query.contains_key("watch"), query.contains_key("resourceVersionMatch")) {
         (true, _) => "watch",
         (_, true) => "check",
@@ -90,7 +143,7 @@ async fn serve(State(fake): State<Fake>, uri: Uri, Query(query): Query<BTreeMap<
     let ask = {
         let mut asked = fake.asked.lock();
         let nth = asked.iter().filter(|ask| ask.verb == verb && ask.resource == resource).count();
-        let ask = Ask { resource, verb, query, nth };
+        let ask = Ask { resource, path, credentials, verb, query, nth };
         asked.push(ask.clone());
         ask
     };
@@ -98,10 +151,61 @@ async fn serve(State(fake): State<Fake>, uri: Uri, Query(query): Query<BTreeMap<
     let lines = |lines: Vec<String>| futures::stream::iter(lines).map(|line| Ok::<_, std::io::Error>(line + "\n"));
     match answer {
         Answer::Json(status, json) => (StatusCode::from_u16(status).unwrap(), json).into_response(),
+        Answer::Busy(seconds) => {
+            (StatusCode::TOO_MANY_REQUESTS, [(header::RETRY_AFTER, seconds.to_string())], "slowly").into_response()
+        }
         Answer::Open(sent) => Body::from_stream(lines(sent).chain(futures::stream::pending())).into_response(),
         Answer::Ended(sent) => Body::from_stream(lines(sent)).into_response(),
         Answer::Silence => futures::future::pending().await,
     }
+}
+
+/// One Lease, which is replaced only by who has seen its newest version.
+fn lease(stored: &mut Option<Value>, method: &Method, body: &str) -> Response {
+    let version = |lease: &Value| lease["metadata"]["resourceVersion"].as_str().unwrap_or_default().to_owned();
+    let held = stored.as_ref().map(version);
+    if method == Method::GET {
+        return match stored {
+            Some(lease) => lease.to_string().into_response(),
+            None => (StatusCode::NOT_FOUND, status(404, "NotFound", "")).into_response(),
+        };
+    }
+    let mut new: Value = serde_json::from_str(body).unwrap();
+    let seen = Some(version(&new)).filter(|version| !version.is_empty());
+    if seen != held {
+        return (StatusCode::CONFLICT, status(409, "Conflict", "")).into_response();
+    }
+    let next = held.map_or(1, |version| version.parse::<u64>().unwrap() + 1);
+    new["metadata"]["resourceVersion"] = next.to_string().into();
+    *stored = Some(new.clone());
+    new.to_string().into_response()
+}
+
+/// Three Events in two pages, then a watch that stays open and silent.
+pub fn first(ask: &Ask) -> Answer {
+    match (ask.verb, ask.token()) {
+        ("list", "") => list(10, "two", &[event("a", 3), event("b", 7)]),
+        ("list", "two") => list(10, "", &[event("c", 5)]),
+        ("watch", _) => Answer::Open(Vec::new()),
+        _ => list(10, "", &[]),
+    }
+}
+
+pub const LISTED: [&str; 3] =
+    ["event a@3 epoch 0 backfill", "event b@7 epoch 0 backfill", "event c@5 epoch 0 backfill"];
+
+/// A log with the three Events in it and the position 10, and its exporter stopped.
+pub async fn installed(fake: &Fake) -> Site {
+    let mut site = Site::new(fake.clone(), &[]);
+    site.start();
+    site.expect(&LISTED).await;
+    site.until("the position", |site| {
+        site.position("events")
+            .is_some_and(|position| position.resource_version == "10" && position.list_key.is_empty())
+    })
+    .await;
+    site.stop().await;
+    site
 }
 
 pub fn event(name: &str, version: u64) -> String {
@@ -144,6 +248,8 @@ pub struct Site {
     pub bus: Bus,
     pub health: Health,
     pub config: ExporterConfig,
+    pub parts: epicenter_runtime::Health,
+    pub metrics: Metrics,
     running: Option<(CancellationToken, JoinHandle<Result<(), ExporterError>>)>,
     _directory: tempfile::TempDir,
 }
@@ -167,19 +273,24 @@ impl Site {
             unavailable_retry_ms: 50,
             ..ExporterConfig::default()
         };
-        let health = Health::new("c", Default::default(), Default::default());
-        Self { fake, bus: Bus::local(local).unwrap(), health, config, running: None, _directory: directory }
+        let (parts, metrics) = (epicenter_runtime::Health::new(), Metrics::new("1"));
+        let health = Health::new("c", parts.clone(), metrics.clone());
+        let bus = Bus::local(local).unwrap();
+        Self { fake, bus, health, config, parts, metrics, running: None, _directory: directory }
+    }
+
+    pub fn log(&self) -> Log {
+        Log { bus: self.bus.clone(), codec: Codec::single_object(), clock: system_clock() }
     }
 
     pub fn start(&mut self) {
-        let kube = kube::Config::new(format!("http://127.0.0.1:{}", self.fake.port).parse().unwrap());
+        let kube = self.fake.kube_config();
         let stop = CancellationToken::new();
         let work = run(
             self.config.clone(),
             client(kube).unwrap(),
-            self.bus.clone(),
-            Codec::single_object(),
-            system_clock(),
+            self.log(),
+            Claims::default(),
             self.health.clone(),
             stop.clone(),
         );
@@ -226,6 +337,20 @@ impl Site {
         self.records().iter().filter_map(short).collect()
     }
 
+    /// The same, of one of several clusters.
+    pub fn told_of(&self, cluster: &str) -> Vec<String> {
+        self.records().iter().filter(|record| record.cluster() == cluster).filter_map(short).collect()
+    }
+
+    pub fn heartbeats(&self) -> usize {
+        self.records().iter().filter(|record| matches!(record, RawRecord::Heartbeat(_))).count()
+    }
+
+    /// The metrics have that line.
+    pub fn shows(&self, line: &str) -> bool {
+        self.metrics.text().lines().any(|shown| shown == line)
+    }
+
     /// Waits until the log tells that, in that order, and nothing else.
     #[track_caller]
     pub fn expect<'s>(&'s self, expected: &'s [&str]) -> impl Future<Output = ()> + 's {
@@ -242,7 +367,13 @@ impl Site {
     pub async fn until(&self, what: &str, mut done: impl FnMut(&Self) -> bool) {
         let deadline = Instant::now() + PATIENCE;
         while !done(self) {
-            assert!(Instant::now() < deadline, "{what}: {:#?}\n{:#?}", self.told(), self.health.snapshot());
+            assert!(
+                Instant::now() < deadline,
+                "{what}: {:#?}\n{:#?}\n{:#?}",
+                self.told(),
+                self.health.snapshot(),
+                self.parts.report()
+            );
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
