@@ -203,6 +203,23 @@ impl ControlPlane {
         Ok(())
     }
 
+    /// Keeps a copy of etcd's data. It must have ended.
+    pub fn save_etcd(&self) -> Result<()> {
+        self.copy_etcd("etcd", "etcd.saved")
+    }
+
+    /// Puts the copy of etcd's data in place of the data, as a restore from a snapshot does. It must have ended.
+    pub fn restore_etcd(&self) -> Result<()> {
+        fs::remove_dir_all(self.site.path("etcd"))?;
+        self.copy_etcd("etcd.saved", "etcd")
+    }
+
+    fn copy_etcd(&self, from: &str, to: &str) -> Result<()> {
+        anyhow::ensure!(!self.running.contains_key(&Component::Etcd), "etcd runs: end it first");
+        let mut copy = Command::new("cp");
+        process::output(copy.arg("-a").args([from, to].map(|name| self.site.path(name))), STARTED_IN).map(drop)
+    }
+
     /// The end of what a process has printed.
     pub fn log(&self, component: Component) -> String {
         self.running.get(&component).map(Process::tail).unwrap_or_default()

@@ -118,7 +118,7 @@ impl ApiError {
         let mend = match self {
             Self::Status { code: 400, .. } => format!("; mend exporter.selectors.{of}: the API server refuses it"),
             Self::Status { code: 401, .. } => "; the credentials are wrong or have expired: renew them".to_owned(),
-            Self::Status { code: 403, .. } => format!("; grant get, list and watch on {of} to the exporter's account"),
+            Self::Status { code: 403, .. } => format!("; grant list and watch on {of} to the exporter's account"),
             Self::Status { code: 404, .. } => format!("; leave {of} out of exporter.objects if it is not to be had"),
             _ => String::new(),
         };

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod chart;
+mod exporter;
 mod kafka;
 mod kube;
 mod monitoring;

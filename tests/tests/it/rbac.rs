@@ -8,7 +8,7 @@ use epicenter::settings::ClusterConfig;
 use epicenter_bus::topics::INCIDENTS;
 use epicenter_bus::{Bus, Emit, LocalConfig, Source};
 use epicenter_exporter::project::Kind;
-use epicenter_exporter::{ExporterConfig, WatchState};
+use epicenter_exporter::{Claims, ExporterConfig, Log, WatchState};
 use epicenter_model::{Codec, Incident, ObjectRef, Severity, Timestamp};
 use epicenter_runtime::{Health, Metrics};
 use epicenter_sink::ObjectsConfig;
@@ -128,8 +128,8 @@ impl Site {
         let health = epicenter_exporter::Health::new(name, parts.clone(), Metrics::default());
         let client = self.client("exporter", |cluster| cluster.client());
         let (clock, codec) = (epicenter_exporter::system_clock(), Codec::single_object());
-        let run =
-            epicenter_exporter::run(config, client, self.bus.clone(), codec, clock, health.clone(), token.clone());
+        let log = Log { bus: self.bus.clone(), codec, clock };
+        let run = epicenter_exporter::run(config, client, log, Claims::default(), health.clone(), token.clone());
         let task = self.runtime.spawn(run);
         let outcome = self.plane.until("the exporter tells", LIMIT, |_| Ok(holds(&health, &parts)));
         token.cancel();
@@ -189,7 +189,7 @@ fn the_exporter_has_what_it_needs_and_nothing_else() {
     let watching = |health: &epicenter_exporter::Health, but: Option<&str>| {
         let watches = health.snapshot().watches;
         watches.len() == Kind::ALL.len() + 1
-            && watches.iter().all(|(name, state)| Some(*name) == but || *state == WatchState::Watching)
+            && watches.iter().all(|(name, state)| but == Some(name.as_str()) || *state == WatchState::Watching)
     };
     site.grant("exporter", &rights, None);
     site.export("all", |health, parts| watching(health, None) && parts.is_ready());
