@@ -70,8 +70,8 @@ pub struct ExporterConfig {
     /// do not come back at once. 1,800, as the API server's own `--min-request-timeout`: Events have no bookmarks, and
     /// after a pause of 5 minutes their position is compacted away.
     pub watch_timeout_s: u64,
-    /// ms after which a silent watch is checked: that the API server answers, and knows the position. 60,000: a restored
-    /// etcd leaves a watch open and silent.
+    /// ms after which a silent watch is checked: that the API server answers, and knows the position. 90,000: a
+    /// restored etcd leaves a watch open and silent, and bookmarks, which Events do not have, come every minute.
     pub watch_check_ms: u64,
     /// ms before the first retry.
     pub retry_first_ms: u64,
@@ -102,7 +102,7 @@ impl Default for ExporterConfig {
             max_page_bytes: 32 * 1024 * 1024,
             request_timeout_ms: 30_000,
             watch_timeout_s: 1_800,
-            watch_check_ms: 60_000,
+            watch_check_ms: 90_000,
             retry_first_ms: 500,
             retry_longest_ms: 30_000,
             unavailable_retry_ms: 60_000,

@@ -29,6 +29,10 @@ async fn lists_what_is_there_as_backfill_then_watches_then_goes_on_after_a_resta
     site.expect(&told).await;
     site.until("the position", |site| site.position("events").is_some_and(|row| row.resource_version == "14")).await;
     assert_eq!(fake.asked("watch")[0].version(), "10");
+    assert!(site.shows("epicenter_watch_up{cluster=\"c\",resource=\"events\"} 1"));
+    for metric in ["epicenter_watch_last_seen_timestamp_seconds", "epicenter_exporter_ack_lag_seconds"] {
+        assert!(site.metrics.text().contains(&format!("\n{metric}{{cluster=\"c\"")), "{metric}");
+    }
     site.stop().await;
 
     fake.answer(|ask| match ask.verb {
