@@ -9,7 +9,7 @@ use epicenter_bus::{Bus, KafkaConfig, Start, topics};
 use epicenter_model::{Codec, RawRecord};
 use epicenter_tests::kafka::Kafka;
 use epicenter_tests::kube::{ControlPlane, Options};
-use epicenter_tests::process::Process;
+use epicenter_tests::process::{Process, binary};
 
 const LIMIT: Duration = Duration::from_secs(90);
 const PARTITIONS: u32 = 3;
@@ -48,9 +48,9 @@ fn clusters_are_added_and_removed_while_the_exporter_runs() {
     let directory = tempfile::tempdir().unwrap();
     let clusters = directory.path().join("clusters");
     fs::create_dir(&clusters).unwrap();
-    let add = |plane: &ControlPlane, name: &str| drop(fs::copy(plane.kubeconfig(), clusters.join(name)).unwrap());
+    let add = |plane: &ControlPlane, name: &str| fs::copy(plane.kubeconfig(), clusters.join(name)).unwrap();
     let command = |arguments: &[&str]| {
-        let mut command = Command::new(crate::binary());
+        let mut command = Command::new(binary().unwrap());
         command.args(arguments).env("EPICENTER_BUS__KAFKA__BOOTSTRAP", kafka.bootstrap());
         command.env("EPICENTER_BUS__KAFKA__PARTITIONS", PARTITIONS.to_string());
         command.env("EPICENTER_CLUSTERS__DIRECTORY", &clusters).env("EPICENTER_CLUSTERS__POLL_MS", "200");

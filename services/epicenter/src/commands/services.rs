@@ -153,7 +153,7 @@ async fn exporters(settings: Settings) -> anyhow::Result<ExitCode> {
     let mut origins: Vec<Origin> = settings.clusters.directory.iter().cloned().map(Origin::Directory).collect();
     if settings.clusters.secrets {
         let home = Cluster::open(&settings.cluster).await?;
-        origins.push(Origin::Secrets(Box::new(kube::Api::default_namespaced(home.asking()?))));
+        origins.push(Origin::Secrets(Box::new(kube::Api::default_namespaced(home.asking("", &Metrics::default())?))));
     }
     let mut frame = Frame::new(&settings).await?;
     let fleet = Fleet {
