@@ -1,6 +1,6 @@
 //! Counts incidents as they are published.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use epicenter_bus::{Processor, Record, Reject, State, Step, StoreId};
 use epicenter_model::{Codec, Incident, IncidentChange, IncidentState, Severity};
@@ -18,35 +18,38 @@ pub struct Counted<P> {
     metrics: Metrics,
     /// The incidents that are open, by their key.
     open: BTreeMap<Vec<u8>, (String, Severity)>,
-    /// Clusters that have had an incident.
-    clusters: BTreeSet<String>,
+    /// How many those are, of each cluster that has had an incident.
+    counts: BTreeMap<String, BTreeMap<Severity, usize>>,
 }
 
 impl<P> Counted<P> {
     /// Counts what `inner` publishes.
     pub fn new(inner: P, codec: Codec, metrics: Metrics) -> Self {
-        Self { inner, codec, metrics, open: BTreeMap::new(), clusters: BTreeSet::new() }
+        Self { inner, codec, metrics, open: BTreeMap::new(), counts: BTreeMap::new() }
     }
 
     fn take(&mut self, key: &[u8], document: &[u8]) {
         let Ok(document) = self.codec.decode::<Incident>(document) else { return };
-        self.clusters.insert(document.cluster.clone());
+        let counts = self.counts.entry(document.cluster.clone()).or_default();
+        if let Some((_, before)) = self.open.remove(key) {
+            *counts.entry(before).or_default() -= 1;
+        }
         if document.state == IncidentState::Open {
+            *counts.entry(document.severity).or_default() += 1;
             self.open.insert(key.to_vec(), (document.cluster, document.severity));
-        } else {
-            self.open.remove(key);
         }
     }
 
     fn show(&self, cluster: &str) {
+        let Some(counts) = self.counts.get(cluster) else { return };
         for severity in SEVERITIES {
-            let open = self.open.values().filter(|(of, how)| of == cluster && *how == severity).count();
+            let open = counts.get(&severity).copied().unwrap_or_default();
             self.metrics.set(&OPEN_INCIDENTS, &[cluster, severity.name()], open as f64);
         }
     }
 
     fn forget(&mut self) {
-        for cluster in std::mem::take(&mut self.clusters) {
+        for cluster in std::mem::take(&mut self.counts).into_keys() {
             SEVERITIES.iter().for_each(|it| self.metrics.forget(&OPEN_INCIDENTS, &[&cluster, it.name()]));
         }
         self.open.clear();
@@ -58,7 +61,7 @@ impl<P: Processor> Processor for Counted<P> {
         self.forget();
         self.inner.restore(state)?;
         state.scan(DOCUMENTS, b"").for_each(|(key, document)| self.take(key, document));
-        self.clusters.iter().for_each(|cluster| self.show(cluster));
+        self.counts.keys().for_each(|cluster| self.show(cluster));
         Ok(())
     }
 
