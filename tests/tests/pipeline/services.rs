@@ -19,6 +19,7 @@ fn command(kafka: &Kafka, arguments: &[&str]) -> Command {
     let mut command = Command::new(binary().unwrap());
     command.args(arguments).env("EPICENTER_BUS__KAFKA__BOOTSTRAP", kafka.bootstrap());
     command.env("EPICENTER_BUS__KAFKA__PARTITIONS", "3").env("EPICENTER_EXPORTER__CLUSTER", "test");
+    command.env("EPICENTER_EXPORTER__LEASE__ENABLED", "true").env("EPICENTER_EXPORTER__LEASE__NAMESPACE", NAMESPACE);
     command
 }
 
@@ -63,7 +64,8 @@ fn services_on_kafka_make_the_same_incidents() {
     let told = text(&[other.stdout, other.stderr].concat());
     assert!(!other.status.success() && told.contains("has 3 partitions"), "{told}");
 
-    chart::install_access(&plane, &["kafka.bootstrap=kafka:9092", "cluster=test"]).unwrap();
+    let values = ["kafka.bootstrap=kafka:9092", "cluster=test", "config.exporter.lease.enabled=true"];
+    chart::install_access(&plane, &values).unwrap();
     let access =
         ["epicenter-exporter", "epicenter-sink"].map(|account| plane.kubeconfig_of(NAMESPACE, account).unwrap());
     let [of_exporter, of_sink] = access.each_ref().map(|file| ["--kubeconfig", file.to_str().unwrap()]);
@@ -110,7 +112,7 @@ fn services_on_kafka_make_the_same_incidents() {
     assert_eq!(shown.as_array().unwrap().len(), 1, "{shown:#}");
 
     let shown = admin.map(metrics).concat();
-    let at_faults = ["epicenter_watch_gaps_total", "epicenter_dead_letters_total"];
+    let at_faults = ["epicenter_watch_gaps_total", "epicenter_watch_restarts_total", "epicenter_dead_letters_total"];
     for metric in metric::ALL.iter().filter(|metric| !at_faults.contains(&metric.name)) {
         assert!(shown.contains(&format!("# TYPE {} ", metric.name)), "nobody feeds {}:\n{shown}", metric.name);
     }
