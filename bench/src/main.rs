@@ -4,6 +4,7 @@
 
 mod bare;
 mod enricher;
+mod insight;
 mod kernel;
 mod local;
 mod report;
@@ -31,19 +32,37 @@ enum What {
     Local,
     /// The enricher, in memory, on one core.
     Enricher,
+    /// Whether the incidents are the right ones.
+    Insight {
+        /// Which recordings.
+        #[arg(long, value_enum, default_value = "test")]
+        set: insight::Set,
+        /// Say what went wrong, on standard error.
+        #[arg(long)]
+        verbose: bool,
+        /// Write the recordings into this folder, for `epicenter replay`.
+        #[arg(long)]
+        export: Option<std::path::PathBuf>,
+    },
 }
 
 fn main() -> anyhow::Result<()> {
-    let arguments = Arguments::parse();
+    let Arguments { what, write } = Arguments::parse();
     let mut report = Report::default();
-    if matches!(arguments.what, What::All | What::Kernel) {
+    if matches!(what, What::All | What::Kernel) {
         kernel::measure(&mut report)?;
     }
-    if matches!(arguments.what, What::All | What::Local) {
+    if matches!(what, What::All | What::Local) {
         local::measure(&mut report)?;
     }
-    if matches!(arguments.what, What::All | What::Enricher) {
+    if matches!(what, What::All | What::Enricher) {
         enricher::measure(&mut report)?;
     }
-    report.finish(arguments.write)
+    match what {
+        What::All => insight::measure(&mut report, insight::Set::Test, false)?,
+        What::Insight { set, export: Some(folder), .. } => insight::export(set, &folder)?,
+        What::Insight { set, verbose, .. } => insight::measure(&mut report, set, verbose)?,
+        _ => {}
+    }
+    report.finish(write)
 }

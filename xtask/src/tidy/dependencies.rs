@@ -11,6 +11,7 @@ const LAYERS: &[&[&str]] = &[
     &["epicenter-runtime"],
     &["epicenter-exporter", "epicenter-enricher", "epicenter-correlator", "epicenter-sink"],
     &["epicenter"],
+    &["epicenter-scenarios"],
     &["epicenter-tests"],
     &["epicenter-bench"],
     &["xtask"],

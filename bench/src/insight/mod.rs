@@ -1,0 +1,179 @@
+//! Whether the incidents are the right ones: grouping, root, silence, on recordings whose truth is known.
+//!
+//! `corpus` says which recordings, `engine` takes them through enricher and correlator as `epicenter replay` does,
+//! `baselines` groups the same Events by simpler means, `score` compares with the truth, `shop` does so for the recording of a
+//! real cluster.
+
+mod baselines;
+mod corpus;
+mod engine;
+mod score;
+mod shop;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::path::Path;
+
+use corpus::Case;
+use engine::{Engine, Outcome, Without};
+use epicenter_model::EnrichedEvent;
+use epicenter_scenarios::{Label, Recording, Scenario};
+use score::{Guess, Score};
+
+use crate::report::Report;
+
+/// What is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Set {
+    /// The recordings that the engine may be tuned on.
+    Train,
+    /// Others, scenarios held out among them.
+    Test,
+}
+
+/// Measures, and adds the section. Says on standard error what went wrong where `verbose`.
+pub fn measure(report: &mut Report, set: Set, verbose: bool) -> anyhow::Result<()> {
+    let cases = corpus::cases(set);
+    let recordings: Vec<(&Case, Recording)> =
+        cases.iter().map(|case| (case, epicenter_scenarios::play(&case.plan))).collect();
+    let engine = Engine::new(Without::Nothing)?;
+    let mut all = Score::default();
+    let mut families: BTreeMap<&str, Score> = BTreeMap::new();
+    let mut forms: BTreeMap<&str, Score> = BTreeMap::new();
+    let mut scenarios: BTreeMap<Scenario, Score> = BTreeMap::new();
+    let mut baselines: Vec<(&str, Score)> = baselines::ALL.iter().map(|(name, _)| (*name, Score::default())).collect();
+    for (case, recording) in &recordings {
+        let outcome = engine.run(recording)?;
+        let score = Score::of(&recording.truth, &outcome.guesses, &outcome.answers);
+        if verbose && !score.is_perfect() {
+            complain(case, recording, &outcome);
+        }
+        if let [(_, scenario)] = case.plan.faults.as_slice() {
+            scenarios.entry(*scenario).or_default().add(&score);
+        }
+        families.entry(case.family).or_default().add(&score);
+        forms.entry(case.form).or_default().add(&score);
+        all.add(&score);
+        for ((_, total), (_, group)) in baselines.iter_mut().zip(baselines::ALL) {
+            total.add(&Score::of(&recording.truth, &group(&outcome.events), &[]));
+        }
+    }
+    let mut body = format!(
+        "{} recordings of made-up clusters in trouble, {} Events; the {set:?} set.\n\n",
+        recordings.len(),
+        recordings.iter().map(|(_, recording)| recording.events).sum::<usize>()
+    );
+    body.push_str(score::HEADER);
+    row(&mut body, "**all**", &all)?;
+    for (name, score) in families.iter().chain(&forms) {
+        row(&mut body, name, score)?;
+    }
+    for (scenario, score) in &scenarios {
+        row(&mut body, &format!("{scenario:?}"), score)?;
+    }
+    for (name, score) in &baselines {
+        row(&mut body, name, score)?;
+    }
+    if set == Set::Test {
+        for without in Without::ALL {
+            let engine = Engine::new(without)?;
+            let mut total = Score::default();
+            for (_, recording) in &recordings {
+                let outcome = engine.run(recording)?;
+                total.add(&Score::of(&recording.truth, &outcome.guesses, &outcome.answers));
+            }
+            row(&mut body, &format!("without {}", without.name()), &total)?;
+        }
+    }
+    writeln!(body, "\n{}", quiet(&engine, set, verbose)?)?;
+    writeln!(body, "\n{}", order(&engine, &cases)?)?;
+    body.push_str(&shop::measure(&engine, verbose)?);
+    report.section("Insight", &body);
+    Ok(())
+}
+
+/// Writes the recordings into `folder`, each into one of its own, named by its seed.
+pub fn export(set: Set, folder: &Path) -> anyhow::Result<()> {
+    for case in corpus::cases(set).iter().chain(&corpus::quiet_days(set)) {
+        let own = folder.join(case.plan.seed.to_string());
+        std::fs::create_dir_all(&own)?;
+        for (name, text) in epicenter_scenarios::play(&case.plan).files {
+            std::fs::write(own.join(name), text)?;
+        }
+    }
+    Ok(())
+}
+
+fn row(body: &mut String, name: &str, score: &Score) -> std::fmt::Result {
+    writeln!(body, "| {name} | {} |", score.cells().join(" | "))
+}
+
+/// Days on which nothing is wrong.
+fn quiet(engine: &Engine, set: Set, verbose: bool) -> anyhow::Result<String> {
+    let days = corpus::quiet_days(set);
+    let (mut alarms, mut events) = (0, 0);
+    for case in &days {
+        let recording = epicenter_scenarios::play(&case.plan);
+        events += recording.events;
+        let outcome = engine.run(&recording)?;
+        let loud: Vec<&Guess> = outcome.guesses.iter().filter(|guess| guess.loud).collect();
+        alarms += loud.len();
+        for guess in loud.iter().filter(|_| verbose) {
+            eprintln!("quiet day {} ({}): {}", case.plan.seed, case.form, guess.told());
+        }
+    }
+    let days = days.len() as f64;
+    // Of a Poisson count, by Wilson and Hilferty's cube root.
+    let k = alarms as f64 + 1.0;
+    let bound = k * (1.0 - 1.0 / (9.0 * k) + 1.645 / (3.0 * k.sqrt())).powi(3) / days;
+    Ok(format!(
+        "Quiet days: {alarms} incidents above `info` in {days} simulated cluster-days ({events} Events of rollouts, drains, upgrades, cron \
+         jobs, autoscaling, teardown): {:.3} a day, at most {bound:.3} with 95 % confidence.",
+        alarms as f64 / days
+    ))
+}
+
+/// How much the order of arrival matters.
+fn order(engine: &Engine, cases: &[Case]) -> anyhow::Result<String> {
+    let (mut same, mut all, mut hash) = (0, 0, 0_u64);
+    for case in cases.iter().filter(|case| case.plan.watch) {
+        let mut shapes = Vec::new();
+        for reorder_s in [0.0, 60.0] {
+            let mut plan = case.plan.clone();
+            plan.perturbation.reorder_s = reorder_s;
+            let recording = epicenter_scenarios::play(&plan);
+            let outcome = engine.run(&recording)?;
+            hash = hash.rotate_left(5) ^ outcome.hash;
+            let mut shape: Vec<_> = outcome.guesses.iter().filter_map(|guess| guess.shape(&recording.truth)).collect();
+            shape.sort();
+            shapes.push(shape);
+        }
+        all += 1;
+        same += usize::from(shapes[0] == shapes[1]);
+    }
+    Ok(format!(
+        "Order: in {same} of {all} watch streams every fault keeps exactly its Events and its root when every write comes up to 60 s late. Hash of all \
+         documents: `{hash:016x}`."
+    ))
+}
+
+fn complain(case: &Case, recording: &Recording, outcome: &Outcome) {
+    eprintln!("--- seed {} {} {}", case.plan.seed, case.family, case.form);
+    for fault in &recording.truth.faults {
+        eprintln!("  truth: {:?} at {} observable {} {:?}", fault.scenario, fault.onset, fault.observable, fault.roots);
+    }
+    for guess in &outcome.guesses {
+        eprintln!("  found: {} [{}]", guess.told(), guess.labels(&recording.truth));
+    }
+    let members: BTreeSet<&String> = outcome.guesses.iter().flat_map(|guess| &guess.members).collect();
+    let told: BTreeMap<&str, &EnrichedEvent> =
+        outcome.events.iter().map(|event| (event.event.uid.as_str(), event)).collect();
+    let lost = recording
+        .truth
+        .labels
+        .iter()
+        .filter(|(uid, label)| matches!(label, Label::Telling(_)) && !members.contains(uid));
+    for event in lost.filter_map(|(uid, _)| told.get(uid.as_str())) {
+        eprintln!("  left out: {} {} {}: {}", event.class, event.event.reason, event.event.regarding, event.event.note);
+    }
+}
