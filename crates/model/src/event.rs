@@ -6,6 +6,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::{ObjectRef, Timestamp};
 
+/// Two readings of one clock differ by this, as they have whole seconds.
+const FAST_MS: i64 = 2_000;
+/// How long client-go tries to write an Event: twelve times, ten seconds apart, and some more.
+const TRIES_MS: i64 = 150_000;
+/// API servers keep Events longer than this.
+const EXPIRES_MS: i64 = 1_800_000;
+
 /// One version of a Kubernetes Event. core/v1 and events.k8s.io/v1 are two views of one stored object
 /// (kubernetes/kubernetes `pkg/registry/core/event`); the names here are those of events.k8s.io/v1.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -66,14 +73,27 @@ impl Event {
         self.series_count.or(self.count).map_or(1, |count| count.max(1))
     }
 
-    /// When its newest occurrence happened, by the emitter's clock; `None` when it carries no time at all.
+    /// When its newest occurrence happened, by the emitter's clock where that is sound; `None` when it carries no time at all.
     pub fn occurred_at(&self) -> Option<Timestamp> {
-        self.series_last_at.or(self.last_at).or(self.event_at).or(self.created_at)
+        let at = self.series_last_at.or(self.last_at).or(self.event_at).or(self.created_at)?;
+        Some(at.plus_millis(self.slow_ms()))
     }
 
-    /// When its first occurrence happened, by the emitter's clock.
+    /// When its first occurrence happened, likewise.
     pub fn began_at(&self) -> Option<Timestamp> {
-        self.first_at.or(self.event_at).or(self.created_at).or(self.last_at)
+        let at = self.first_at.or(self.event_at).or(self.created_at).or(self.last_at)?;
+        Some(at.plus_millis(self.slow_ms()))
+    }
+
+    /// By how much the emitter's clock is slow, ms; negative when it is fast, and 0 when it may be right.
+    ///
+    /// The API server notes by its own clock when it took the first occurrence. That is not before it happened, and not
+    /// long after: client-go tries for two minutes. After half an hour it can be a new Event that goes on counting for one
+    /// that has expired (client-go `tools/record/event.go`).
+    fn slow_ms(&self) -> i64 {
+        let Some((taken, began)) = self.created_at.zip(self.first_at.or(self.event_at)) else { return 0 };
+        let slow = taken.millis_since(began);
+        if (-FAST_MS..=TRIES_MS).contains(&slow) || slow > EXPIRES_MS { 0 } else { slow }
     }
 
     /// The container that [`Event::field_path`] names: `app` of `spec.containers{app}`.
