@@ -25,6 +25,7 @@ pub(crate) const FILES: &[(&str, &str)] = files! {
     "node-problem-detector.yaml"
     "network.yaml"
     "gitops.yaml"
+    "operators.yaml"
 };
 
 #[cfg(test)]
