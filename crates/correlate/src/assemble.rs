@@ -8,7 +8,7 @@ use crate::live::{Candidate, Head, Live, Row, RowRole};
 use crate::neighbours::Links;
 use crate::parents::Parent;
 use crate::score::{When, rounded};
-use crate::source::Blame;
+use crate::source::{Blame, Passes};
 use crate::state::Engine;
 
 /// Most members that are remembered in all incidents together.
@@ -34,13 +34,13 @@ impl Engine<'_> {
         let rules = self.rules;
         let class = rules.class(&event.class);
         let object = self.learn(event);
+        let known = self.state.uids.get(bounded(&event.event.uid)).copied();
         if class.gone || event.context.deleting {
             self.gone(event, object);
         }
         if !class.recovers.is_empty() && !event.backfill {
             self.recover(event, object);
         }
-        let known = self.state.uids.get(bounded(&event.event.uid)).copied();
         if class.follow.is_empty() && known.is_none() && !symptomatic(event) {
             return;
         }
@@ -55,8 +55,13 @@ impl Engine<'_> {
         } else if symptomatic(event) {
             incoming.blamed = self.blame(event, object);
             place = self.place(&incoming);
+        } else if event.role == Role::Change && event.severity >= Severity::Low && !event.backfill {
+            place = self.follow(&incoming);
         }
         self.mark(&incoming, place, known.is_some());
+        if let Some((no, _)) = place.filter(|_| symptomatic(event)) {
+            self.outlasts(no, &incoming);
+        }
         if place.is_some() && !class.common.is_empty() {
             self.common_cause(&incoming);
         }
@@ -138,6 +143,20 @@ impl Engine<'_> {
         Some(self.adopt(placed, &effects))
     }
 
+    /// A change that an open incident explains, such as the reboot of a node that was away, is part of it.
+    fn follow(&mut self, incoming: &Incoming<'_>) -> Option<(u64, u32)> {
+        let own = self.rules.class(&incoming.event.class).own;
+        let mut best: Option<Parent> = None;
+        for parent in self.parents(incoming) {
+            let open =
+                parent.place.and_then(|(no, _)| self.state.incidents.get(&no)).is_some_and(|live| live.is_open());
+            if open && parent.score >= own && best.as_ref().is_none_or(|best| parent.score > best.score) {
+                best = Some(parent);
+            }
+        }
+        best.map(|parent| self.join(incoming, &parent))
+    }
+
     /// Adds the Event to the incident of `parent`.
     fn join(&mut self, incoming: &Incoming<'_>, parent: &Parent) -> (u64, u32) {
         let (no, above) = parent.place.unwrap_or_default();
@@ -164,7 +183,7 @@ impl Engine<'_> {
     fn open(&mut self, incoming: &Incoming<'_>, trigger: Option<&Parent>) -> Option<(u64, u32)> {
         let event = incoming.event;
         let cap = match self.planned(incoming) {
-            None => None,
+            None => (self.rules.class(&event.class).passes != Passes::Never).then_some(Severity::Info),
             Some(Some(cap)) => Some(cap),
             Some(None) => return None,
         };
@@ -282,7 +301,8 @@ impl Engine<'_> {
         because: Option<crate::live::Reason>,
     ) -> u32 {
         let event = incoming.event;
-        let row = self.row(incoming, candidate, because);
+        let mut row = self.row(incoming, candidate, because);
+        row.over = row.lasting && self.ended_before(incoming);
         let crowded = self.state.uids.len() >= ALL_ROWS;
         let quiet = self.state.clock.quiet;
         let now = self.now();
@@ -293,6 +313,9 @@ impl Engine<'_> {
         head.last_event_at = now;
         head.active = quiet;
         head.worst = head.worst.max(event.severity);
+        if row.over {
+            head.recovered = Some((now, quiet));
+        }
         if let Some(candidate) = candidate {
             head.candidates[candidate].explained += 1;
             if *head.candidates[candidate].class == *event.class {
@@ -339,12 +362,16 @@ impl Engine<'_> {
             container: bounded(event.event.container().unwrap_or_default()).into(),
             named: named.collect(),
             class: event.class.as_str().into(),
-            role: if event.role == Role::Cause { RowRole::Cause } else { RowRole::Symptom },
+            role: match event.role {
+                Role::Cause => RowRole::Cause,
+                Role::Change => RowRole::Change,
+                _ => RowRole::Symptom,
+            },
             occurrences: event.occurrences,
             last: incoming.when.first,
             because,
             candidate,
-            lasting: self.rules.class(&event.class).lasting,
+            lasting: event.role != Role::Change && self.rules.class(&event.class).lasting,
             ..Row::default()
         }
     }

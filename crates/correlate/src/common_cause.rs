@@ -49,8 +49,9 @@ impl Engine<'_> {
         }
         owners.sort_unstable();
         owners.dedup();
-        let Some((class, first)) = first.filter(|_| owners.len() >= rule.owners) else { return };
-        if rule.enrichment && !self.enriched(common, owners.len(), incoming) {
+        let known = self.known_common(&rule.id, id);
+        let Some((class, first)) = first.filter(|_| known.is_some() || owners.len() >= rule.owners) else { return };
+        if known.is_none() && rule.enrichment && !self.enriched(common, owners.len(), incoming) {
             return;
         }
         let object = shared.reference();
@@ -59,25 +60,21 @@ impl Engine<'_> {
             .filter_map(|(no, root)| self.state.incidents.get(no)?.head.candidates.get(*root))
             .map(|candidate| (candidate.class.clone(), candidate.entity))
             .collect();
-        let survivor = cases.iter().fold(cases[0].0, |survivor, (no, _)| {
-            let no = self.state.today(*no).map_or(*no, |(no, _)| no);
+        let survivor = cases.iter().map(|(no, _)| *no).chain(known).fold(cases[0].0, |survivor, no| {
+            let no = self.state.today(no).map_or(no, |(no, _)| no);
             self.merge(survivor, no)
         });
         let head = self.head_mut(survivor);
-        if head.candidates.len() == CANDIDATES {
+        let above = head.candidates.iter().position(|c| c.entity == id && c.common.as_deref() == Some(&rule.id));
+        if above.is_none() && head.candidates.len() == CANDIDATES {
             return;
         }
-        let row = head.candidates.first().map_or(0, |candidate| candidate.row);
-        head.candidates.push(Candidate {
-            class,
-            object,
-            entity: id,
-            first,
-            row,
-            common: Some(rule.id.as_str().into()),
-            ..Candidate::default()
+        let above = above.unwrap_or_else(|| {
+            let row = head.candidates.first().map_or(0, |candidate| candidate.row);
+            let common = Some(rule.id.as_str().into());
+            head.candidates.push(Candidate { class, object, entity: id, first, row, common, ..Candidate::default() });
+            head.candidates.len() - 1
         });
-        let above = head.candidates.len() - 1;
         let mut rows = Vec::new();
         for (class, entity) in keys {
             let below =
@@ -96,6 +93,13 @@ impl Engine<'_> {
         }
         self.state.entities.set_incident(id, survivor);
         self.touch(survivor, None);
+    }
+
+    /// The open incident in which this cause was inferred before.
+    fn known_common(&self, rule: &str, id: u64) -> Option<u64> {
+        let (no, _) = self.state.today(self.state.entities.get(id)?.incident?)?;
+        let live = self.state.incidents.get(&no).filter(|live| live.is_open())?;
+        live.head.candidates.iter().any(|c| c.entity == id && c.common.as_deref() == Some(rule)).then_some(no)
     }
 
     /// Whether so many of all that fail alike share it more often than chance would have it.

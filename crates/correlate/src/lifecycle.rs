@@ -2,8 +2,11 @@
 
 use epicenter_model::{EnrichedEvent, EnrichedRecord, IncidentState, Timestamp, Transition};
 
+use crate::assemble::Incoming;
+use crate::edge::Edge;
 use crate::entity::bounded;
-use crate::live::{Row, RowRole};
+use crate::live::{PASSES_MS, Row, RowRole};
+use crate::source::Passes;
 use crate::state::Engine;
 use crate::wire::Key;
 
@@ -11,6 +14,8 @@ use crate::wire::Key;
 const JUMP_MS: i64 = 15_000;
 /// What heals itself faster is nothing to wake anybody for.
 const SELF_HEALED_MS: i64 = 60_000;
+/// Events come no later than this, usually.
+const LATE_MS: i64 = 60_000;
 /// Most objects that are remembered.
 const OBJECTS: usize = 200_000;
 
@@ -35,6 +40,7 @@ impl Engine<'_> {
             self.resolve(no);
         }
         while let Some((_, no)) = self.state.timers.due.first().copied().filter(|(due, _)| *due <= at) {
+            self.stays(no);
             self.tell_now(no, Transition::Updated);
         }
         while let Some((_, no)) = self.state.timers.forget.first().copied().filter(|(due, _)| *due <= at) {
@@ -88,6 +94,47 @@ impl Engine<'_> {
             let alarm = live.alarm();
             self.state.timers.set(no, alarm);
         }
+    }
+
+    /// An incident of what often passes by itself counts once an Event shows that it lasts, or something else joins it.
+    pub fn outlasts(&mut self, no: u64, incoming: &Incoming<'_>) {
+        let Some(no) = self.provisional(no) else { return };
+        let event = incoming.event;
+        if self.rules.class(&event.class).passes != Passes::Never {
+            let Some(entity) = self.state.entities.get(incoming.object) else { return };
+            let own = entity.marks.iter().filter(|mark| mark.edge == Edge::Object && *mark.class == *event.class);
+            let here = own.filter(|mark| {
+                mark.place.and_then(|(place, _)| self.state.today(place)).is_some_and(|(place, _)| place == no)
+            });
+            let since = here.map(|mark| mark.first).min();
+            if since.is_none_or(|since| incoming.when.first.millis_since(since) < PASSES_MS) {
+                return;
+            }
+        }
+        self.head_mut(no).cap = None;
+        self.touch(no, None);
+    }
+
+    /// It counts too when nothing has ended it for so long.
+    fn stays(&mut self, no: u64) {
+        let (rules, now) = (self.rules, self.now());
+        let Some(no) = self.provisional(no) else { return };
+        let Some(live) = self.state.incidents.get_mut(&no) else { return };
+        let stays = live
+            .rows
+            .values()
+            .any(|row| row.lasting && !row.over && rules.class(&row.class).passes == Passes::UnlessItStays);
+        if stays && now.millis_since(live.head.opened_at) >= PASSES_MS {
+            live.head.cap = None;
+        }
+    }
+
+    /// The incident, if it is no more than a note because its like often passes by itself.
+    fn provisional(&self, no: u64) -> Option<u64> {
+        let (no, _) = self.state.today(no)?;
+        let head = &self.state.incidents.get(&no)?.head;
+        let opened_by = head.candidates.first()?;
+        (head.cap.is_some() && self.rules.class(&opened_by.class).passes != Passes::Never).then_some(no)
     }
 
     /// Drops an incident that can no longer be reopened.
@@ -195,6 +242,18 @@ impl Engine<'_> {
         if let Some(number) = live.add(row.clone()) {
             self.state.index(no, number, &row);
         }
+    }
+
+    /// Whether its end was heard of before it: Events come late.
+    pub fn ended_before(&self, incoming: &Incoming<'_>) -> bool {
+        let Some(entity) = self.state.entities.get(incoming.object) else { return false };
+        let class = &*incoming.event.class;
+        entity.marks.iter().any(|mark| {
+            mark.edge == Edge::Object
+                && self.rules.class(&mark.class).recovers.contains(class)
+                && mark.last > incoming.when.first
+                && incoming.when.at.millis_since(mark.at) <= LATE_MS
+        })
     }
 
     /// The object is on its way out: nothing about it lasts, but that it was driven out.

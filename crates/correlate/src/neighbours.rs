@@ -8,6 +8,8 @@ use crate::recurrence::is_generated;
 use crate::source::Blame;
 use crate::state::Engine;
 
+/// Kinds whose pods are named after them directly.
+const MAKERS: [&str; 4] = ["DaemonSet", "Job", "ReplicationController", "ReplicaSet"];
 /// A guess from a name.
 const GUESSED: f64 = 0.7;
 /// One of several of the kind, so that it is not sure which one an Event is about.
@@ -96,12 +98,31 @@ impl Engine<'_> {
                 at = link.to;
                 continue;
             }
-            let Some((kind, name)) = owner_by_name(&entity.kind, &entity.name) else { return };
-            let (namespace, name) = (entity.namespace.clone(), name.to_owned());
-            let above = entities.touch(now, kind, &namespace, &name);
+            let (kind, namespace, name) = (entity.kind.clone(), entity.namespace.clone(), entity.name.clone());
+            let above = match owner_by_name(&kind, &name) {
+                Some((kind, name)) => entities.touch(now, kind, &namespace, name),
+                None => match self.known_maker(&kind, &namespace, &name) {
+                    Some(known) => known,
+                    None => return,
+                },
+            };
+            let entities = &mut self.state.entities;
             entities.link(at, Edge::Owner, above, GUESSED);
             at = above;
         }
+    }
+
+    /// A pod's name is its maker's and five letters, of whatever kind that is: one that is known, or is always there.
+    fn known_maker(&mut self, kind: &str, namespace: &str, name: &str) -> Option<u64> {
+        let (maker, last) = name.rsplit_once('-').filter(|_| kind == "Pod")?;
+        if last.len() != 5 || !is_generated(last) {
+            return None;
+        }
+        let (now, rules) = (self.now(), self.rules);
+        let entities = &mut self.state.entities;
+        let known = MAKERS.iter().find_map(|kind| entities.find(kind, namespace, maker));
+        let serves = || rules.serves.iter().any(|serving| serving.daemon && *serving.workload == *maker);
+        known.or_else(|| serves().then(|| entities.touch(now, "DaemonSet", namespace, maker)))
     }
 
     /// The links of an Event's object of the kinds in `follow`, the surest first among those of one kind.
@@ -271,6 +292,9 @@ fn owns(owner: &str, part: &str) -> bool {
         }
         "ReplicaSet" => owner == "Deployment",
         "Job" => owner == "CronJob",
+        "CertificateRequest" => owner == "Certificate",
+        "Order" => owner == "CertificateRequest",
+        "Challenge" => owner == "Order",
         _ => false,
     }
 }
@@ -281,13 +305,31 @@ fn owner_by_name<'a>(kind: &str, name: &'a str) -> Option<(&'static str, &'a str
     let digits = last.bytes().all(|byte| byte.is_ascii_digit());
     let hash = |text: &str| text.len() >= 5 && is_generated(text);
     match kind {
+        "Pod" if last.len() == 5 && hash(last) && rest.rsplit_once('-').is_some_and(|(_, run)| is_run(run)) => {
+            Some(("Job", rest))
+        }
         "Pod" if last.len() == 5 && hash(last) && rest.rsplit_once('-').is_some_and(|(_, set)| hash(set)) => {
             Some(("ReplicaSet", rest))
         }
         "Pod" if digits && (1..=3).contains(&last.len()) => Some(("StatefulSet", rest)),
         "ReplicaSet" if hash(last) => Some(("Deployment", rest)),
         "Job" if digits && last.len() >= 8 => Some(("CronJob", rest)),
+        // cert-manager numbers what it makes of a certificate.
+        "Challenge" if digits => Some(("Order", rest)),
+        "Order" if digits => Some(("CertificateRequest", rest)),
+        "CertificateRequest" if digits => Some(("Certificate", rest)),
         _ => None,
+    }
+}
+
+/// The end of a cron job's job: its minute since 1970, and before Kubernetes 1.21 its second
+/// (kubernetes/kubernetes `pkg/controller/cronjob/utils.go`, `getJobName`). A replica set's hash looks so by chance only.
+fn is_run(text: &str) -> bool {
+    let minute = 23_000_000..40_000_000;
+    match text.parse::<u64>() {
+        Ok(run) if text.len() == 8 => minute.contains(&run),
+        Ok(run) if text.len() == 10 => run % 60 == 0 && minute.contains(&(run / 60)),
+        _ => false,
     }
 }
 

@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 
 use crate::class::{ClassInfo, Classes, fits};
 use crate::edge::{Edge, EdgeSet};
-use crate::source::{Blame, CausalRule, CommonRule, Implied, QuietRule, RuleFile, Serving};
+use crate::source::{Blame, CausalRule, CommonRule, Implied, Passes, QuietRule, RuleFile, Serving};
 
 /// The built-in rules: name and text of each file.
 const BUILTIN: &[(&str, &str)] = &[
@@ -79,6 +79,7 @@ pub(crate) struct ClassRules {
     pub prior: f64,
     pub own: f64,
     pub hidden: String,
+    pub passes: Passes,
     /// Links that are followed for an Event of this class, and those whose ends remember it.
     pub follow: EdgeSet,
     pub mark: EdgeSet,
@@ -107,6 +108,7 @@ impl ClassRules {
             prior,
             own,
             hidden: String::new(),
+            passes: Passes::Never,
             follow: EdgeSet::default(),
             mark: EdgeSet::default(),
             recovers: FxHashSet::default(),
@@ -225,7 +227,8 @@ impl Rules {
             for class in check.resolve(&rule.classes, "classes")? {
                 if let Some(compiled) = self.compiled.get_mut(&class) {
                     compiled.blame = rule.blame.clone();
-                    (compiled.prior, compiled.own, compiled.hidden) = (rule.prior, rule.own, rule.hidden.clone());
+                    (compiled.prior, compiled.own, compiled.passes) = (rule.prior, rule.own, rule.passes);
+                    compiled.hidden.clone_from(&rule.hidden);
                 }
             }
         }
@@ -273,6 +276,10 @@ impl Rules {
                     }
                 }
             }
+            if compiled.passes != Passes::Never {
+                follow.insert(Edge::Object);
+                mark.insert(Edge::Object);
+            }
             for index in &compiled.quiet {
                 follow.insert(self.quiet[*index].rule.edge);
             }
@@ -285,6 +292,10 @@ impl Rules {
             if let Some(info) = self.classes.get(class) {
                 let over = self.classes.iter().filter(|other| info.recovers.iter().any(|p| fits(p, &other.class)));
                 compiled.recovers = over.map(|other| other.class.as_str().into()).collect();
+                if !compiled.recovers.is_empty() {
+                    follow.insert(Edge::Object);
+                    mark.insert(Edge::Object);
+                }
             }
             compiled.lasting = recovered.contains(class);
         }

@@ -75,6 +75,22 @@ pub(crate) struct RootRule {
     /// What to say when this is the root: the real cause does not show in Events.
     #[serde(default)]
     pub hidden: String,
+    /// It often passes by itself: no more than a note until it has lasted.
+    #[serde(default)]
+    pub passes: Passes,
+}
+
+/// How what often passes by itself shows that it has not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Passes {
+    /// It does not pass: it counts at once.
+    #[default]
+    Never,
+    /// Nothing has said that it is over.
+    UnlessItStays,
+    /// Its own Events go on: that it is over no Event says.
+    UnlessItRepeats,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -123,6 +139,9 @@ pub(crate) struct Serving {
     pub workload: String,
     pub kind: String,
     pub name: String,
+    /// It is a DaemonSet wherever it is used.
+    #[serde(default)]
+    pub daemon: bool,
 }
 
 /// What Events of a class are about, though they do not name it.
