@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// What was measured.
 #[derive(Default)]
@@ -11,6 +11,15 @@ pub struct Report {
 }
 
 impl Report {
+    /// The sections of the file as it is, of what was not measured now.
+    fn kept(&self, file: &Path) -> Vec<String> {
+        let text = fs::read_to_string(file).unwrap_or_default();
+        let title = |section: &str| section.lines().next().unwrap_or_default().to_owned();
+        let measured: Vec<String> = self.sections.iter().map(|section| title(&section[3..])).collect();
+        let old = text.split("\n## ").skip(1).filter(|section| !measured.contains(&title(section)));
+        old.map(|section| format!("## {}", section.trim_end())).collect()
+    }
+
     /// Adds a section; `body` is Markdown.
     pub fn section(&mut self, title: &str, body: &str) {
         println!("\n{title}\n\n{body}");
@@ -23,10 +32,11 @@ impl Report {
             "# Benchmarks\n\nWritten by `cargo run --release -p epicenter-bench -- all --write`; do not edit by hand.\n",
         );
         writeln!(text, "{} on {}.\n", jiff::Timestamp::now().strftime("%Y-%m-%d"), machine())?;
-        text.push_str(&self.sections.join("\n\n"));
+        let file = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs/benchmarks.md");
+        let sections = [self.kept(&file), self.sections].concat();
+        text.push_str(&sections.join("\n\n"));
         text.push('\n');
         if write {
-            let file = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs/benchmarks.md");
             fs::write(&file, text)?;
             println!("\nwritten to {}", file.display());
         }

@@ -134,11 +134,11 @@ impl Engine {
         let (mut history, mut answers, mut events) = (History::default(), Vec::new(), Vec::new());
         for (offset, raw) in Timeline::new("bench", contents).records().enumerate() {
             let record = Record {
-                topic: "events.raw".to_owned(),
+                topic: "events.raw",
                 offset: offset as i64,
                 timestamp: raw.at().as_millis(),
-                key: raw.key().into_bytes(),
-                payload: Some(raw.encode(&self.codec)?),
+                key: raw.key().into_bytes().into(),
+                payload: Some(raw.encode(&self.codec)?.into()),
                 ..Record::default()
             };
             for emit in enricher.feed(&record)? {

@@ -142,12 +142,15 @@ impl Entity {
             if new.place.is_some() && owner.is_none() && new.at.millis_since(known.at) < coarse {
                 return false;
             }
+            let paused = new.at.millis_since(known.at) > SEEN_MS;
             known.owners.extend(owner);
             known.first = known.first.min(new.first);
             known.last = known.last.max(new.last);
             known.at = new.at;
             if new.place.is_none() {
-                (known.first, known.since) = (new.first, new.since);
+                if paused {
+                    (known.first, known.since) = (new.first, new.since);
+                }
                 known.event = new.event;
             }
             return true;

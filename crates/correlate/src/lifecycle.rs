@@ -5,7 +5,7 @@ use epicenter_model::{EnrichedEvent, EnrichedRecord, IncidentState, Timestamp, T
 use crate::assemble::Incoming;
 use crate::edge::Edge;
 use crate::entity::bounded;
-use crate::live::{PASSES_MS, Row, RowRole};
+use crate::live::{Row, RowRole, STAYS_MS};
 use crate::source::Passes;
 use crate::state::Engine;
 use crate::wire::Key;
@@ -14,6 +14,8 @@ use crate::wire::Key;
 const JUMP_MS: i64 = 15_000;
 /// What heals itself faster is nothing to wake anybody for.
 const SELF_HEALED_MS: i64 = 60_000;
+/// A container's start is over by then, mostly: what goes on is no start.
+const REPEATS_MS: i64 = 60_000;
 /// Events come no later than this, usually.
 const LATE_MS: i64 = 60_000;
 /// Most objects that are remembered.
@@ -103,11 +105,13 @@ impl Engine<'_> {
         if self.rules.class(&event.class).passes != Passes::Never {
             let Some(entity) = self.state.entities.get(incoming.object) else { return };
             let own = entity.marks.iter().filter(|mark| mark.edge == Edge::Object && *mark.class == *event.class);
-            let here = own.filter(|mark| {
-                mark.place.and_then(|(place, _)| self.state.today(place)).is_some_and(|(place, _)| place == no)
+            // What a planned change excused, right before, counts too.
+            let here = own.filter(|mark| match mark.place {
+                Some((place, _)) => self.state.today(place).is_some_and(|(place, _)| place == no),
+                None => incoming.when.at.millis_since(mark.at) < STAYS_MS,
             });
             let since = here.map(|mark| mark.first).min();
-            if since.is_none_or(|since| incoming.when.first.millis_since(since) < PASSES_MS) {
+            if since.is_none_or(|since| incoming.when.first.millis_since(since) < REPEATS_MS) {
                 return;
             }
         }
@@ -124,7 +128,7 @@ impl Engine<'_> {
             .rows
             .values()
             .any(|row| row.lasting && !row.over && rules.class(&row.class).passes == Passes::UnlessItStays);
-        if stays && now.millis_since(live.head.opened_at) >= PASSES_MS {
+        if stays && now.millis_since(live.head.opened_at) >= STAYS_MS {
             live.head.cap = None;
         }
     }

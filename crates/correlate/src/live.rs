@@ -19,9 +19,8 @@ const REASONS: usize = 40;
 const UPDATE_MS: i64 = 1_000;
 /// A resolved incident is reopened rather than opened anew.
 const REOPEN_MS: i64 = 600_000;
-/// What passes by itself mostly does so within this: a container's start, an attachment that moves with its pod, a node that
-/// the autoscaler adds.
-pub(crate) const PASSES_MS: i64 = 90_000;
+/// What ends by itself mostly does so within this: an attachment that moves with its pod, a node that the autoscaler adds.
+pub(crate) const STAYS_MS: i64 = 90_000;
 /// All of it has recovered: it could still flap.
 const RECOVERED_MS: i64 = 30_000;
 /// What failed was removed: what replaces it could fail again, after a back-off.
@@ -338,7 +337,7 @@ impl Live {
     fn due(&self) -> Option<Timestamp> {
         let head = &self.head;
         let held_back = head.due.then(|| head.told_at.plus_millis(UPDATE_MS));
-        let passed = head.opened_at.plus_millis(PASSES_MS);
+        let passed = head.opened_at.plus_millis(STAYS_MS);
         let lasts = (head.cap.is_some() && self.pending > 0 && passed > head.told_at).then_some(passed);
         held_back.into_iter().chain(lasts).min()
     }

@@ -62,7 +62,8 @@ impl Scenario {
         Self::JobFails,
         Self::Certificate,
     ];
-    /// Those that no weight is tuned on: one of each family, chosen before the first measurement.
+    /// Those that no weight is tuned on: one of each family, chosen before the first measurement. What the first look at them
+    /// showed is in `docs/benchmarks.md`; `DriverDown` and `MetricsServer` have been worked on since, so that they count no more.
     pub const HELD_OUT: [Self; 5] =
         [Self::DiskPressure, Self::Liveness, Self::DriverDown, Self::Preemption, Self::MetricsServer];
 
