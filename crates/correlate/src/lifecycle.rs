@@ -77,8 +77,8 @@ impl Engine<'_> {
         let head = &mut live.head;
         head.state = IncidentState::Resolved;
         head.resolved_at = Some(now);
-        // All that was heard of it, recovery and all, within that time.
-        head.healed = recovered && head.last_event_at.millis_since(head.opened_at) < SELF_HEALED_MS;
+        // All that was heard of it, recovery and all, within that time. What was removed has not healed.
+        head.healed = recovered && !head.removed && head.last_event_at.millis_since(head.opened_at) < SELF_HEALED_MS;
         let (fingerprint, id) = (head.recurrence_of.clone(), head.id.clone());
         self.tell_now(no, Transition::Resolved);
         if let Some(forgotten) = self.state.histories.note(&fingerprint, &id, now) {
