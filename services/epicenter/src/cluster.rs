@@ -6,7 +6,7 @@ use kube::client::ClientBuilder;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 
-use crate::requests::Counted;
+use crate::requests::CountedRequests;
 use crate::settings::ClusterConfig;
 
 /// A cluster, as a kubeconfig or a pod's service account names it.
@@ -55,7 +55,7 @@ impl Cluster {
         config.default_retry = false;
         config.connect_timeout = Some(std::time::Duration::from_secs(5));
         config.read_timeout = Some(std::time::Duration::from_secs(10));
-        let counted = tower::layer::layer_fn(|inner| Counted::new(inner, name, metrics));
+        let counted = tower::layer::layer_fn(|inner| CountedRequests::new(inner, name, metrics));
         Ok(ClientBuilder::try_from(config)?.with_layer(&counted).build())
     }
 }

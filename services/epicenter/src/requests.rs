@@ -11,20 +11,20 @@ use tower::Service;
 type Request = axum::http::Request<Body>;
 
 /// A client's service of which each answer is counted, by method and status.
-pub struct Counted<S> {
+pub struct CountedRequests<S> {
     inner: S,
     cluster: String,
     metrics: Metrics,
 }
 
-impl<S> Counted<S> {
+impl<S> CountedRequests<S> {
     /// Counts the answers to `inner` under the cluster's name.
     pub fn new(inner: S, cluster: &str, metrics: &Metrics) -> Self {
         Self { inner, cluster: cluster.to_owned(), metrics: metrics.clone() }
     }
 }
 
-impl<S, B> Service<Request> for Counted<S>
+impl<S, B> Service<Request> for CountedRequests<S>
 where
     S: Service<Request, Response = axum::http::Response<B>, Future: Send + 'static>,
 {

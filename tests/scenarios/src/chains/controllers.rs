@@ -44,24 +44,9 @@ pub(super) fn metrics_server(stage: &mut Stage, at: f64) {
         let begins = at + stage.between(15.0, 45.0);
         for n in 0..20 {
             let now = begins + f64::from(n) * 15.0;
-            stage.say(
-                now,
-                telling,
-                "horizontal-pod-autoscaler",
-                about.clone(),
-                true,
-                "FailedGetResourceMetric",
-                metric,
-            );
-            stage.say(
-                now,
-                telling,
-                "horizontal-pod-autoscaler",
-                about.clone(),
-                true,
-                "FailedComputeMetricsReplicas",
-                all,
-            );
+            for (reason, message) in [("FailedGetResourceMetric", metric), ("FailedComputeMetricsReplicas", all)] {
+                stage.say(now, telling, "horizontal-pod-autoscaler", about.clone(), true, reason, message);
+            }
         }
     }
 }
