@@ -21,7 +21,8 @@ pub fn copy(bootstrap: &str, from: &str, to: &str, partitions: u32, count: u64) 
         .set("acks", "all")
         .set("compression.type", "lz4")
         .set("linger.ms", "5")
-        .set("batch.size", "1000000")
+        .set("batch.size", "4128768")
+        .set("message.max.bytes", "4194304")
         .set("batch.num.messages", "100000")
         .create()?;
     let mut list = TopicPartitionList::new();

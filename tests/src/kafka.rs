@@ -119,7 +119,7 @@ fn properties(directory: &std::path::Path, port: u16, controller: u16) -> String
          transaction.state.log.num.partitions=4\nshare.coordinator.state.topic.replication.factor=1\n\
          share.coordinator.state.topic.min.isr=1\ngroup.initial.rebalance.delay.ms=0\n\
          group.min.session.timeout.ms=1000\ntransaction.abort.timed.out.transaction.cleanup.interval.ms=1000\n\
-         log.cleaner.dedupe.buffer.size=4194304\nlog.cleaner.backoff.ms=2000\n",
+         message.max.bytes=4194304\nlog.cleaner.dedupe.buffer.size=4194304\nlog.cleaner.backoff.ms=2000\n",
         data.display()
     )
 }

@@ -8,7 +8,7 @@ use epicenter_model::{Codec, DeadLetter, Timestamp};
 
 use crate::step::{Batch, Limits};
 use crate::topic::topics::DEAD_LETTER;
-use crate::{Emit, Fault, Processor, ProcessorSpec, Progress, Record, Reject, State, Step};
+use crate::{Emit, Fault, MAX_RECORD, Processor, ProcessorSpec, Progress, Record, Reject, State, Step};
 
 /// A batch closes after that time, when its input is not drained before.
 const BATCH_TIME: Duration = Duration::from_millis(100);
@@ -20,7 +20,7 @@ const IDLE: Duration = Duration::from_millis(100);
 const LOOK: Duration = Duration::from_secs(1);
 /// The largest payload that a processor may emit, and that goes to dead-letter whole, bytes: the topics' limit less room
 /// for key and headers.
-const MAX_PAYLOAD: usize = 1024 * 1024 - 4096;
+const MAX_PAYLOAD: usize = MAX_RECORD - 4096;
 
 /// A partition that this process owns.
 pub(crate) trait Assigned {

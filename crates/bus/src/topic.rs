@@ -9,14 +9,16 @@ pub struct Topic {
     pub name: &'static str,
     /// What becomes of old records.
     pub cleanup: Cleanup,
-    /// The largest record, bytes.
-    pub max_bytes: usize,
 }
 
+/// The largest record of any topic, bytes, with its key and headers.
+pub const MAX_RECORD: usize = 1024 * 1024;
+
 impl Topic {
-    /// Its settings on Kafka, by name.
-    pub fn settings(&self) -> Vec<(&'static str, String)> {
-        let mut settings = vec![("max.message.bytes", self.max_bytes.to_string())];
+    /// Its settings on Kafka, by name, when records are sent in batches of up to `batch_bytes`.
+    pub fn settings(&self, batch_bytes: usize) -> Vec<(&'static str, String)> {
+        // Despite its name it limits a batch of records, not a record.
+        let mut settings = vec![("max.message.bytes", batch_bytes.to_string())];
         match self.cleanup {
             Cleanup::Delete(after) => {
                 settings.push(("cleanup.policy", "delete".to_owned()));
@@ -65,6 +67,30 @@ pub enum TopicProblem {
         /// Partitions it should have.
         expected: u32,
     },
+    /// Old records are dealt with otherwise than the services rely on.
+    #[error(
+        "topic {topic} has cleanup.policy={found} and needs {expected}, else what the services need is deleted or never is: `kafka-configs.sh --alter --topic {topic} --add-config cleanup.policy={expected}`"
+    )]
+    Cleanup {
+        /// Full name.
+        topic: String,
+        /// The policy it has.
+        found: String,
+        /// The policy it should have.
+        expected: String,
+    },
+    /// It refuses batches as large as those that are sent.
+    #[error(
+        "topic {topic} takes batches of up to {found} bytes and they are sent with up to {expected}: set its max.message.bytes to {expected}, or bus.kafka.batch_bytes to {found}"
+    )]
+    Batches {
+        /// Full name.
+        topic: String,
+        /// Bytes it takes.
+        found: usize,
+        /// Bytes that are sent.
+        expected: usize,
+    },
 }
 
 /// The topics of an installation.
@@ -72,14 +98,13 @@ pub mod topics {
     use super::{Cleanup, Duration, Topic};
 
     const DAY: Duration = Duration::from_secs(24 * 3600);
-    const MIB: usize = 1024 * 1024;
 
     const fn delete(name: &'static str, days: u32) -> Topic {
-        Topic { name, cleanup: Cleanup::Delete(DAY.saturating_mul(days)), max_bytes: MIB }
+        Topic { name, cleanup: Cleanup::Delete(DAY.saturating_mul(days)) }
     }
 
     const fn compact(name: &'static str) -> Topic {
-        Topic { name, cleanup: Cleanup::Compact, max_bytes: MIB }
+        Topic { name, cleanup: Cleanup::Compact }
     }
 
     /// What exporters saw.
@@ -98,9 +123,8 @@ pub mod topics {
     pub const INCIDENT_CHANGES: Topic = delete("incident.changes", 30);
     /// The newest document of each incident: the sink's changelog, and a public table.
     pub const INCIDENTS: Topic = compact("incidents");
-    /// What could not be processed, with the reason. Larger than the rest by 64 KiB, so that any record fits into it.
-    pub const DEAD_LETTER: Topic =
-        Topic { name: "dead-letter", cleanup: Cleanup::Delete(DAY.saturating_mul(30)), max_bytes: MIB + 64 * 1024 };
+    /// What could not be processed, with the reason.
+    pub const DEAD_LETTER: Topic = delete("dead-letter", 30);
 
     /// All of them.
     pub const ALL: &[Topic] = &[

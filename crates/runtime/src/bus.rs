@@ -49,6 +49,8 @@ pub struct KafkaSection {
     pub heartbeat_interval_ms: u64,
     /// After that many ms a transaction that its owner left open is aborted.
     pub transaction_timeout_ms: u64,
+    /// Records of a partition are sent in batches of up to that many bytes. Less for brokers whose topics cannot take so much.
+    pub batch_bytes: usize,
     /// librdkafka properties for every client, such as `security.protocol`.
     pub properties: BTreeMap<String, String>,
     /// librdkafka properties whose values are secret, such as `sasl.password`.
@@ -64,7 +66,7 @@ impl Default for LocalSection {
 
 impl Default for KafkaSection {
     fn default() -> Self {
-        let KafkaConfig { prefix, partitions, replication, .. } = KafkaConfig::new("");
+        let KafkaConfig { prefix, partitions, replication, batch_bytes, .. } = KafkaConfig::new("");
         let KafkaConfig { session_timeout, heartbeat_interval, transaction_timeout, .. } = KafkaConfig::new("");
         let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         Self {
@@ -75,6 +77,7 @@ impl Default for KafkaSection {
             session_timeout_ms: millis(session_timeout),
             heartbeat_interval_ms: millis(heartbeat_interval),
             transaction_timeout_ms: millis(transaction_timeout),
+            batch_bytes,
             properties: BTreeMap::new(),
             secrets: BTreeMap::new(),
         }
@@ -104,7 +107,8 @@ impl BusConfig {
     pub fn problems(&self) -> Vec<(String, String)> {
         let mut problems = Vec::new();
         let mut wrong = |key: &str, what: String| problems.push((format!("bus.{key}"), what));
-        let KafkaSection { partitions, replication, session_timeout_ms, heartbeat_interval_ms, .. } = &self.kafka;
+        let KafkaSection { partitions, replication, session_timeout_ms, heartbeat_interval_ms, batch_bytes, .. } =
+            &self.kafka;
         for (key, count) in [("local.partitions", self.local.partitions), ("kafka.partitions", *partitions)] {
             if count == 0 {
                 wrong(key, "must be at least 1".to_owned());
@@ -117,6 +121,12 @@ impl BusConfig {
             wrong(
                 "kafka.heartbeat_interval_ms",
                 format!("must be at most a third of session_timeout_ms, {session_timeout_ms}"),
+            );
+        }
+        if *batch_bytes < KafkaConfig::MIN_BATCH_BYTES {
+            wrong(
+                "kafka.batch_bytes",
+                format!("must be at least {}, for the largest record", KafkaConfig::MIN_BATCH_BYTES),
             );
         }
         for name in self.kafka.properties.keys().chain(self.kafka.secrets.keys()) {
@@ -162,6 +172,7 @@ impl BusConfig {
             session_timeout: Duration::from_millis(section.session_timeout_ms),
             heartbeat_interval: Duration::from_millis(section.heartbeat_interval_ms),
             transaction_timeout: Duration::from_millis(section.transaction_timeout_ms),
+            batch_bytes: section.batch_bytes,
             properties,
         })
     }
@@ -199,6 +210,7 @@ mod tests {
     fn refuses_what_would_break_a_promise() {
         check(|c| c.local.partitions = 0, "bus.local.partitions");
         check(|c| c.kafka.heartbeat_interval_ms = 9000, "bus.kafka.heartbeat_interval_ms");
+        check(|c| c.kafka.batch_bytes = 1_000_000, "bus.kafka.batch_bytes");
         check(|c| drop(c.kafka.properties.insert("acks".into(), "0".into())), "bus.kafka.properties.acks");
         check(
             |c| drop(c.kafka.properties.insert("sasl.password".into(), "x".into())),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use epicenter_bus::{Bus, Emit, Fault, Headers, Source, topics};
+use epicenter_bus::{Bus, Emit, Fault, Headers, MAX_RECORD, Source, topics};
 use epicenter_model::{
     Codec, CodecError, DeadLetter, Gap, GapReason, Heartbeat, ObjectChange, RawEvent, RawRecord, RecordType, Swept,
     Timestamp, headers, partition_of,
@@ -152,7 +152,7 @@ impl Committer {
     /// Adds a record; `id` names it, together with its log time when it is not an object's.
     fn record(&mut self, record: RawRecord, id: &str) -> Result<(), CodecError> {
         let at = record.at();
-        let limit = topics::EVENTS_RAW.max_bytes - OVERHEAD;
+        let limit = MAX_RECORD - OVERHEAD;
         let payload = match record.encode(&self.codec) {
             Ok(payload) if payload.len() <= limit => payload,
             Ok(payload) => {
@@ -193,7 +193,7 @@ impl Committer {
     ) -> Result<(), CodecError> {
         tracing::warn!(cluster = self.cluster, from, error, "cannot be read: it goes to dead-letter");
         self.batch.done.dead_letters += 1;
-        payload.truncate(topics::EVENTS_RAW.max_bytes);
+        payload.truncate(MAX_RECORD);
         let letter = DeadLetter {
             topic: format!("watch/{}/{from}", self.cluster),
             partition: 0,

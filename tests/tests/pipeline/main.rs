@@ -6,6 +6,7 @@ mod fleet;
 mod incidents;
 mod lossless;
 mod services;
+mod topics;
 mod writer;
 
 use std::path::Path;

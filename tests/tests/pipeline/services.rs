@@ -49,20 +49,7 @@ fn services_on_kafka_make_the_same_incidents() {
     let kafka = Kafka::start().unwrap();
     let plane = ControlPlane::start(Options::default()).unwrap();
     let directory = tempfile::tempdir().unwrap();
-
-    let missing = run(&kafka, &["topics", "check"]);
-    assert!(
-        !missing.status.success()
-            && text(&[missing.stdout, missing.stderr].concat()).contains("epicenter topics create")
-    );
-    let created = run(&kafka, &["topics", "create"]);
-    assert!(created.status.success(), "{}", text(&[created.stdout, created.stderr].concat()));
-    let checked = run(&kafka, &["topics", "check"]);
-    assert!(checked.status.success(), "{}", text(&[checked.stdout, checked.stderr].concat()));
-    let mut other = command(&kafka, &["topics", "check"]);
-    let other = other.env("EPICENTER_BUS__KAFKA__PARTITIONS", "4").output().unwrap();
-    let told = text(&[other.stdout, other.stderr].concat());
-    assert!(!other.status.success() && told.contains("has 3 partitions"), "{told}");
+    assert!(run(&kafka, &["topics", "create"]).status.success());
 
     let values = ["kafka.bootstrap=kafka:9092", "cluster=test", "config.exporter.lease.enabled=true"];
     chart::install_access(&plane, &values).unwrap();

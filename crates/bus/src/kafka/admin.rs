@@ -1,9 +1,9 @@
 //! Creates topics, and looks at them.
 
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, ConfigResource, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::Consumer;
-use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 use super::DEADLINE;
 use super::client::{Clients, fault, number};
@@ -11,8 +11,9 @@ use crate::{Fault, Topic, TopicProblem};
 
 /// Creates those of `topics` that are missing; gives their full names.
 pub(super) fn create(clients: &Clients, topics: &[Topic]) -> Result<Vec<String>, Fault> {
-    let admin: AdminClient<DefaultClientContext> = clients.base().create().map_err(|error| clients.unusable(error))?;
-    let settings: Vec<_> = topics.iter().map(|topic| (clients.topic(topic.name), topic.settings())).collect();
+    let admin = admin(clients)?;
+    let settings: Vec<_> =
+        topics.iter().map(|topic| (clients.topic(topic.name), topic.settings(clients.config.batch_bytes))).collect();
     let wanted: Vec<_> = settings
         .iter()
         .map(|(name, settings)| {
@@ -21,10 +22,8 @@ pub(super) fn create(clients: &Clients, topics: &[Topic]) -> Result<Vec<String>,
             settings.iter().fold(topic, |topic, (key, value)| topic.set(key, value))
         })
         .collect();
-    let options = AdminOptions::new().request_timeout(Some(DEADLINE)).operation_timeout(Some(DEADLINE));
-    let what = "creating topics";
-    let outcomes =
-        futures::executor::block_on(admin.create_topics(&wanted, &options)).map_err(|error| fault(what, &error))?;
+    let outcomes = futures::executor::block_on(admin.create_topics(&wanted, &options()))
+        .map_err(|error| fault("creating topics", &error))?;
     let mut created = Vec::new();
     for outcome in outcomes {
         match outcome {
@@ -45,16 +44,56 @@ pub(super) fn check(clients: &Clients, topics: &[Topic]) -> Result<Vec<TopicProb
     let consumer = clients.consumer("doctor")?;
     let metadata = consumer.fetch_metadata(None, DEADLINE).map_err(|error| fault("looking at the topics", &error))?;
     let expected = clients.config.partitions;
-    let problems = topics.iter().filter_map(|topic| {
-        let topic = clients.topic(topic.name);
-        match metadata.topics().iter().find(|found| found.name() == topic) {
-            None => Some(TopicProblem::Missing { topic }),
-            Some(found) if found.partitions().len() != expected as usize => {
-                let found = u32::try_from(found.partitions().len()).unwrap_or(u32::MAX);
-                Some(TopicProblem::Partitions { topic, found, expected })
-            }
-            Some(_) => None,
+    let mut problems = Vec::new();
+    let mut found = Vec::new();
+    for topic in topics {
+        let name = clients.topic(topic.name);
+        let Some(partitions) =
+            metadata.topics().iter().find(|topic| topic.name() == name).map(|t| t.partitions().len())
+        else {
+            problems.push(TopicProblem::Missing { topic: name });
+            continue;
+        };
+        if partitions != expected as usize {
+            let found = u32::try_from(partitions).unwrap_or(u32::MAX);
+            problems.push(TopicProblem::Partitions { topic: name.clone(), found, expected });
         }
-    });
-    Ok(problems.collect())
+        found.push((topic, name));
+    }
+    let resources: Vec<_> = found.iter().map(|(_, name)| ResourceSpecifier::Topic(name)).collect();
+    let outcomes = futures::executor::block_on(admin(clients)?.describe_configs(&resources, &options()))
+        .map_err(|error| fault("looking at the topics' settings", &error))?;
+    for ((topic, name), outcome) in found.iter().zip(outcomes) {
+        let settings = outcome
+            .map_err(|code| fault(format!("looking at the settings of topic {name}"), &KafkaError::AdminOp(code)))?;
+        problems.extend(wrong(name, &settings, &topic.settings(clients.config.batch_bytes)));
+    }
+    Ok(problems)
+}
+
+/// Which of a topic's settings break what the services rely on. How long records are kept is the operator's choice.
+fn wrong(topic: &str, found: &ConfigResource, expected: &[(&'static str, String)]) -> Vec<TopicProblem> {
+    let of = |key| found.get(key).and_then(|entry| entry.value.clone());
+    let problem = |(key, expected): &(&'static str, String)| {
+        let (topic, found) = (topic.to_owned(), of(key)?);
+        match *key {
+            "cleanup.policy" if found != *expected => {
+                Some(TopicProblem::Cleanup { topic, found, expected: expected.clone() })
+            }
+            "max.message.bytes" => {
+                let (found, expected) = (found.parse().ok()?, expected.parse().ok()?);
+                (found < expected).then_some(TopicProblem::Batches { topic, found, expected })
+            }
+            _ => None,
+        }
+    };
+    expected.iter().filter_map(problem).collect()
+}
+
+fn admin(clients: &Clients) -> Result<AdminClient<DefaultClientContext>, Fault> {
+    clients.base().create().map_err(|error| clients.unusable(error))
+}
+
+fn options() -> AdminOptions {
+    AdminOptions::new().request_timeout(Some(DEADLINE)).operation_timeout(Some(DEADLINE))
 }

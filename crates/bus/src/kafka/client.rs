@@ -8,6 +8,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, Producer};
 use rdkafka::types::RDKafkaErrorCode as Code;
 
+use super::config::BATCH_OVERHEAD;
 use super::{DEADLINE, KafkaConfig};
 use crate::Fault;
 
@@ -85,9 +86,9 @@ impl Clients {
             // librdkafka has one request of a partition in flight when it is idempotent (it counts messages, not requests), and
             // spins while messages that have lingered wait for it (rdkafka_broker.c, rd_kafka_toppar_producer_serve).
             .set("linger.ms", "5")
-            .set("batch.size", "1000000")
+            .set("batch.size", (self.config.batch_bytes - BATCH_OVERHEAD).to_string())
             .set("batch.num.messages", "100000")
-            .set("message.max.bytes", (1024 * 1024 + 64 * 1024).to_string())
+            .set("message.max.bytes", self.config.batch_bytes.to_string())
             .set("queue.buffering.max.messages", "1000000")
             .set("queue.buffering.max.kbytes", "65536")
             // The commit tells whether everything was written; a report for each record costs as much as writing it.
@@ -134,6 +135,11 @@ pub(super) fn fault(what: impl Into<String>, error: &KafkaError) -> Fault {
             | Code::ClusterAuthorizationFailed
             | Code::TransactionalIdAuthorizationFailed,
         ) => Fault::fatal(what, error, "Grant the access that docs/operations.md lists"),
+        Some(Code::MessageSizeTooLarge | Code::MessageBatchTooLarge) => Fault::fatal(
+            what,
+            error,
+            "A topic takes only smaller batches: `epicenter topics check` says which, and what to set",
+        ),
         Some(Code::AutoOffsetReset | Code::OffsetOutOfRange) => Fault::fatal(
             what,
             error,

@@ -3,6 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::MAX_RECORD;
+
+/// Room for what frames a batch, bytes.
+pub(super) const BATCH_OVERHEAD: usize = 64 * 1024;
+
 /// How to reach a Kafka cluster, and how this installation uses it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KafkaConfig {
@@ -20,11 +25,16 @@ pub struct KafkaConfig {
     pub heartbeat_interval: Duration,
     /// A transaction that its owner leaves open is aborted after that time; until then it hides what came after it.
     pub transaction_timeout: Duration,
+    /// Records of a partition are sent in batches of up to that size, bytes: what the topics' `max.message.bytes` must allow.
+    pub batch_bytes: usize,
     /// librdkafka properties for every client (`security.protocol`, `sasl.*`, `ssl.*` …).
     pub properties: BTreeMap<String, String>,
 }
 
 impl KafkaConfig {
+    /// The least for `batch_bytes`: the largest record, and what goes around it.
+    pub const MIN_BATCH_BYTES: usize = MAX_RECORD + BATCH_OVERHEAD;
+
     /// The defaults, for the cluster at `bootstrap`.
     pub fn new(bootstrap: impl Into<String>) -> Self {
         Self {
@@ -38,6 +48,8 @@ impl KafkaConfig {
             heartbeat_interval: Duration::from_secs(3),
             // A stopped owner must not hold read-committed readers for long.
             transaction_timeout: Duration::from_secs(10),
+            // A partition has one request in flight: large ones make up for it (docs/adr/0010).
+            batch_bytes: 4 * 1024 * 1024,
             properties: BTreeMap::new(),
         }
     }

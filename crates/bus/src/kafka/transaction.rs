@@ -86,6 +86,7 @@ pub(super) fn transact<'w>(
         Err(error) => {
             drain(producer);
             match retrying(|| producer.abort_transaction(DEADLINE)) {
+                Ok(()) if is_too_large(&error) => Err(Unfinished::Lost(fault(format!("committing {what}"), &error))),
                 Ok(()) => Err(Unfinished::Aborted(error)),
                 Err(second) => {
                     let why = format!("{second}, after {error}");
@@ -140,6 +141,14 @@ fn retrying(call: impl Fn() -> Result<(), KafkaError>) -> Result<(), KafkaError>
 
 fn is_final(error: &KafkaError) -> bool {
     matches!(error, KafkaError::Transaction(inner) if inner.is_fatal())
+}
+
+/// The same batch would be refused again.
+fn is_too_large(error: &KafkaError) -> bool {
+    matches!(
+        error.rdkafka_error_code(),
+        Some(RDKafkaErrorCode::MessageSizeTooLarge | RDKafkaErrorCode::MessageBatchTooLarge)
+    )
 }
 
 fn is_undecided(error: &KafkaError) -> bool {
