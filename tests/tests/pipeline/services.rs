@@ -27,10 +27,6 @@ fn run(kafka: &Kafka, arguments: &[&str]) -> Output {
     command(kafka, arguments).output().unwrap()
 }
 
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
-
 /// What a process shows of its metrics.
 fn metrics(port: u16) -> String {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();

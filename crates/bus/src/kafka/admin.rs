@@ -60,6 +60,9 @@ pub(super) fn check(clients: &Clients, topics: &[Topic]) -> Result<Vec<TopicProb
         }
         found.push((topic, name));
     }
+    if found.is_empty() {
+        return Ok(problems);
+    }
     let resources: Vec<_> = found.iter().map(|(_, name)| ResourceSpecifier::Topic(name)).collect();
     let outcomes = futures::executor::block_on(admin(clients)?.describe_configs(&resources, &options()))
         .map_err(|error| fault("looking at the topics' settings", &error))?;
