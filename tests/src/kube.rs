@@ -1,13 +1,15 @@
 //! A real Kubernetes control plane: etcd, API server, and on demand controllers, scheduler, and nodes played by KWOK.
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
+use std::fmt::Write as _;
 use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use tempfile::TempDir;
 
 use crate::process::{self, Process, Signal};
@@ -203,6 +205,15 @@ impl ControlPlane {
         Ok(())
     }
 
+    /// Makes etcd forget its history up to now, as the API server does from time to time: who reads from an older version
+    /// is told that it is gone (410).
+    pub fn compact_etcd(&self) -> Result<()> {
+        let any = self.site.ask_etcd("/v3/kv/range", "{\"key\": \"Lw==\"}")?;
+        let revision = any.split("\"revision\":\"").nth(1).and_then(|rest| rest.split('"').next());
+        let revision = revision.with_context(|| format!("no revision in {any}"))?;
+        self.site.ask_etcd("/v3/kv/compaction", &format!("{{\"revision\": \"{revision}\"}}")).map(drop)
+    }
+
     /// Keeps a copy of etcd's data. It must have ended.
     pub fn save_etcd(&self) -> Result<()> {
         self.copy_etcd("etcd", "etcd.saved")
@@ -215,7 +226,7 @@ impl ControlPlane {
     }
 
     fn copy_etcd(&self, from: &str, to: &str) -> Result<()> {
-        anyhow::ensure!(!self.running.contains_key(&Component::Etcd), "etcd runs: end it first");
+        ensure!(!self.running.contains_key(&Component::Etcd), "etcd runs: end it first");
         let mut copy = Command::new("cp");
         process::output(copy.arg("-a").args([from, to].map(|name| self.site.path(name))), STARTED_IN).map(drop)
     }
@@ -244,6 +255,18 @@ impl Site {
         let mut command = Command::new(self.kubernetes.join("kubectl"));
         command.arg("--kubeconfig").arg(self.path("kubeconfig")).arg("--cache-dir").arg(self.path("kubectl"));
         process::output(command.args(arguments), Duration::from_secs(60))
+    }
+
+    /// A request to etcd's JSON gateway.
+    fn ask_etcd(&self, path: &str, body: &str) -> Result<String> {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.etcd))?;
+        stream.set_read_timeout(Some(Duration::from_secs(30)))?;
+        let length = body.len();
+        write!(stream, "POST {path} HTTP/1.0\r\nhost: etcd\r\ncontent-length: {length}\r\n\r\n{body}")?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        ensure!(answer.contains(" 200 OK"), "etcd refuses {path} {body}: {answer}");
+        Ok(answer)
     }
 
     fn kubeconfig(&self, token: &str) -> String {

@@ -2,8 +2,12 @@
 //! killed; and as services on a real broker.
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
+mod audit;
+mod compaction;
+mod faults;
 mod fleet;
 mod incidents;
+mod installation;
 mod lossless;
 mod services;
 mod topics;

@@ -9,10 +9,12 @@ use epicenter_tests::kube::ControlPlane;
 use futures::{AsyncBufReadExt, StreamExt};
 use k8s_openapi::api::core::v1::{Event, EventSource, ObjectReference};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
-use kube::api::{Api, Patch, PatchParams, PostParams};
+use kube::api::{Api, ListParams, Patch, PatchParams, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
+
+use crate::audit::Version;
 
 /// A client for the control plane.
 pub async fn client(plane: &ControlPlane) -> kube::Client {
@@ -47,28 +49,29 @@ pub fn event(name: &str, pod: &str, reason: &str, message: &str) -> Event {
     }
 }
 
-/// Writes `writes` versions of Events, a third of them new ones, the rest counts of those, on several connections at once.
-/// `done` counts along.
-pub async fn write(client: &kube::Client, writes: u64, done: Arc<AtomicU64>) {
+/// Writes versions of Events on several connections at once, a third of them new ones, the rest counts of those, until
+/// `enough` says so of the number that is written. An API server that is away is waited for. `done` counts along.
+pub async fn write(client: &kube::Client, done: Arc<AtomicU64>, enough: impl Fn(u64) -> bool + Send + Sync + 'static) {
     const CONNECTIONS: u64 = 8;
+    let enough = Arc::new(enough);
     let tasks: Vec<_> = (0..CONNECTIONS)
         .map(|task| {
-            let (client, done) = (client.clone(), Arc::clone(&done));
+            let (client, done, enough) = (client.clone(), Arc::clone(&done), Arc::clone(&enough));
             tokio::spawn(async move {
                 let events: Api<Event> = Api::namespaced(client, "default");
                 let mut n = 0;
-                while n < writes / CONNECTIONS {
+                while !enough(done.load(Ordering::Relaxed)) {
                     let name = format!("load-{task}-{n}");
-                    let message = "Back-off restarting failed container app in pod web_default(uid)";
-                    events
-                        .create(&PostParams::default(), &event(&name, &format!("web-{}", n % 50), "BackOff", message))
-                        .await
-                        .unwrap();
+                    let (reason, message) = trouble(n);
+                    let event = event(&name, &format!("web-{}", n % 50), reason, &message);
+                    let params = PostParams::default();
+                    written(|| events.create(&params, &event)).await;
                     for count in 2..4 {
                         let patch = Patch::Merge(json!({ "count": count }));
-                        events.patch(&name, &PatchParams::default(), &patch).await.unwrap();
+                        let params = PatchParams::default();
+                        written(|| events.patch(&name, &params, &patch)).await;
                     }
-                    n += 3;
+                    n += 1;
                     done.fetch_add(3, Ordering::Relaxed);
                 }
             })
@@ -76,6 +79,32 @@ pub async fn write(client: &kube::Client, writes: u64, done: Arc<AtomicU64>) {
         .collect();
     for task in tasks {
         task.await.unwrap();
+    }
+}
+
+/// Reason and message of an Event: what concerns all of a workload, and images and Secrets that few have.
+fn trouble(n: usize) -> (&'static str, String) {
+    let part = n / 4;
+    match n % 4 {
+        0 => ("BackOff", "Back-off restarting failed container app in pod web_default(uid)".to_owned()),
+        1 => ("Unhealthy", "Readiness probe failed: HTTP probe failed with statuscode: 503".to_owned()),
+        2 => ("FailedMount", format!("MountVolume.SetUp failed for volume \"v\" : secret \"tls-{part}\" not found")),
+        _ => (
+            "Failed",
+            format!("Failed to pull image \"example.com/web:{part}\": rpc error: code = NotFound: not found"),
+        ),
+    }
+}
+
+/// Asks again until it is written: whether a request reached an API server that went away is not known.
+async fn written<T, F: Future<Output = Result<T, kube::Error>>>(request: impl Fn() -> F) {
+    loop {
+        match request().await {
+            Ok(_) => return,
+            Err(kube::Error::Api(status)) if status.code == 409 => return,
+            Err(kube::Error::Api(status)) if ![429, 500, 503, 504].contains(&status.code) => panic!("{status:?}"),
+            Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+        }
     }
 }
 
@@ -87,8 +116,14 @@ pub struct PlainWatch {
 impl PlainWatch {
     /// Watches from now on; the task ends with the runtime.
     pub async fn start(client: kube::Client) -> Self {
-        let request = http::Request::get("/api/v1/events?watch=true&timeoutSeconds=3600").body(vec![]).unwrap();
-        let mut stream = client.request_stream(request).await.unwrap().lines();
+        let version = version(&client).await;
+        Self::from(client, &version).await
+    }
+
+    /// Watches from a version on.
+    pub async fn from(client: kube::Client, version: &str) -> Self {
+        let uri = format!("/api/v1/events?watch=true&timeoutSeconds=3600&resourceVersion={version}");
+        let mut stream = client.request_stream(http::Request::get(uri).body(vec![]).unwrap()).await.unwrap().lines();
         let lines = Arc::new(Mutex::new(Vec::new()));
         let kept = Arc::clone(&lines);
         tokio::spawn(async move {
@@ -100,7 +135,7 @@ impl PlainWatch {
     }
 
     /// (uid, resourceVersion) of every version of an Event that was added or modified, ours aside.
-    pub fn seen(&self) -> BTreeSet<(String, String)> {
+    pub fn seen(&self) -> BTreeSet<Version> {
         let lines = self.lines.lock();
         let versions = lines.iter().filter(|line| line["type"] != "DELETED").map(|line| &line["object"]);
         versions
@@ -112,12 +147,27 @@ impl PlainWatch {
             .collect()
     }
 
-    /// Waits until it has seen `count` versions.
-    pub fn wait(&self, count: usize) {
-        let deadline = Instant::now() + Duration::from_secs(60);
-        while self.seen().len() < count {
-            assert!(Instant::now() < deadline, "the plain watch saw {} of {count}", self.seen().len());
+    /// Waits until it has seen that version of an Event, or a later one.
+    pub fn wait(&self, event: &Event) {
+        let version: u64 = event.metadata.resource_version.as_ref().unwrap().parse().unwrap();
+        let deadline = Instant::now() + Duration::from_secs(120);
+        while self.seen().iter().all(|(_, seen)| seen.parse::<u64>().unwrap() < version) {
+            assert!(Instant::now() < deadline, "the plain watch saw {}", self.seen().len());
             std::thread::sleep(Duration::from_millis(200));
         }
     }
+}
+
+/// The version of the Events as they are now.
+pub async fn version(client: &kube::Client) -> String {
+    let events: Api<Event> = Api::all(client.clone());
+    let list = events.list(&ListParams::default().limit(1)).await.unwrap();
+    list.metadata.resource_version.unwrap()
+}
+
+/// One more Event, after all the others.
+pub async fn mark(client: &kube::Client) -> Event {
+    let events: Api<Event> = Api::namespaced(client.clone(), "default");
+    let mark = event("mark", "web-0", "BackOff", "Back-off restarting failed container app in pod web_default(uid)");
+    events.create(&PostParams::default(), &mark).await.unwrap()
 }

@@ -1,0 +1,125 @@
+//! Holds what is in the log against what must be there.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use epicenter_bus::{Driver, Processor, ProcessorSpec, Record, StoreId};
+use epicenter_catalog::Catalog;
+use epicenter_correlate::Rules;
+use epicenter_correlator::Correlator;
+use epicenter_enricher::Enricher;
+use epicenter_model::{Codec, EnrichedRecord, Gap, RawRecord};
+use epicenter_sink::Publisher;
+
+/// (uid, resourceVersion) of a version of an Event.
+pub type Version = (String, String);
+
+/// What `events.raw` says of Events.
+#[derive(Default)]
+pub struct Logged {
+    pub versions: BTreeMap<Version, usize>,
+    pub gaps: Vec<Gap>,
+}
+
+impl Logged {
+    pub fn of<'r>(raw: impl IntoIterator<Item = &'r Record>) -> Self {
+        let mut logged = Self::default();
+        for record in raw {
+            match RawRecord::decode(&Codec::single_object(), record.payload.as_ref().unwrap()).unwrap() {
+                RawRecord::Event(raw) => {
+                    *logged.versions.entry((raw.event.uid, raw.event.resource_version)).or_default() += 1;
+                }
+                RawRecord::Gap(gap) if gap.resource == "events" => logged.gaps.push(gap),
+                _ => {}
+            }
+        }
+        logged
+    }
+
+    /// It has nothing that was not seen, and nothing twice.
+    pub fn assert_each_once(&self, seen: &BTreeSet<Version>) {
+        let repeated: Vec<_> = self.versions.iter().filter(|(_, count)| **count > 1).collect();
+        assert!(repeated.is_empty(), "{} repeated, such as {:?}", repeated.len(), repeated[0]);
+        let unknown: Vec<_> = self.versions.keys().filter(|version| !seen.contains(version)).collect();
+        assert!(unknown.is_empty(), "{} that nobody saw, such as {:?}", unknown.len(), unknown[0]);
+    }
+
+    /// What it lacks of that.
+    pub fn lacks(&self, seen: &BTreeSet<Version>) -> Vec<Version> {
+        seen.iter().filter(|version| !self.versions.contains_key(version)).cloned().collect()
+    }
+
+    /// It has exactly what was seen, each once, and no gap.
+    pub fn assert_exactly(&self, seen: &BTreeSet<Version>) {
+        self.assert_each_once(seen);
+        let lost = self.lacks(seen);
+        assert!(lost.is_empty(), "{} of {} lost, such as {:?}", lost.len(), seen.len(), lost[0]);
+        assert_eq!(self.gaps, []);
+    }
+}
+
+/// How often each version of an Event is in `events.enriched`; what was derived from objects aside.
+pub fn enriched_versions<'r>(enriched: impl IntoIterator<Item = &'r Record>) -> BTreeMap<Version, usize> {
+    let mut versions = BTreeMap::new();
+    for record in enriched {
+        let payload = record.payload.as_ref().unwrap();
+        if let EnrichedRecord::Event(enriched) = EnrichedRecord::decode(&Codec::single_object(), payload).unwrap()
+            && !enriched.derived
+        {
+            *versions.entry((enriched.event.uid, enriched.event.resource_version)).or_default() += 1;
+        }
+    }
+    versions
+}
+
+/// What one undisturbed process makes of a partition of `events.raw`.
+pub struct Undisturbed {
+    pub enriched: Vec<Record>,
+    pub changes: Vec<Record>,
+    /// The table of incidents.
+    pub incidents: BTreeMap<Vec<u8>, Vec<u8>>,
+}
+
+impl Undisturbed {
+    pub fn run(raw: &[Record]) -> Self {
+        let codec = Codec::single_object;
+        let (enriched, _) = through(&epicenter_enricher::spec(), Enricher::new(codec(), Catalog::builtin()), raw);
+        let rules = Arc::new(Rules::builtin(epicenter_correlator::classes(Catalog::builtin())));
+        let (changes, _) = through(&epicenter_correlator::spec(), Correlator::new(codec(), rules), &enriched);
+        let (_, incidents) = through(&epicenter_sink::spec(), Publisher::new(codec()), &changes);
+        Self { enriched, changes, incidents }
+    }
+}
+
+/// What a processor emits, and its first store at the end.
+fn through<P: Processor>(
+    spec: &ProcessorSpec,
+    processor: P,
+    input: &[Record],
+) -> (Vec<Record>, BTreeMap<Vec<u8>, Vec<u8>>) {
+    let mut driver = Driver::new(spec, processor);
+    let mut output = Vec::new();
+    for emit in input.iter().flat_map(|record| driver.feed(record).unwrap()) {
+        output.push(Record {
+            topic: emit.topic,
+            partition: input[0].partition,
+            offset: output.len() as i64,
+            timestamp: emit.timestamp,
+            key: emit.key,
+            payload: emit.payload,
+            headers: emit.headers,
+        });
+    }
+    let table = driver.state().scan(StoreId(0), b"").map(|(key, value)| (key.to_vec(), value.to_vec())).collect();
+    (output, table)
+}
+
+/// Record for record the same; offsets aside, where Kafka counts the ends of transactions.
+pub fn assert_same(topic: &str, expected: &[Record], found: &[Record]) {
+    let same = |expected: &Record, found: &Record| *expected == Record { offset: expected.offset, ..found.clone() };
+    let differs = expected.iter().zip(found).position(|(expected, found)| !same(expected, found));
+    if let Some(n) = differs {
+        panic!("record {n} of {topic}: {:?}, expected {:?}", found[n], expected[n]);
+    }
+    assert_eq!(expected.len(), found.len(), "{topic}");
+}
