@@ -2,14 +2,20 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use epicenter_bus::{Driver, Processor, ProcessorSpec, Record, StoreId};
+use epicenter_bus::{Driver, Processor, ProcessorSpec, Record, StoreId, topics};
 use epicenter_catalog::Catalog;
 use epicenter_correlate::Rules;
 use epicenter_correlator::Correlator;
 use epicenter_enricher::Enricher;
 use epicenter_model::{Codec, EnrichedRecord, Gap, RawRecord};
 use epicenter_sink::Publisher;
+
+use crate::installation::Installation;
+
+/// Without a new record for that long it has failed.
+pub const STALL: Duration = Duration::from_secs(90);
 
 /// (uid, resourceVersion) of a version of an Event.
 pub type Version = (String, String);
@@ -122,4 +128,49 @@ pub fn assert_same(topic: &str, expected: &[Record], found: &[Record]) {
         panic!("record {n} of {topic}: {:?}, expected {:?}", found[n], expected[n]);
     }
     assert_eq!(expected.len(), found.len(), "{topic}");
+}
+
+/// Waits until the installation, whose exporters have ended, has made of `events.raw` all that one undisturbed process
+/// makes of it; asserts that it has made nothing else. `tails` tells what can be said when it stands still.
+pub fn assert_as_undisturbed(installation: &Installation, tails: &dyn Fn() -> String) -> BTreeMap<u32, Undisturbed> {
+    let raw = installation.read(topics::EVENTS_RAW.name);
+    let undisturbed: BTreeMap<u32, Undisturbed> =
+        raw.iter().map(|(partition, raw)| (*partition, Undisturbed::run(raw))).collect();
+    assert!(undisturbed.values().any(|run| !run.changes.is_empty()));
+    let outputs: [(_, fn(&Undisturbed) -> &Vec<Record>); 2] =
+        [(topics::EVENTS_ENRICHED.name, |run| &run.enriched), (topics::INCIDENT_CHANGES.name, |run| &run.changes)];
+    for (topic, of) in outputs {
+        settle(installation, topic, undisturbed.values().map(|run| of(run).len()).sum(), tails);
+    }
+    let incidents: BTreeMap<_, _> = undisturbed.values().flat_map(|run| run.incidents.clone()).collect();
+    let table = || installation.bus().table(topics::INCIDENTS.name).unwrap();
+    let deadline = Instant::now() + STALL;
+    while table() != incidents {
+        assert!(Instant::now() < deadline, "the table of incidents is another\n{}", tails());
+    }
+    // What is repeated at the very end would still come.
+    std::thread::sleep(Duration::from_secs(2));
+    for (topic, of) in outputs {
+        let found = installation.read(topic);
+        for (partition, run) in &undisturbed {
+            assert_same(topic, of(run), found.get(partition).map_or(&[], Vec::as_slice));
+        }
+    }
+    assert!(installation.read(topics::DEAD_LETTER.name).is_empty(), "nothing was refused");
+    undisturbed
+}
+
+/// Waits until a topic has that many records; fails when it no longer grows before.
+fn settle(installation: &Installation, topic: &'static str, expected: usize, tails: &dyn Fn() -> String) {
+    let (mut last, mut progress) = (0, Instant::now());
+    loop {
+        let found = installation.read(topic).values().map(Vec::len).sum();
+        if found >= expected {
+            return;
+        }
+        if found != last {
+            (last, progress) = (found, Instant::now());
+        }
+        assert!(progress.elapsed() < STALL, "{topic}: {found} of {expected}\n{}", tails());
+    }
 }

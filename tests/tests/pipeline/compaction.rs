@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 use epicenter_bus::topics;
 use epicenter_model::GapReason;
 use epicenter_tests::kube::{ControlPlane, Options};
+use epicenter_tests::process::{Process, Signal};
 
-use crate::audit::{Logged, Undisturbed, assert_same};
+use crate::audit::{Logged, assert_as_undisturbed};
 use crate::installation::Installation;
 use crate::writer::{PlainWatch, client, mark, write};
 
@@ -28,8 +29,8 @@ fn compacted_history_is_one_gap() {
     let installation = Installation::new(1);
     let plane = ControlPlane::start(Options::default()).unwrap();
     installation.add("a", &plane);
-    let exporter = || [installation.spawn("exporter", &["exporter"])];
-    let _enricher = installation.spawn("enricher", &["enricher"]);
+    let exporter = || [installation.service("exporter", "exporter")];
+    let services = ["enricher", "correlator", "sink"].map(|service| installation.service(service, service));
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let client = runtime.block_on(client(&plane));
     let watch = runtime.block_on(PlainWatch::start(client.clone()));
@@ -61,7 +62,7 @@ fn compacted_history_is_one_gap() {
     let after: BTreeSet<_> = watch.seen().difference(&compacted).cloned().collect();
     assert!(!after.is_empty());
     until("what comes after", &|logged| logged.lacks(&after).is_empty());
-    second[0].signal(epicenter_tests::process::Signal::Term).unwrap();
+    second[0].signal(Signal::Term).unwrap();
     second[0].wait(LIMIT).unwrap();
 
     let logged = logged(&installation);
@@ -77,10 +78,5 @@ fn compacted_history_is_one_gap() {
     let objects: BTreeSet<_> = logged.versions.keys().map(|(uid, _)| uid).collect();
     assert_eq!(objects, watch.seen().iter().map(|(uid, _)| uid).collect::<BTreeSet<_>>(), "no Event is unknown");
 
-    let raw = &installation.read(topics::EVENTS_RAW.name)[&0];
-    let enriched = || installation.read(topics::EVENTS_ENRICHED.name).remove(&0).unwrap_or_default();
-    let expected = Undisturbed::run(raw).enriched;
-    let deadline = Instant::now() + LIMIT;
-    while enriched().len() < expected.len() && Instant::now() < deadline {}
-    assert_same(topics::EVENTS_ENRICHED.name, &expected, &enriched());
+    assert_as_undisturbed(&installation, &|| services.iter().map(Process::tail).collect());
 }

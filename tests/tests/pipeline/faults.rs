@@ -17,26 +17,16 @@ use epicenter_tests::process::{Process, Signal};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-use crate::audit::{Logged, Undisturbed, assert_same, enriched_versions};
+use crate::audit::{Logged, STALL, assert_as_undisturbed, enriched_versions};
 use crate::installation::{Installation, LEASE, SESSION};
 use crate::writer::{PlainWatch, client, mark, version, write};
 
 const PARTITIONS: u32 = 3;
 /// Clusters, each in a partition of its own.
 const CLUSTERS: [&str; 2] = ["a", "b"];
-const SERVICES: [&[&str]; 7] = [
-    &["exporter"],
-    &["exporter"],
-    &["enricher"],
-    &["enricher"],
-    &["correlator"],
-    &["correlator"],
-    &["sink", "--role", "central"],
-];
+const SERVICES: [&str; 7] = ["exporter", "exporter", "enricher", "enricher", "correlator", "correlator", "sink"];
 /// Writes per fault.
 const WRITES: u64 = 1_000;
-/// Without a new record for that long, after the last fault, it has failed.
-const STALL: Duration = Duration::from_secs(90);
 
 struct Scene {
     random: StdRng,
@@ -114,24 +104,6 @@ impl Scene {
         }
     }
 
-    /// Waits until a topic has that many records in each partition; fails when it no longer grows before.
-    fn settle(&mut self, topic: &'static str, expected: &BTreeMap<u32, usize>) {
-        let total = |records: &BTreeMap<u32, usize>| records.values().sum::<usize>();
-        let (mut last, mut progress) = (0, Instant::now());
-        loop {
-            let counts =
-                self.installation.read(topic).into_iter().map(|(partition, records)| (partition, records.len()));
-            let found: BTreeMap<u32, usize> = counts.collect();
-            if total(&found) >= total(expected) {
-                return;
-            }
-            if total(&found) != last {
-                (last, progress) = (total(&found), Instant::now());
-            }
-            assert!(progress.elapsed() < STALL, "{topic}: {found:?} of {expected:?}\n{}", self.tails());
-        }
-    }
-
     fn tails(&self) -> String {
         let tails: Vec<_> = self.services.iter().map(Process::tail).collect();
         [tails.join("\n"), self.installation.kafka.tail()].join("\n")
@@ -140,7 +112,7 @@ impl Scene {
 
 /// Starts a service, again when it ran before.
 fn spawn(installation: &Installation, service: usize) -> Process {
-    installation.spawn(&format!("{}-{service}", SERVICES[service][0]), SERVICES[service])
+    installation.service(&format!("{}-{service}", SERVICES[service]), SERVICES[service])
 }
 
 #[test]
@@ -207,36 +179,16 @@ fn nothing_is_lost_and_nothing_is_there_twice() {
 
     let raw = scene.installation.read(topics::EVENTS_RAW.name);
     Logged::of(raw.values().flatten()).assert_exactly(&seen);
-    let undisturbed: BTreeMap<u32, Undisturbed> =
-        raw.iter().map(|(partition, raw)| (*partition, Undisturbed::run(raw))).collect();
-    let lengths = |of: fn(&Undisturbed) -> usize| undisturbed.iter().map(|(at, run)| (*at, of(run))).collect();
-    scene.settle(topics::EVENTS_ENRICHED.name, &lengths(|run| run.enriched.len()));
-    scene.settle(topics::INCIDENT_CHANGES.name, &lengths(|run| run.changes.len()));
-    // What is repeated at the very end would still come.
-    std::thread::sleep(Duration::from_secs(2));
+    let undisturbed = assert_as_undisturbed(&scene.installation, &|| scene.tails());
     let enriched = scene.installation.read(topics::EVENTS_ENRICHED.name);
-    let changes = scene.installation.read(topics::INCIDENT_CHANGES.name);
     let once = seen.iter().map(|version| (version.clone(), 1)).collect();
     assert!(enriched_versions(enriched.values().flatten()) == once, "events.enriched has not each version once");
-    for (partition, run) in &undisturbed {
-        assert!(!run.changes.is_empty());
-        assert_same(topics::EVENTS_ENRICHED.name, &run.enriched, &enriched[partition]);
-        assert_same(topics::INCIDENT_CHANGES.name, &run.changes, &changes[partition]);
-    }
-    let incidents: BTreeMap<_, _> = undisturbed.values().flat_map(|run| run.incidents.clone()).collect();
-    let mut table = scene.installation.bus().table(topics::INCIDENTS.name).unwrap();
-    let deadline = Instant::now() + STALL;
-    while table != incidents && Instant::now() < deadline {
-        table = scene.installation.bus().table(topics::INCIDENTS.name).unwrap();
-    }
-    assert!(table == incidents, "the table of incidents is another: {} and {}", table.len(), incidents.len());
-    assert!(scene.installation.read(topics::DEAD_LETTER.name).is_empty());
     println!(
         "{} versions of Events, each once, {} changes of {} incidents as undisturbed, after {faults} faults {:?} and {:.0} \
          writes/s",
         seen.len(),
-        changes.values().map(Vec::len).sum::<usize>(),
-        incidents.len(),
+        undisturbed.values().map(|run| run.changes.len()).sum::<usize>(),
+        undisturbed.values().map(|run| run.incidents.len()).sum::<usize>(),
         scene.done,
         written.load(Ordering::Relaxed) as f64 / seconds
     );

@@ -34,7 +34,7 @@ impl Installation {
         installation
     }
 
-    /// `epicenter` with the settings of this installation: exporters read the clusters of the directory, under a Lease.
+    /// `epicenter` with the settings of this installation; exporters agree by a Lease.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(binary().unwrap());
         let millis = |time: Duration| time.as_millis().to_string();
@@ -49,10 +49,30 @@ impl Installation {
             ("EPICENTER_EXPORTER__LEASE__DURATION_S", LEASE.as_secs().to_string()),
             ("EPICENTER_EXPORTER__RETRY_LONGEST_MS", "2000".to_owned()),
         ]);
-        if arguments == ["exporter"] {
+        command
+    }
+
+    /// Starts a service, with its log in `name`.log: an exporter of the clusters of the directory, a sink of all clusters.
+    pub fn service(&self, name: &str, service: &str) -> Process {
+        let mut command = match service {
+            "sink" => self.command(&["sink", "--role", "central"]),
+            service => self.command(&[service]),
+        };
+        if service == "exporter" {
             command.env("EPICENTER_CLUSTERS__DIRECTORY", self.directory.path().join("clusters"));
         }
-        command
+        self.spawn(name, &mut command)
+    }
+
+    /// Starts the sink that writes the objects of a cluster.
+    pub fn member(&self, cluster: &str, plane: &ControlPlane) -> Process {
+        let mut command = self.command(&["sink", "--role", "member", "--kubeconfig"]);
+        command.arg(plane.kubeconfig()).env("EPICENTER_EXPORTER__CLUSTER", cluster);
+        self.spawn(&format!("member-{cluster}"), &mut command)
+    }
+
+    fn spawn(&self, name: &str, command: &mut Command) -> Process {
+        Process::spawn(name, command, &self.directory.path().join(format!("{name}.log"))).unwrap()
     }
 
     /// Adds a cluster to those that exporters read.
@@ -85,12 +105,6 @@ impl Installation {
                 std::thread::sleep(Duration::from_millis(50));
             }
         }
-    }
-
-    /// Starts a service; its log is `name`.log.
-    pub fn spawn(&self, name: &str, arguments: &[&str]) -> Process {
-        let log = self.directory.path().join(format!("{name}.log"));
-        Process::spawn(name, &mut self.command(arguments), &log).unwrap()
     }
 
     /// The log.

@@ -8,6 +8,7 @@ mod faults;
 mod fleet;
 mod incidents;
 mod installation;
+mod live;
 mod lossless;
 mod services;
 mod topics;
