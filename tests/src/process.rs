@@ -53,6 +53,14 @@ impl Process {
         self.child.id()
     }
 
+    /// The most memory that it has had, bytes (Linux: `VmHWM`).
+    pub fn peak_memory(&self) -> Result<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kib = line.and_then(|line| line.trim().strip_suffix(" kB")).context("no VmHWM in /proc")?;
+        Ok(kib.trim().parse::<u64>()? * 1024)
+    }
+
     /// Sends a signal.
     pub fn signal(&self, signal: Signal) -> Result<()> {
         let name = match signal {
@@ -127,12 +135,13 @@ impl Process {
     }
 }
 
-/// The command `epicenter`, as the workspace's build left it beside the test that asks.
+/// The command `epicenter`, as the workspace's build left it beside the program that asks, or above it, when that is a test.
 pub fn binary() -> Result<PathBuf> {
-    let test = std::env::current_exe()?;
-    let binary = test.ancestors().nth(2).unwrap_or(&test).join("epicenter");
-    ensure!(binary.exists(), "{} is missing: build it with `cargo build -p epicenter`", binary.display());
-    Ok(binary)
+    let asking = std::env::current_exe()?;
+    let mut beside = asking.ancestors().skip(1).take(2).map(|folder| folder.join("epicenter"));
+    beside.find(|binary| binary.is_file()).with_context(|| {
+        format!("there is no epicenter beside {}: build it with `cargo build -p epicenter`", asking.display())
+    })
 }
 
 /// A process that kills `pid` when this one, which holds the other side of its standard input, has died. A signal to the

@@ -10,6 +10,8 @@ mod incidents;
 mod installation;
 mod live;
 mod lossless;
+mod outage;
+mod scene;
 mod services;
 mod topics;
 mod writer;

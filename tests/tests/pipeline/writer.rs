@@ -108,9 +108,15 @@ async fn written<T, F: Future<Output = Result<T, kube::Error>>>(request: impl Fn
     }
 }
 
-/// A plain watch of all Events: one request, every line kept.
+/// A plain watch of all Events: one request, every line.
 pub struct PlainWatch {
-    lines: Arc<Mutex<Vec<Value>>>,
+    seen: Arc<Mutex<Seen>>,
+}
+
+#[derive(Default)]
+struct Seen {
+    versions: BTreeSet<Version>,
+    newest: u64,
 }
 
 impl PlainWatch {
@@ -124,36 +130,45 @@ impl PlainWatch {
     pub async fn from(client: kube::Client, version: &str) -> Self {
         let uri = format!("/api/v1/events?watch=true&timeoutSeconds=3600&resourceVersion={version}");
         let mut stream = client.request_stream(http::Request::get(uri).body(vec![]).unwrap()).await.unwrap().lines();
-        let lines = Arc::new(Mutex::new(Vec::new()));
-        let kept = Arc::clone(&lines);
+        let seen = Arc::new(Mutex::new(Seen::default()));
+        let noted = Arc::clone(&seen);
         tokio::spawn(async move {
             while let Some(line) = stream.next().await {
-                kept.lock().push(serde_json::from_str(&line.unwrap()).unwrap());
+                noted.lock().note(&serde_json::from_str(&line.unwrap()).unwrap());
             }
         });
-        Self { lines }
+        Self { seen }
     }
 
     /// (uid, resourceVersion) of every version of an Event that was added or modified, ours aside.
     pub fn seen(&self) -> BTreeSet<Version> {
-        let lines = self.lines.lock();
-        let versions = lines.iter().filter(|line| line["type"] != "DELETED").map(|line| &line["object"]);
-        versions
-            .filter(|event| !event["reportingComponent"].as_str().unwrap_or_default().starts_with("epicenter.dev/"))
-            .map(|event| {
-                let text = |name: &str| event["metadata"][name].as_str().unwrap().to_owned();
-                (text("uid"), text("resourceVersion"))
-            })
-            .collect()
+        self.seen.lock().versions.clone()
     }
 
     /// Waits until it has seen that version of an Event, or a later one.
     pub fn wait(&self, event: &Event) {
         let version: u64 = event.metadata.resource_version.as_ref().unwrap().parse().unwrap();
-        let deadline = Instant::now() + Duration::from_secs(120);
-        while self.seen().iter().all(|(_, seen)| seen.parse::<u64>().unwrap() < version) {
-            assert!(Instant::now() < deadline, "the plain watch saw {}", self.seen().len());
-            std::thread::sleep(Duration::from_millis(200));
+        let (mut newest, mut progress) = (0, Instant::now());
+        while newest < version {
+            let now = self.seen.lock().newest;
+            if now > newest {
+                (newest, progress) = (now, Instant::now());
+            }
+            assert!(progress.elapsed() < Duration::from_secs(60), "the plain watch has come to {newest} of {version}");
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+}
+
+impl Seen {
+    fn note(&mut self, line: &Value) {
+        let event = &line["object"];
+        let text = |name: &str| event["metadata"][name].as_str().unwrap().to_owned();
+        let version = text("resourceVersion");
+        self.newest = version.parse().unwrap();
+        let ours = event["reportingComponent"].as_str().unwrap_or_default().starts_with("epicenter.dev/");
+        if line["type"] != "DELETED" && !ours {
+            self.versions.insert((text("uid"), version));
         }
     }
 }

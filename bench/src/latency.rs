@@ -1,0 +1,218 @@
+//! From the API server's answer to a writer to the incident's record: every service a process of its own, on a real broker
+//! and a real API server.
+
+use std::collections::HashMap;
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use epicenter_bus::{Bus, KafkaConfig, Record, Start, topics};
+use epicenter_model::{Codec, Incident, IncidentChange, partition_of};
+use epicenter_tests::kafka::Kafka;
+use epicenter_tests::kube::{ControlPlane, Options};
+use epicenter_tests::process::{Process, binary};
+use k8s_openapi::api::core::v1::Event;
+use kube::api::{Api, PostParams};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use parking_lot::Mutex;
+use serde_json::json;
+
+use crate::report::{Report, thousands};
+
+const CLUSTER: &str = "bench";
+const PARTITIONS: u32 = 3;
+/// Writers ask on so many connections.
+const CONNECTIONS: u64 = 32;
+/// Of so many Events one begins an incident; its way is timed.
+const TIMED: u64 = 50;
+const WARM_UP: Duration = Duration::from_secs(10);
+const STARTED_IN: Duration = Duration::from_secs(60);
+/// An Event's way through the topics.
+const HOPS: [&str; 4] =
+    [topics::EVENTS_RAW.name, topics::EVENTS_ENRICHED.name, topics::INCIDENT_CHANGES.name, topics::INCIDENTS.name];
+
+/// When an Event came to each topic, by its uid.
+type Arrivals = Arc<Mutex<HashMap<String, Instant>>>;
+
+/// Measures at `rate` Events per second for that time, and adds the table.
+pub fn measure(report: &mut Report, rate: u64, time: Duration) -> anyhow::Result<()> {
+    let directory = tempfile::tempdir()?;
+    let kafka = Kafka::start()?;
+    let plane = ControlPlane::start(Options::default())?;
+    let command = |arguments: &[&str]| -> anyhow::Result<Command> {
+        let mut command = Command::new(binary()?);
+        command.args(arguments).env("EPICENTER_BUS__KAFKA__BOOTSTRAP", kafka.bootstrap());
+        command.env("EPICENTER_BUS__KAFKA__PARTITIONS", PARTITIONS.to_string());
+        command.env("EPICENTER_EXPORTER__CLUSTER", CLUSTER).env("EPICENTER_CLUSTER__KUBECONFIG", plane.kubeconfig());
+        Ok(command)
+    };
+    let created = command(&["topics", "create"])?.output()?;
+    anyhow::ensure!(created.status.success(), "{}", String::from_utf8_lossy(&created.stderr));
+    let services: [&[&str]; 4] = [&["exporter"], &["enricher"], &["correlator"], &["sink", "--role", "central"]];
+    let mut running = Vec::new();
+    for arguments in services {
+        let log = directory.path().join(format!("{}.log", arguments[0]));
+        running.push(Process::spawn(arguments[0], &mut command(arguments)?, &log)?);
+    }
+    let watches = |line: &str| line.contains("\"is well\"") && line.contains("bench/events");
+    running[0].until(STARTED_IN, |log| log.lines().any(watches))?;
+    for service in &mut running[1..] {
+        service.until(STARTED_IN, |log| log.matches("took partition over").count() == PARTITIONS as usize)?;
+    }
+
+    let bus = Bus::kafka(KafkaConfig { partitions: PARTITIONS, ..KafkaConfig::new(kafka.bootstrap()) })?;
+    let over = AtomicBool::new(false);
+    let arrivals: [Arrivals; 4] = Default::default();
+    let load = std::thread::scope(|scope| {
+        let readers: Vec<_> = HOPS
+            .into_iter()
+            .zip(&arrivals)
+            .map(|(topic, arrivals)| scope.spawn(|| follow(&bus, topic, arrivals, &over)))
+            .collect();
+        let load = tokio::runtime::Runtime::new()?.block_on(write(&plane, rate, time));
+        // The last ones are still on their way.
+        std::thread::sleep(Duration::from_secs(3));
+        over.store(true, Ordering::Relaxed);
+        for reader in readers {
+            reader.join().expect("a reader does not panic")?;
+        }
+        load
+    })?;
+    for service in &mut running {
+        anyhow::ensure!(service.ended()?.is_none(), "{}", service.tail());
+    }
+    report.section("Latency", &table(&load, &arrivals.map(|hop| std::mem::take(&mut *hop.lock())), rate, time)?);
+    Ok(())
+}
+
+/// What was written.
+struct Load {
+    /// Events per second, after the warm-up.
+    rate: f64,
+    /// When the API server had answered, by uid, of the Events whose way is timed.
+    answered: HashMap<String, Instant>,
+}
+
+async fn write(plane: &ControlPlane, rate: u64, time: Duration) -> anyhow::Result<Load> {
+    let kubeconfig = Kubeconfig::read_from(plane.kubeconfig())?;
+    let config = kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
+    let events: Api<Event> = Api::namespaced(kube::Client::try_from(config)?, "default");
+    let began = Instant::now();
+    let (next, written) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+    let mut writers = tokio::task::JoinSet::new();
+    for _ in 0..CONNECTIONS {
+        let (events, next, written) = (events.clone(), Arc::clone(&next), Arc::clone(&written));
+        writers.spawn(async move {
+            let mut answered = Vec::new();
+            while began.elapsed() < WARM_UP + time {
+                let n = next.fetch_add(1, Ordering::Relaxed);
+                tokio::time::sleep_until((began + Duration::from_secs(1) * n as u32 / rate as u32).into()).await;
+                let event = events.create(&PostParams::default(), &event(n)?).await?;
+                let (now, warm) = (Instant::now(), began.elapsed() > WARM_UP);
+                if warm {
+                    written.fetch_add(1, Ordering::Relaxed);
+                }
+                if warm && n.is_multiple_of(TIMED) {
+                    answered.push((event.metadata.uid.context("an Event without uid")?, now));
+                }
+            }
+            anyhow::Ok(answered)
+        });
+    }
+    let mut answered = HashMap::new();
+    while let Some(writer) = writers.join_next().await {
+        answered.extend(writer??);
+    }
+    let rate = written.load(Ordering::Relaxed) as f64 / (began.elapsed() - WARM_UP).as_secs_f64();
+    Ok(Load { rate, answered })
+}
+
+/// The mix of a cluster in trouble; one of [`TIMED`] is about an image that no other names, and so begins an incident.
+fn event(n: u64) -> anyhow::Result<Event> {
+    let pod = format!("web-{}", n % 500);
+    let (reason, message, pod) = if n.is_multiple_of(TIMED) {
+        let message = format!("Failed to pull image \"example.com/web:{n}\": rpc error: code = NotFound: not found");
+        ("Failed", message, format!("lone-{n}"))
+    } else if n.is_multiple_of(2) {
+        ("BackOff", "Back-off restarting failed container app in pod web_default(uid)".to_owned(), pod)
+    } else {
+        ("Unhealthy", "Readiness probe failed: HTTP probe failed with statuscode: 503".to_owned(), pod)
+    };
+    let now = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+    Ok(serde_json::from_value(json!({
+        "metadata": {"name": format!("load-{n}"), "namespace": "default"},
+        "involvedObject": {"apiVersion": "v1", "kind": "Pod", "namespace": "default", "name": pod, "uid": pod},
+        "reason": reason, "message": message, "type": "Warning", "count": 1,
+        "source": {"component": "kubelet", "host": "n1"}, "firstTimestamp": now, "lastTimestamp": now,
+    }))?)
+}
+
+/// Notes when Events come to a topic, as a subscriber sees them.
+fn follow(bus: &Bus, topic: &'static str, arrivals: &Arrivals, over: &AtomicBool) -> anyhow::Result<()> {
+    let mut reader = bus.reader(topic, &[partition_of(CLUSTER, PARTITIONS)], Start::Latest)?;
+    while !over.load(Ordering::Relaxed) {
+        let Some(record) = reader.next(Duration::from_millis(100))? else { continue };
+        let now = Instant::now();
+        let mut arrivals = arrivals.lock();
+        for uid in uids(topic, &record)? {
+            arrivals.entry(uid).or_insert(now);
+        }
+    }
+    Ok(())
+}
+
+/// The Events that a record tells of.
+fn uids(topic: &str, record: &Record) -> anyhow::Result<Vec<String>> {
+    let codec = Codec::single_object();
+    let Some(payload) = &record.payload else { return Ok(vec![]) };
+    let of = |incident: Incident| incident.members.into_iter().map(|member| member.event_uid).collect();
+    if topic == topics::INCIDENTS.name {
+        return Ok(of(codec.decode(payload)?));
+    }
+    if topic == topics::INCIDENT_CHANGES.name {
+        return Ok(of(codec.decode::<IncidentChange>(payload)?.incident));
+    }
+    // `epoch/uid/version` in events.raw, `uid/version/occurrences` in events.enriched.
+    let place = usize::from(topic == topics::EVENTS_RAW.name);
+    let id = record.headers.iter().find(|(name, _)| name == "ce_id").map(|(_, id)| String::from_utf8_lossy(id));
+    Ok(id.and_then(|id| id.split('/').nth(place).map(str::to_owned)).into_iter().collect())
+}
+
+fn table(load: &Load, arrivals: &[HashMap<String, Instant>; 4], asked: u64, time: Duration) -> anyhow::Result<String> {
+    let timed: Vec<_> = load
+        .answered
+        .iter()
+        .map(|(uid, answered)| {
+            let hops = arrivals.each_ref().map(|hop| hop.get(uid).copied());
+            Some((*answered, [hops[0]?, hops[1]?, hops[2]?, hops[3]?]))
+        })
+        .collect::<Option<_>>()
+        .context("not every Event has come to every topic: the services fell behind")?;
+    // A subscriber may see a record before the writer is told that its Event is taken.
+    let ms = |from: Instant, to: Instant| to.saturating_duration_since(from).as_secs_f64() * 1e3;
+    let row = |name: &str, mut figures: Vec<f64>| {
+        figures.sort_by(f64::total_cmp);
+        let at = |part: f64| figures[((figures.len() - 1) as f64 * part).round() as usize];
+        format!("\n| {name} | {:.0} | {:.0} | {:.0} |", at(0.5), at(0.99), at(1.0))
+    };
+    let mut body = format!(
+        "A real API server and a real broker on the same machine; exporter, enricher, correlator and sink as processes. {} \
+         Events/s were asked for and {} were reached, for {} s; {} of them, each of which begins an incident, were timed from \
+         the API server's answer to the writer to the record at a subscriber that reads committed records, ms.\n\n| | p50 | \
+         p99 | longest |\n|---|---|---|---|",
+        thousands(asked as f64),
+        thousands(load.rate),
+        time.as_secs(),
+        timed.len(),
+    );
+    for (hop, name) in HOPS.iter().enumerate() {
+        let name = if hop == 0 { format!("answer → {name}") } else { format!("{} → {name}", HOPS[hop - 1]) };
+        let figures =
+            timed.iter().map(|(from, hops)| ms(hop.checked_sub(1).map_or(*from, |before| hops[before]), hops[hop]));
+        body.push_str(&row(&name, figures.collect()));
+    }
+    body.push_str(&row("**answer → incidents**", timed.iter().map(|(from, hops)| ms(*from, hops[3])).collect()));
+    Ok(body)
+}
