@@ -1,6 +1,6 @@
 //! The broker is away under load: watches are not read meanwhile, memory stays bounded, and nothing is lost.
 //!
-//! `EPICENTER_AWAY` sets for how many seconds.
+//! `EPICENTER_TEST_AWAY` sets for how many seconds.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ const MEMORY: u64 = 160;
 
 #[test]
 fn the_broker_is_away_and_comes_back() {
-    let away = std::env::var("EPICENTER_AWAY").map_or(15, |seconds| seconds.parse().unwrap());
+    let away = std::env::var("EPICENTER_TEST_AWAY").map_or(15, |seconds| seconds.parse().unwrap());
     let mut scene = Scene::new(&Options::default());
     let load = Load::start(&scene, 0);
     std::thread::sleep(Duration::from_secs(5));
