@@ -36,8 +36,26 @@ const HOPS: [&str; 4] =
 /// When an Event came to each topic, by its uid.
 type Arrivals = Arc<Mutex<HashMap<String, Instant>>>;
 
-/// Measures at `rate` Events per second for that time, and adds the table.
-pub fn measure(report: &mut Report, rate: u64, time: Duration) -> anyhow::Result<()> {
+/// What is to be measured.
+#[derive(clap::Args)]
+pub struct Asked {
+    /// Events per second
+    #[arg(long, default_value_t = Asked::default().rate, value_parser = clap::value_parser!(u64).range(1..))]
+    rate: u64,
+    /// For so many seconds, after a warm-up
+    #[arg(long, default_value_t = Asked::default().seconds, value_parser = clap::value_parser!(u64).range(1..))]
+    seconds: u64,
+}
+
+impl Default for Asked {
+    fn default() -> Self {
+        Self { rate: 1_000, seconds: 60 }
+    }
+}
+
+/// Measures, and adds the table. It needs the program `epicenter`, built as this one is.
+pub fn measure(report: &mut Report, asked: &Asked) -> anyhow::Result<()> {
+    let (rate, time) = (asked.rate, Duration::from_secs(asked.seconds));
     let directory = tempfile::tempdir()?;
     let kafka = Kafka::start()?;
     let plane = ControlPlane::start(Options::default())?;

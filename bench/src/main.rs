@@ -10,8 +10,6 @@ mod latency;
 mod local;
 mod report;
 
-use std::time::Duration;
-
 use clap::{Parser, Subcommand};
 use report::Report;
 
@@ -36,14 +34,7 @@ enum What {
     /// The enricher, in memory, on one core.
     Enricher,
     /// From an Event in the cluster to its incident, on a real API server and a real broker.
-    Latency {
-        /// Events per second.
-        #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u64).range(1..))]
-        rate: u64,
-        /// For so many seconds, after a warm-up.
-        #[arg(long, default_value_t = 60)]
-        seconds: u64,
-    },
+    Latency(latency::Asked),
     /// Whether the incidents are the right ones.
     Insight {
         /// Which recordings.
@@ -61,8 +52,8 @@ enum What {
 fn main() -> anyhow::Result<()> {
     let Arguments { what, write } = Arguments::parse();
     let mut report = Report::default();
-    if matches!(what, What::All) {
-        latency::measure(&mut report, 1_000, Duration::from_secs(60))?;
+    if let What::Latency(asked) = &what {
+        latency::measure(&mut report, asked)?;
     }
     if matches!(what, What::All | What::Kernel) {
         kernel::measure(&mut report)?;
@@ -74,8 +65,10 @@ fn main() -> anyhow::Result<()> {
         enricher::measure(&mut report)?;
     }
     match what {
-        What::All => insight::measure(&mut report, insight::Set::Test, false)?,
-        What::Latency { rate, seconds } => latency::measure(&mut report, rate, Duration::from_secs(seconds))?,
+        What::All => {
+            latency::measure(&mut report, &latency::Asked::default())?;
+            insight::measure(&mut report, insight::Set::Test, false)?;
+        }
         What::Insight { set, export: Some(folder), .. } => insight::export(set, &folder)?,
         What::Insight { set, verbose, .. } => insight::measure(&mut report, set, verbose)?,
         _ => {}

@@ -22,7 +22,8 @@ const PARTITIONS: u32 = 3;
 pub const CLUSTERS: [&str; 2] = ["a", "b"];
 /// The exporters first.
 pub const SERVICES: [&str; 7] = ["exporter", "exporter", "enricher", "enricher", "correlator", "correlator", "sink"];
-const EXPORTERS: usize = 2;
+/// So many of the services are exporters.
+pub const EXPORTERS: usize = 2;
 
 pub struct Scene {
     pub installation: Installation,
