@@ -32,4 +32,4 @@ pub use record::{Emit, Headers, Record};
 pub use state::{MAX_STATE_VALUE, State, StoreId};
 pub use step::Step;
 pub use stop::Stop;
-pub use topic::{Cleanup, MAX_RECORD, Topic, TopicProblem, topics};
+pub use topic::{Cleanup, MAX_RECORD, Spread, Stamp, Topic, TopicProblem, topics};

@@ -1,5 +1,8 @@
 //! What a service is to the kernel.
 
+use epicenter_model::partition_of;
+
+use crate::topic::count;
 use crate::{Record, State, Step};
 
 /// A service's logic for one partition: a plain struct without client, clock or task.
@@ -31,7 +34,8 @@ impl Reject {
 /// How a processor is wired to topics.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProcessorSpec {
-    /// Its name: the consumer group, and the stem of its transactional ids.
+    /// Its name: the consumer group, and the stem of its transactional ids. When its input has one partition for all
+    /// clusters, also the name under which it speaks: it writes where a cluster of that name would live.
     pub name: String,
     /// The topic it reads.
     pub input: &'static str,
@@ -39,6 +43,16 @@ pub struct ProcessorSpec {
     pub stores: Vec<Store>,
     /// The topics it writes, besides those of its stores and `dead-letter`.
     pub outputs: Vec<&'static str>,
+}
+
+impl ProcessorSpec {
+    /// The partition of the installation for which the processor of `partition` of its input writes.
+    pub(crate) fn writes_for(&self, partition: u32, partitions: u32) -> u32 {
+        match count(self.input, u32::MAX) {
+            1 => partition_of(&self.name, partitions),
+            _ => partition,
+        }
+    }
 }
 
 /// A keyed table whose changelog is a compacted topic.

@@ -45,12 +45,12 @@ impl Record {
     }
 }
 
-/// A record to be written to the partition of the step that writes it.
+/// A record to be written to the partition of the step that writes it, or to the one partition of a topic of the fleet.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Emit {
     /// The topic, without the installation's prefix.
     pub topic: &'static str,
-    /// ms since the epoch, UTC.
+    /// ms since the epoch, UTC. A topic of [`crate::Stamp::Log`] does not keep it.
     pub timestamp: i64,
     /// The key.
     pub key: Bytes,

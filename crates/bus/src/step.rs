@@ -55,7 +55,7 @@ impl<'b> Step<'b> {
         Self { state, batch, limits, timestamp: record.timestamp, emitted, undo: Vec::new(), refused: None }
     }
 
-    /// Writes a record to `topic`, in this partition, with the input record's timestamp. A payload above the size limit
+    /// Writes a record to `topic`, in this partition (of a topic of the fleet in its only one), with the input record's timestamp. A payload above the size limit
     /// makes the whole input record be rejected.
     pub fn emit(&mut self, topic: &'static str, key: impl Into<Bytes>, payload: impl Into<Bytes>, headers: Headers) {
         let payload = payload.into();

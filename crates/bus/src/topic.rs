@@ -7,6 +7,10 @@ use std::time::Duration;
 pub struct Topic {
     /// Name, without the installation's prefix.
     pub name: &'static str,
+    /// Over how many partitions its records are spread.
+    pub spread: Spread,
+    /// Whose time its records carry.
+    pub stamp: Stamp,
     /// What becomes of old records.
     pub cleanup: Cleanup,
 }
@@ -15,10 +19,21 @@ pub struct Topic {
 pub const MAX_RECORD: usize = 1024 * 1024;
 
 impl Topic {
+    /// How many partitions it has in an installation of `partitions`.
+    pub fn partitions(&self, partitions: u32) -> u32 {
+        match self.spread {
+            Spread::Clusters => partitions,
+            Spread::Fleet => 1,
+        }
+    }
+
     /// Its settings on Kafka, by name, when records are sent in batches of up to `batch_bytes`.
     pub fn settings(&self, batch_bytes: usize) -> Vec<(&'static str, String)> {
         // Despite its name it limits a batch of records, not a record.
         let mut settings = vec![("max.message.bytes", batch_bytes.to_string())];
+        if self.stamp == Stamp::Log {
+            settings.push(("message.timestamp.type", "LogAppendTime".to_owned()));
+        }
         match self.cleanup {
             Cleanup::Delete(after) => {
                 settings.push(("cleanup.policy", "delete".to_owned()));
@@ -35,6 +50,40 @@ impl Topic {
         }
         settings
     }
+}
+
+/// Over how many partitions a topic's records are spread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Spread {
+    /// Over as many as the installation has: a cluster lives in one of them, the same in every topic.
+    Clusters,
+    /// Over one: they concern all clusters together, and are read in one order.
+    Fleet,
+}
+
+/// Whose time the records of a topic carry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stamp {
+    /// The writer's: the log time of the cluster that they are about.
+    Writer,
+    /// The log's own, when it took them: the only clock that several clusters have in common.
+    Log,
+}
+
+/// How many partitions `topic` has in an installation of `partitions`. What is none of [`topics::ALL`] has all of them.
+pub(crate) fn count(topic: &str, partitions: u32) -> u32 {
+    let known = topics::ALL.iter().find(|known| known.name == topic);
+    known.map_or(partitions, |known| known.partitions(partitions))
+}
+
+/// Whether records of `topic` carry the log's own time.
+pub(crate) fn is_stamped(topic: &str) -> bool {
+    topics::ALL.iter().any(|known| known.name == topic && known.stamp == Stamp::Log)
+}
+
+/// The partition of `topic` to which goes what is written for `partition` of the installation.
+pub(crate) fn partition_in(topic: &str, partition: u32) -> u32 {
+    partition.min(count(topic, u32::MAX) - 1)
 }
 
 /// What becomes of old records.
@@ -54,6 +103,14 @@ pub enum TopicProblem {
     Missing {
         /// Full name.
         topic: String,
+    },
+    /// It has several partitions and belongs to all clusters together.
+    #[error("topic {topic} has {found} partitions and must have one, so that its records have one order: recreate it")]
+    NotOne {
+        /// Full name.
+        topic: String,
+        /// Partitions it has.
+        found: u32,
     },
     /// It has another number of partitions than the installation.
     #[error(
@@ -79,6 +136,16 @@ pub enum TopicProblem {
         /// The policy it should have.
         expected: String,
     },
+    /// Its records do not carry the log's own time.
+    #[error(
+        "topic {topic} has message.timestamp.type={found} and needs LogAppendTime, else clusters with a wrong clock look silent: `kafka-configs.sh --alter --topic {topic} --add-config message.timestamp.type=LogAppendTime`"
+    )]
+    Stamp {
+        /// Full name.
+        topic: String,
+        /// The setting it has.
+        found: String,
+    },
     /// It refuses batches as large as those that are sent.
     #[error(
         "topic {topic} takes batches of up to {found} bytes and they are sent with up to {expected}: set its max.message.bytes to {expected}, or bus.kafka.batch_bytes to {found}"
@@ -95,16 +162,21 @@ pub enum TopicProblem {
 
 /// The topics of an installation.
 pub mod topics {
-    use super::{Cleanup, Duration, Topic};
+    use super::{Cleanup, Duration, Spread, Stamp, Topic};
 
     const DAY: Duration = Duration::from_secs(24 * 3600);
 
     const fn delete(name: &'static str, days: u32) -> Topic {
-        Topic { name, cleanup: Cleanup::Delete(DAY.saturating_mul(days)) }
+        Topic {
+            name,
+            spread: Spread::Clusters,
+            stamp: Stamp::Writer,
+            cleanup: Cleanup::Delete(DAY.saturating_mul(days)),
+        }
     }
 
     const fn compact(name: &'static str) -> Topic {
-        Topic { name, cleanup: Cleanup::Compact }
+        Topic { cleanup: Cleanup::Compact, ..delete(name, 0) }
     }
 
     /// What exporters saw.
@@ -119,6 +191,10 @@ pub mod topics {
     pub const EVENTS_ENRICHED: Topic = delete("events.enriched", 7);
     /// The correlator's private state.
     pub const CORRELATOR_STATE: Topic = compact("correlator.state");
+    /// What may concern several clusters at once: heartbeats, and incidents with causes outside of their cluster.
+    pub const FLEET_SIGNALS: Topic = Topic { spread: Spread::Fleet, stamp: Stamp::Log, ..delete("fleet.signals", 7) };
+    /// The fleet processor's private state.
+    pub const FLEET_STATE: Topic = Topic { spread: Spread::Fleet, ..compact("fleet.state") };
     /// What happened to incidents.
     pub const INCIDENT_CHANGES: Topic = delete("incident.changes", 30);
     /// The newest document of each incident: the sink's changelog, and a public table.
@@ -134,8 +210,25 @@ pub mod topics {
         ENRICHER_STATE,
         EVENTS_ENRICHED,
         CORRELATOR_STATE,
+        FLEET_SIGNALS,
+        FLEET_STATE,
         INCIDENT_CHANGES,
         INCIDENTS,
         DEAD_LETTER,
     ];
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_the_fleet_in_one_partition_and_clusters_in_their_own() {
+        for topic in topics::ALL {
+            let fleet = topic.spread == Spread::Fleet;
+            assert_eq!(fleet, ["fleet.signals", "fleet.state"].contains(&topic.name));
+            assert_eq!((count(topic.name, 12), partition_in(topic.name, 7)), if fleet { (1, 0) } else { (12, 7) });
+        }
+        assert_eq!((count("of a test", 3), partition_in("of a test", 2)), (3, 2));
+    }
 }

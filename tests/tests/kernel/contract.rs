@@ -3,8 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant, SystemTime};
 
-use epicenter_bus::{Bus, Driver, Emit, Fault, KafkaConfig, LocalConfig, Record, Start, Stop};
-use epicenter_model::{Codec, DeadLetter};
+use epicenter_bus::{
+    Bus, Driver, Emit, Fault, KafkaConfig, LocalConfig, Processor, ProcessorSpec, Record, Reject, Start, State, Step,
+    Stop, Store, StoreId, topics,
+};
+use epicenter_model::{Codec, DeadLetter, partition_of};
 use epicenter_tests::counting::{Counter, INPUT, OUTPUT, STATE, spec};
 use epicenter_tests::kafka::Kafka;
 
@@ -195,6 +198,59 @@ fn shows_tables(backend: &dyn Backend) {
     assert_eq!(rows, [(b"a".to_vec(), b"2".to_vec()), (b"c".to_vec(), b"2".to_vec())]);
 }
 
+/// Counts the records of all clusters.
+struct Gather;
+
+impl Processor for Gather {
+    fn restore(&mut self, _: &State) -> Result<(), Reject> {
+        Ok(())
+    }
+
+    fn process(&mut self, record: &Record, step: &mut Step<'_>) -> Result<(), Reject> {
+        let count = step.get(StoreId(0), b"count").map_or(0, |value| value[0]) + 1;
+        step.put(StoreId(0), "count", vec![count]);
+        let what = format!("{count}@{} after 2020: {}", record.offset, record.timestamp > 1_600_000_000_000);
+        step.emit(topics::INCIDENT_CHANGES.name, record.key.clone(), what.into_bytes(), vec![]);
+        Ok(())
+    }
+}
+
+/// Every partition writes into the one of the fleet, where the log gives the time; the fleet's processor writes where a
+/// cluster of its name would live, and its state survives a restart.
+fn gathers_the_fleet(backend: &dyn Backend) {
+    let spec = ProcessorSpec {
+        name: "fleet".to_owned(),
+        input: topics::FLEET_SIGNALS.name,
+        stores: vec![Store { topic: topics::FLEET_STATE.name, public: false }],
+        outputs: vec![topics::INCIDENT_CHANGES.name],
+    };
+    let bus = backend.open();
+    bus.create_topics().unwrap();
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !bus.check_topics().unwrap().is_empty() && Instant::now() < deadline {}
+    assert_eq!(bus.check_topics().unwrap(), []);
+    let home = partition_of("fleet", PARTITIONS);
+    for round in 0..2 {
+        let bus = backend.open();
+        for partition in 0..PARTITIONS {
+            let signal = Emit { timestamp: 1, ..emit(topics::FLEET_SIGNALS.name, "k", "x") };
+            write(&bus, &format!("writer-{partition}"), partition, &[signal]);
+        }
+        let (stop, wanted) = (Stop::new(), 3 * (round + 1));
+        std::thread::scope(|scope| {
+            let running = scope.spawn(|| bus.run(&spec, || Gather, &|_, _, _| {}, &stop));
+            let made = all(&bus, topics::INCIDENT_CHANGES.name, home, wanted);
+            stop.request();
+            running.join().unwrap().unwrap();
+            let counts: Vec<_> = texts(&made).iter().map(|text| text.split('@').next().unwrap().to_owned()).collect();
+            let expected: Vec<_> = (1..=wanted).map(|count| format!("k={count}")).collect();
+            assert_eq!(counts, expected);
+            assert!(texts(&made).iter().all(|text| text.ends_with("after 2020: true")), "{:?}", texts(&made));
+        });
+        assert_eq!(bus.table(topics::FLEET_STATE.name).unwrap().len(), 1);
+    }
+}
+
 macro_rules! contract {
     ($($name:ident),+ $(,)?) => {
         mod local {
@@ -221,4 +277,5 @@ contract!(
     fences_sources,
     reads_from_where_it_is_told,
     shows_tables,
+    gathers_the_fleet,
 );

@@ -7,18 +7,21 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 use super::DEADLINE;
 use super::client::{Clients, fault, number};
-use crate::{Fault, Topic, TopicProblem};
+use crate::{Fault, Spread, Topic, TopicProblem};
 
 /// Creates those of `topics` that are missing; gives their full names.
 pub(super) fn create(clients: &Clients, topics: &[Topic]) -> Result<Vec<String>, Fault> {
     let admin = admin(clients)?;
-    let settings: Vec<_> =
-        topics.iter().map(|topic| (clients.topic(topic.name), topic.settings(clients.config.batch_bytes))).collect();
+    let of = |topic: &Topic| {
+        let partitions = number(topic.partitions(clients.config.partitions));
+        (clients.topic(topic.name), partitions, topic.settings(clients.config.batch_bytes))
+    };
+    let settings: Vec<_> = topics.iter().map(of).collect();
     let wanted: Vec<_> = settings
         .iter()
-        .map(|(name, settings)| {
+        .map(|(name, partitions, settings)| {
             let replication = TopicReplication::Fixed(clients.config.replication);
-            let topic = NewTopic::new(name, number(clients.config.partitions), replication);
+            let topic = NewTopic::new(name, *partitions, replication);
             settings.iter().fold(topic, |topic, (key, value)| topic.set(key, value))
         })
         .collect();
@@ -43,7 +46,6 @@ pub(super) fn create(clients: &Clients, topics: &[Topic]) -> Result<Vec<String>,
 pub(super) fn check(clients: &Clients, topics: &[Topic]) -> Result<Vec<TopicProblem>, Fault> {
     let consumer = clients.consumer("doctor")?;
     let metadata = consumer.fetch_metadata(None, DEADLINE).map_err(|error| fault("looking at the topics", &error))?;
-    let expected = clients.config.partitions;
     let mut problems = Vec::new();
     let mut found = Vec::new();
     for topic in topics {
@@ -54,9 +56,13 @@ pub(super) fn check(clients: &Clients, topics: &[Topic]) -> Result<Vec<TopicProb
             problems.push(TopicProblem::Missing { topic: name });
             continue;
         };
+        let expected = topic.partitions(clients.config.partitions);
         if partitions != expected as usize {
-            let found = u32::try_from(partitions).unwrap_or(u32::MAX);
-            problems.push(TopicProblem::Partitions { topic: name.clone(), found, expected });
+            let (found, topic_name) = (u32::try_from(partitions).unwrap_or(u32::MAX), name.clone());
+            problems.push(match topic.spread {
+                Spread::Clusters => TopicProblem::Partitions { topic: topic_name, found, expected },
+                Spread::Fleet => TopicProblem::NotOne { topic: topic_name, found },
+            });
         }
         found.push((topic, name));
     }
@@ -83,6 +89,7 @@ fn wrong(topic: &str, found: &ConfigResource, expected: &[(&'static str, String)
             "cleanup.policy" if found != *expected => {
                 Some(TopicProblem::Cleanup { topic, found, expected: expected.clone() })
             }
+            "message.timestamp.type" if found != *expected => Some(TopicProblem::Stamp { topic, found }),
             "max.message.bytes" => {
                 let (found, expected) = (found.parse().ok()?, expected.parse().ok()?);
                 (found < expected).then_some(TopicProblem::Batches { topic, found, expected })

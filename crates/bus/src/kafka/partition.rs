@@ -15,6 +15,7 @@ use super::transaction::{Offsets, Unfinished, Write, fence, transact};
 use crate::drive::{Assigned, Poll, drive};
 use crate::record::now;
 use crate::step::Batch;
+use crate::topic::partition_in;
 use crate::{Fault, Observer, Processor, ProcessorSpec, Progress, State, StoreId};
 
 /// How long an aborted commit waits for a newer token before it tries again with what there is.
@@ -124,7 +125,7 @@ pub(super) fn own<P: Processor>(
     fence(&producer, &id)?;
     let fetch = Fetch::new(clients, &spec.name)?;
     let offset = restore::committed(clients, &fetch, spec.input, partition)?;
-    let names = Names::new(clients, spec);
+    let names = Names::new(clients, spec, spec.writes_for(partition, clients.config.partitions));
     let mut log = KafkaPartition { clients, spec, partition, control, producer, names, fetch };
     let nonce = restore::nonce(&id);
     log.barrier(&nonce, offset)?;
@@ -156,20 +157,30 @@ fn fetch_from(
     fetch.assign(clients, spec.input, std::iter::once((partition, Offset::Offset(offset))))
 }
 
-/// Full names of the topics that a processor writes, by short name.
-struct Names(Vec<(&'static str, String)>);
+/// Where the records of each topic that a processor writes go.
+struct Names(Vec<Destination>);
+
+struct Destination {
+    topic: &'static str,
+    /// With the installation's prefix.
+    full: String,
+    partition: u32,
+}
 
 impl Names {
-    fn new(clients: &Clients, spec: &ProcessorSpec) -> Self {
+    /// `partition` is the one of the installation for which it writes.
+    fn new(clients: &Clients, spec: &ProcessorSpec, partition: u32) -> Self {
         let stores = spec.stores.iter().map(|store| store.topic);
         let dead_letter = std::iter::once(crate::topics::DEAD_LETTER.name);
         let names = spec.outputs.iter().copied().chain(stores).chain(dead_letter);
-        Self(names.map(|name| (name, clients.topic(name))).collect())
+        let to = |topic| Destination { topic, full: clients.topic(topic), partition: partition_in(topic, partition) };
+        Self(names.map(to).collect())
     }
 
-    /// A topic that the spec does not name keeps its short name: the broker then refuses it, and says so.
-    fn full<'n>(&'n self, topic: &'n str) -> &'n str {
-        self.0.iter().find(|(name, _)| *name == topic).map_or(topic, |(_, full)| full)
+    /// Full name and partition. A topic that the spec does not name keeps its short name: the broker then refuses it, and
+    /// says so.
+    fn of<'n>(&'n self, topic: &'n str) -> (&'n str, u32) {
+        self.0.iter().find(|known| known.topic == topic).map_or((topic, 0), |known| (&known.full, known.partition))
     }
 }
 
@@ -187,12 +198,9 @@ impl KafkaPartition<'_> {
     fn barrier(&self, nonce: &[u8], offset: i64) -> Result<(), Fault> {
         let timestamp = now();
         let writes = || {
-            self.spec.stores.iter().map(|store| Write {
-                topic: self.names.full(store.topic),
-                key: BARRIER,
-                payload: Some(nonce),
-                timestamp,
-                headers: &[],
+            self.spec.stores.iter().map(|store| {
+                let (topic, partition) = self.names.of(store.topic);
+                Write { topic, partition, key: BARRIER, payload: Some(nonce), timestamp, headers: &[] }
             })
         };
         self.transact(offset, writes)
@@ -206,7 +214,8 @@ impl KafkaPartition<'_> {
             _ => Err(Fault::fenced("restoring", "the partition is given up")),
         };
         for (index, store) in self.spec.stores.iter().enumerate() {
-            restore::replay(self.clients, &mut self.fetch, store.topic, self.partition, nonce, going_on, |record| {
+            let (_, partition) = self.names.of(store.topic);
+            restore::replay(self.clients, &mut self.fetch, store.topic, partition, nonce, going_on, |record| {
                 state.set(StoreId(index), &record.key, record.payload.as_deref());
             })?;
         }
@@ -225,7 +234,7 @@ impl KafkaPartition<'_> {
         loop {
             let (issue, token) = self.control.token()?;
             let offsets = Offsets { offsets: offsets.clone(), token: &token };
-            match transact(&self.producer, &what, self.partition, writes(), Some(&offsets)) {
+            match transact(&self.producer, &what, writes(), Some(&offsets)) {
                 Ok(()) => return Ok(()),
                 Err(Unfinished::Lost(fault)) => return Err(fault),
                 Err(Unfinished::Aborted(error)) => {
@@ -256,19 +265,14 @@ impl Assigned for KafkaPartition<'_> {
 
     fn commit(&mut self, batch: &Batch) -> Result<(), Fault> {
         let writes = || {
-            let emits = batch.emits.iter().map(|emit| Write {
-                topic: self.names.full(emit.topic),
-                key: &emit.key,
-                payload: emit.payload.as_deref(),
-                timestamp: emit.timestamp,
-                headers: &emit.headers,
+            let emits = batch.emits.iter().map(|emit| {
+                let (topic, partition) = self.names.of(emit.topic);
+                let payload = emit.payload.as_deref();
+                Write { topic, partition, key: &emit.key, payload, timestamp: emit.timestamp, headers: &emit.headers }
             });
-            let delta = batch.delta.iter().map(|((store, key), value)| Write {
-                topic: self.names.full(self.spec.stores[store.0].topic),
-                key,
-                payload: value.as_deref(),
-                timestamp: batch.timestamp,
-                headers: &[],
+            let delta = batch.delta.iter().map(|((store, key), value)| {
+                let (topic, partition) = self.names.of(self.spec.stores[store.0].topic);
+                Write { topic, partition, key, payload: value.as_deref(), timestamp: batch.timestamp, headers: &[] }
             });
             emits.chain(delta)
         };

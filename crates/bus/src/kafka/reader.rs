@@ -11,6 +11,7 @@ use super::DEADLINE;
 use super::client::{Clients, fault, number};
 use super::fetch::{Fetch, Fetched};
 use super::restore::{self, BARRIER};
+use crate::topic::count;
 use crate::{Fault, Record, Start};
 
 /// A reader of a Kafka cluster.
@@ -88,7 +89,7 @@ impl KafkaReader {
 /// The newest value of each key of a compacted topic, as it is now.
 pub(super) fn table(clients: &Clients, topic: &'static str) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, Fault> {
     let mut fetch = Fetch::new(clients, "table")?;
-    let all = 0..clients.config.partitions;
+    let all = 0..count(topic, clients.config.partitions);
     let mut open: BTreeSet<u32> = all.clone().collect();
     fetch.assign(clients, topic, all.map(|partition| (partition, Offset::Beginning)))?;
     let mut table = BTreeMap::new();

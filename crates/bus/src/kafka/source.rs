@@ -10,7 +10,7 @@ use super::fetch::Fetch;
 use super::restore::{self, BARRIER};
 use super::transaction::{Unfinished, Write, fence, transact};
 use crate::record::now;
-use crate::topic::topics::POSITIONS;
+use crate::topic::{partition_in, topics::POSITIONS};
 use crate::{Emit, Fault};
 
 /// A source on a Kafka cluster. Its `transactional.id` is its id: who opens it later fences it.
@@ -33,7 +33,8 @@ impl KafkaSource {
         let source = Self { clients: Arc::clone(clients), id: id.to_owned(), partition, producer };
         let nonce = restore::nonce(id);
         let positions = clients.topic(POSITIONS.name);
-        let barrier = Write { topic: &positions, key: BARRIER, payload: Some(&nonce), timestamp: now(), headers: &[] };
+        let payload = Some(nonce.as_slice());
+        let barrier = Write { topic: &positions, partition, key: BARRIER, payload, timestamp: now(), headers: &[] };
         source.transact(std::iter::once(barrier))?;
         let mut fetch = Fetch::new(clients, id)?;
         let mut found = BTreeMap::new();
@@ -67,6 +68,7 @@ impl KafkaSource {
         let full = |topic: &str| topics.iter().find(|(name, _)| *name == topic).map_or("", |(_, full)| full);
         let emits = records.iter().map(|emit| Write {
             topic: full(emit.topic),
+            partition: partition_in(emit.topic, self.partition),
             key: &emit.key,
             payload: emit.payload.as_deref(),
             timestamp: emit.timestamp,
@@ -75,6 +77,7 @@ impl KafkaSource {
         let newest = records.iter().map(|emit| emit.timestamp).max().unwrap_or_else(now);
         let positions = positions.iter().map(|(key, value)| Write {
             topic: &topic_of_positions,
+            partition: self.partition,
             key,
             payload: Some(value),
             timestamp: newest,
@@ -84,7 +87,7 @@ impl KafkaSource {
     }
 
     fn transact<'w>(&self, writes: impl Iterator<Item = Write<'w>>) -> Result<(), Fault> {
-        transact(&self.producer, &self.id, self.partition, writes, None).map_err(|unfinished| match unfinished {
+        transact(&self.producer, &self.id, writes, None).map_err(|unfinished| match unfinished {
             Unfinished::Aborted(error) => Fault::retry(format!("committing {}", self.id), error),
             Unfinished::Lost(fault) => fault,
         })

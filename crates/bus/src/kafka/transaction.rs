@@ -23,6 +23,7 @@ pub(super) struct Offsets<'t> {
 /// A record to be written; `topic` with prefix.
 pub(super) struct Write<'w> {
     pub(super) topic: &'w str,
+    pub(super) partition: u32,
     pub(super) key: &'w [u8],
     pub(super) payload: Option<&'w [u8]>,
     pub(super) timestamp: i64,
@@ -52,18 +53,17 @@ pub(super) fn fence(producer: &BaseProducer, what: &str) -> Result<(), Fault> {
     }
 }
 
-/// Writes `writes` to `partition` and `offsets` to the group in one transaction.
+/// Writes `writes`, and `offsets` to the group, in one transaction.
 pub(super) fn transact<'w>(
     producer: &BaseProducer,
     what: &str,
-    partition: u32,
     writes: impl Iterator<Item = Write<'w>>,
     offsets: Option<&Offsets<'_>>,
 ) -> Result<(), Unfinished> {
     if let Err(error) = producer.begin_transaction() {
         return Err(Unfinished::Lost(fault(format!("beginning a transaction of {what}"), &error)));
     }
-    let filled = fill(producer, partition, writes).and_then(|()| {
+    let filled = fill(producer, writes).and_then(|()| {
         if !drain(producer) {
             return Err(KafkaError::Flush(RDKafkaErrorCode::OperationTimedOut));
         }
@@ -97,14 +97,10 @@ pub(super) fn transact<'w>(
     }
 }
 
-fn fill<'w>(
-    producer: &BaseProducer,
-    partition: u32,
-    writes: impl Iterator<Item = Write<'w>>,
-) -> Result<(), KafkaError> {
+fn fill<'w>(producer: &BaseProducer, writes: impl Iterator<Item = Write<'w>>) -> Result<(), KafkaError> {
     for write in writes {
         let mut record =
-            BaseRecord::to(write.topic).partition(number(partition)).key(write.key).timestamp(write.timestamp);
+            BaseRecord::to(write.topic).partition(number(write.partition)).key(write.key).timestamp(write.timestamp);
         if let Some(payload) = write.payload {
             record = record.payload(payload);
         }

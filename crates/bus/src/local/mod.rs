@@ -14,6 +14,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::topic::count;
 use crate::{Fault, Observer, Processor, ProcessorSpec, Progress, Start, Stop};
 use partition::LocalPartition;
 pub use reader::LocalReader;
@@ -66,7 +67,7 @@ impl LocalBus {
         // A partition that fails stops the others: an embedded installation is one whole.
         let halt = stop.child();
         std::thread::scope(|scope| {
-            let lanes: Vec<_> = (0..self.partitions())
+            let lanes: Vec<_> = (0..count(spec.input, self.partitions()))
                 .map(|partition| {
                     let halt = &halt;
                     scope.spawn(move || {
@@ -104,7 +105,7 @@ impl LocalBus {
 
     pub(crate) fn table(&self, topic: &str) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, Fault> {
         let mut table = BTreeMap::new();
-        for partition in 0..self.partitions() {
+        for partition in 0..count(topic, self.partitions()) {
             table.extend(self.store.table(topic, partition, &[])?);
         }
         Ok(table)

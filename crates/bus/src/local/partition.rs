@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::store::{Changes, Store};
 use crate::drive::{Assigned, Poll};
 use crate::step::Batch;
+use crate::topic::partition_in;
 use crate::{Fault, ProcessorSpec, Record, State, Stop, StoreId};
 
 /// Bytes that are read ahead.
@@ -15,6 +16,8 @@ pub(super) struct LocalPartition<'s> {
     store: &'s Store,
     spec: &'s ProcessorSpec,
     partition: u32,
+    /// The partition of the installation for which it writes.
+    writes_for: u32,
     stop: &'s Stop,
     /// The offset to read next.
     offset: i64,
@@ -29,14 +32,15 @@ impl<'s> LocalPartition<'s> {
         partition: u32,
         stop: &'s Stop,
     ) -> Result<(Self, State), Fault> {
+        let writes_for = spec.writes_for(partition, store.partitions());
         let mut state = State::new(spec.stores.len());
         for (index, table) in spec.stores.iter().enumerate() {
-            for (key, value) in store.table(table.topic, partition, &[])? {
+            for (key, value) in store.table(table.topic, partition_in(table.topic, writes_for), &[])? {
                 state.set(StoreId(index), &key, Some(&value));
             }
         }
         let offset = store.committed(&spec.name, spec.input, partition)?.unwrap_or(0);
-        Ok((Self { store, spec, partition, stop, offset, ahead: VecDeque::new() }, state))
+        Ok((Self { store, spec, partition, writes_for, stop, offset, ahead: VecDeque::new() }, state))
     }
 }
 
@@ -63,7 +67,7 @@ impl Assigned for LocalPartition<'_> {
             }
         }
         changes.offset = Some((&self.spec.name, self.spec.input, batch.next_offset));
-        self.store.commit_until(self.partition, &changes, self.stop)
+        self.store.commit_until(self.writes_for, &changes, self.stop)
     }
 
     fn behind(&mut self) -> Option<u64> {

@@ -23,6 +23,7 @@ use serde::{Deserialize, Serialize};
 use super::LocalConfig;
 use super::mark::Mark;
 use crate::record::{header, now};
+use crate::topic::{is_stamped, partition_in};
 use crate::{Emit, Fault, Record, Stop};
 
 const FORMAT: u64 = 1;
@@ -44,7 +45,7 @@ struct Stored<'r> {
     headers: Vec<(&'r str, &'r [u8])>,
 }
 
-/// What one commit changes, in one partition.
+/// What one commit changes, in one partition of the installation, and in the topics of the fleet.
 #[derive(Default)]
 pub(super) struct Changes<'c> {
     /// Records.
@@ -342,6 +343,7 @@ impl Writer {
         let mut batch = db.database.batch().durability(Some(PersistMode::SyncAll));
         let mut ends = BTreeMap::new();
         let mut append = |topic: &str, stored: &Stored<'_>| {
+            let partition = partition_in(topic, partition);
             let entry = (topic.to_owned(), partition);
             let offset = match ends.get(&entry) {
                 Some(end) => *end,
@@ -355,22 +357,23 @@ impl Writer {
         };
         for emit in changes.emits {
             let headers = emit.headers.iter().map(|(name, value)| (name.as_ref(), value.as_ref())).collect();
-            let stored =
-                Stored { timestamp: emit.timestamp, key: &emit.key, payload: emit.payload.as_deref(), headers };
+            let timestamp = if is_stamped(emit.topic) { now() } else { emit.timestamp };
+            let stored = Stored { timestamp, key: &emit.key, payload: emit.payload.as_deref(), headers };
             append(emit.topic, &stored)?;
         }
         for (topic, timestamp, key, payload) in &changes.published {
             append(topic, &Stored { timestamp: *timestamp, key, payload: *payload, headers: Vec::new() })?;
         }
         for (topic, key, value) in &changes.puts {
-            let row = [place(topic, partition).as_slice(), key].concat();
+            let row = [place(topic, partition_in(topic, partition)).as_slice(), key].concat();
             match value {
                 Some(value) => batch.insert(&db.tables, row, *value),
                 None => batch.remove(&db.tables, row),
             }
         }
         if let Some((reader, topic, offset)) = changes.offset {
-            batch.insert(&db.offsets, offset_key(reader, topic, partition), offset.to_be_bytes());
+            let key = offset_key(reader, topic, partition_in(topic, partition));
+            batch.insert(&db.offsets, key, offset.to_be_bytes());
         }
         batch.insert(&db.meta, "commits", number.to_be_bytes());
         batch.commit()?;
