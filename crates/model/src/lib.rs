@@ -1,7 +1,8 @@
 //! The vocabulary of Epicenter: what travels on the topics, and the codec that frames it.
 //!
 //! Pure data. Nothing here does I/O, reads a clock or knows a broker. Entry points: [`RawRecord`] (what an exporter saw),
-//! [`EnrichedRecord`] (what it means), [`IncidentChange`] and [`Incident`] (what it comes to), [`Codec`] (bytes).
+//! [`EnrichedRecord`] (what it means), [`IncidentChange`] and [`Incident`] (what it comes to), [`FleetRecord`] (what clusters may have in common), [`Codec`]
+//! (bytes).
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
 
 mod cloudevents;
@@ -10,6 +11,7 @@ mod dead_letter;
 mod enriched;
 mod event;
 mod facts;
+mod fleet;
 mod incident;
 mod key;
 mod meaning;
@@ -25,6 +27,7 @@ pub use dead_letter::DeadLetter;
 pub use enriched::{Context, ContextUpdate, EnrichedEvent, EnrichedRecord, Entity};
 pub use event::Event;
 pub use facts::{Condition, ContainerFacts, ObjectFacts};
+pub use fleet::{FLEET, FleetRecord, FleetSignal};
 pub use incident::{
     Because, Candidate, Cause, EventCounts, Impact, Incident, IncidentChange, IncidentState, Member, MemberObject,
     Recurrence, Transition,

@@ -86,6 +86,8 @@ pub struct Heartbeat {
     pub at: Timestamp,
     /// Every watch is connected: silence means that nothing happened.
     pub healthy: bool,
+    /// The last one: the cluster was taken out of Epicenter's configuration, and nothing more is to be expected of it.
+    pub last: bool,
 }
 
 /// Some history of a resource could not be had.

@@ -9,8 +9,8 @@ use apache_avro::writer::datum::GenericDatumWriter;
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    ContextUpdate, DeadLetter, EnrichedEvent, Gap, Heartbeat, Incident, IncidentChange, ObjectChange, ObjectFacts,
-    RawEvent, Swept, WatchPosition,
+    ContextUpdate, DeadLetter, EnrichedEvent, FleetSignal, Gap, Heartbeat, Incident, IncidentChange, ObjectChange,
+    ObjectFacts, RawEvent, Swept, WatchPosition,
 };
 
 /// A type that travels on a public topic.
@@ -56,6 +56,7 @@ contracts! {
     ContextUpdate => "context-update",
     IncidentChange => "incident-change",
     Incident => "incident",
+    FleetSignal => "fleet-signal",
     DeadLetter => "dead-letter",
 }
 

@@ -235,7 +235,7 @@ fn wire_format_has_not_changed() {
         namespace: text("shop"),
         since: at(1),
     });
-    check(&Heartbeat { cluster: cluster(), cluster_uid: cluster_uid(), at: at(3), healthy: true });
+    check(&Heartbeat { cluster: cluster(), cluster_uid: cluster_uid(), at: at(3), healthy: true, last: true });
     check(&Gap {
         cluster: cluster(),
         at: at(4),
@@ -282,6 +282,8 @@ fn wire_format_has_not_changed() {
         incident: incident(),
     });
     check(&incident());
+    let registry = Entity { kind: text("Registry"), namespace: text(""), name: text("registry.test") };
+    check(&FleetSignal { state: IncidentState::Resolved, ..FleetSignal::of(&incident(), at(90), vec![registry]) });
     check(&DeadLetter {
         topic: text("events.raw"),
         partition: 3,

@@ -88,7 +88,8 @@ impl Committer {
             Message::Observation(observation) => observation,
             Message::Heartbeat { healthy } => {
                 let (cluster, cluster_uid) = (self.cluster.clone(), self.cluster_uid.clone());
-                return self.record(RawRecord::Heartbeat(Heartbeat { cluster, cluster_uid, at, healthy }), "");
+                return self
+                    .record(RawRecord::Heartbeat(Heartbeat { cluster, cluster_uid, at, healthy, last: false }), "");
             }
         };
         let Observation { scope, epoch, seen, reached } = observation;

@@ -96,7 +96,7 @@ pub fn swept(second: i64, api_version: &str, kind: &str, since: i64) -> RawRecor
 
 pub fn beat(second: i64) -> RawRecord {
     let (cluster, cluster_uid) = ("prod".to_owned(), "uid-prod".to_owned());
-    RawRecord::Heartbeat(Heartbeat { cluster, cluster_uid, at: at(second), healthy: true })
+    RawRecord::Heartbeat(Heartbeat { cluster, cluster_uid, at: at(second), healthy: true, last: false })
 }
 
 /// Facts of a pod of Deployment `web` on `node-1`.

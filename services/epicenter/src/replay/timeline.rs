@@ -102,7 +102,7 @@ impl Timeline {
             let (cluster, cluster_uid) = (cluster.clone(), cluster_uid.clone());
             move |at| {
                 let (cluster, cluster_uid) = (cluster.clone(), cluster_uid.clone());
-                RawRecord::Heartbeat(Heartbeat { cluster, cluster_uid, at, healthy: true })
+                RawRecord::Heartbeat(Heartbeat { cluster, cluster_uid, at, healthy: true, last: false })
             }
         };
         let aftermath = heartbeat.clone();
