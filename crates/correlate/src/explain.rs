@@ -112,17 +112,17 @@ fn scope(candidate: &Candidate, row: Option<&Row>, impact: &Impact) -> Option<St
     }
 }
 
-fn plural(count: i64, noun: &str) -> String {
+pub(crate) fn plural(count: i64, noun: &str) -> String {
     if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
 }
 
 /// `11:02:04 UTC` of an RFC 3339 instant.
-fn clock(at: Timestamp) -> String {
+pub(crate) fn clock(at: Timestamp) -> String {
     let text = at.to_string();
     text.get(11..19).map_or(text.clone(), |time| format!("{time} UTC"))
 }
 
-fn capital(text: &str) -> String {
+pub(crate) fn capital(text: &str) -> String {
     let mut chars = text.chars();
     chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
 }

@@ -5,7 +5,10 @@
 //!
 //! An Event's way: its object and what that is linked with (`entity`, `neighbours`), the causal rules that could explain
 //! it (`rules`, `parents`, data in `rules/*.yaml`), its incident (`assemble`, `merge`, `common_cause`), what it ends (`lifecycle`),
-//! the most likely root (`rank`), and what is told (`tell`, `explain`).
+//! the most likely root (`rank`), and what is told (`tell`, `explain`), also to the fleet (`signal`).
+//!
+//! [`Fleet`] is the same for all clusters together: from what each of them signals to incidents that several share, and to
+//! clusters that are silent.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
 
 mod assemble;
@@ -15,6 +18,7 @@ mod edge;
 mod effects;
 mod entity;
 mod explain;
+mod fleet;
 mod lifecycle;
 mod live;
 mod merge;
@@ -24,6 +28,7 @@ mod rank;
 mod recurrence;
 mod rules;
 mod score;
+mod signal;
 mod source;
 mod state;
 mod tell;
@@ -31,6 +36,7 @@ mod wire;
 
 pub use class::{ClassInfo, Classes};
 pub use effects::Effects;
+pub use fleet::{Fleet, FleetRules};
 pub use rules::{Rules, RulesError};
 pub use state::{ClusterState, Dropped, apply};
 pub use wire::StateError;

@@ -26,6 +26,7 @@ impl Engine<'_> {
     pub fn advance(&mut self, record: &EnrichedRecord) {
         let clock = &mut self.state.clock;
         let at = record.at().max(clock.now);
+        let before = clock.started.then_some(clock.now);
         let passed = if clock.started { at.millis_since(clock.now) } else { 0 };
         let beat = match record {
             EnrichedRecord::Heartbeat(heartbeat) => Some(heartbeat.healthy),
@@ -38,6 +39,7 @@ impl Engine<'_> {
         clock.started = true;
         clock.now = at;
         let quiet = clock.quiet;
+        self.signal_time(record, before);
         while let Some((_, no)) = self.state.timers.quiet.first().copied().filter(|(deadline, _)| *deadline <= quiet) {
             self.resolve(no);
         }

@@ -8,6 +8,7 @@ use crate::explain;
 use crate::live::Live;
 use crate::rank::{Ranked, ranking, root_row};
 use crate::recurrence::fingerprint;
+use crate::signal::shared;
 use crate::state::Engine;
 use crate::{ENGINE, Rules};
 
@@ -61,7 +62,12 @@ impl Engine<'_> {
             }
             live.head.root_row = new;
         }
+        let before = live.head.told.as_ref().map(|(_, class, _)| class.clone());
         let change = told(self.rules, &self.state.cluster, now, live, &ranked, transition, None);
+        if differs || transition != Transition::Updated {
+            let shared = shared(live, &ranked);
+            self.signal_change(&change, before.as_deref(), shared);
+        }
         self.effects.changes.push(change);
     }
 
@@ -70,6 +76,7 @@ impl Engine<'_> {
         let ranked = ranking(self.rules, &live.head);
         live.untold.clear();
         let change = told(self.rules, &self.state.cluster, self.now(), live, &ranked, transition, into);
+        self.signal_change(&change, None, vec![]);
         self.effects.changes.push(change);
     }
 

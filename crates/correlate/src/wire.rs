@@ -76,8 +76,13 @@ impl Key {
             [b'f', rest @ ..] => std::str::from_utf8(rest).ok().map(|text| Self::Fingerprint(text.to_owned())),
             _ => None,
         };
-        known.ok_or_else(|| StateError::Key { key: data_encoding::HEXLOWER.encode(bytes) })
+        known.ok_or_else(|| unknown(bytes))
     }
+}
+
+/// The error about a key that is none of ours.
+pub(crate) fn unknown(key: &[u8]) -> StateError {
+    StateError::Key { key: data_encoding::HEXLOWER.encode(key) }
 }
 
 pub(crate) fn encode<T: Serialize>(value: &T) -> Vec<u8> {

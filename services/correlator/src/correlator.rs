@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use epicenter_bus::{Processor, ProcessorSpec, Record, Reject, State, Step, Store, StoreId, topics};
 use epicenter_correlate::{ClusterState, Effects, Rules, apply};
-use epicenter_model::{Codec, EnrichedRecord, IncidentChange, RecordType, headers};
+use epicenter_model::{Codec, EnrichedRecord, FLEET, FleetRecord, IncidentChange, RecordType, headers};
 
 /// Entries of the engine's state; key: cluster, `\0`, the engine's key.
 const STATE: StoreId = StoreId(0);
@@ -16,7 +16,7 @@ pub fn spec() -> ProcessorSpec {
         name: "correlator".to_owned(),
         input: topics::EVENTS_ENRICHED.name,
         stores: vec![Store { topic: topics::CORRELATOR_STATE.name, public: false }],
-        outputs: vec![topics::INCIDENT_CHANGES.name],
+        outputs: vec![topics::INCIDENT_CHANGES.name, topics::FLEET_SIGNALS.name],
     }
 }
 
@@ -33,14 +33,21 @@ impl Correlator {
         Self { codec, rules, clusters: BTreeMap::new() }
     }
 
-    fn emit(&self, cluster: &str, change: &IncidentChange, step: &mut Step<'_>) {
-        // The engine has gone on already: a panic makes the kernel restore it, an error would not.
-        let payload = self.codec.encode(change).expect("a change fits its schema: tested");
-        let incident = &change.incident;
-        let id = format!("{}/{}", incident.id, incident.version);
-        let headers = headers(RecordType::IncidentChange, cluster, &id, change.at);
-        step.emit(topics::INCIDENT_CHANGES.name, [cluster, "/", &incident.id].concat(), payload, headers);
+    fn signal(&self, cluster: &str, record: &FleetRecord, step: &mut Step<'_>) {
+        let payload = record.encode(&self.codec).expect("a signal fits its schema: tested");
+        let headers = headers(record.record_type(), cluster, &record.id(), record.at());
+        step.emit(topics::FLEET_SIGNALS.name, cluster.to_owned(), payload, headers);
     }
+}
+
+/// Writes a change of an incident of `cluster`.
+pub(crate) fn emit(codec: &Codec, cluster: &str, change: &IncidentChange, step: &mut Step<'_>) {
+    // The engine has gone on already: a panic makes the kernel restore it, an error would not.
+    let payload = codec.encode(change).expect("a change fits its schema: tested");
+    let incident = &change.incident;
+    let id = format!("{}/{}", incident.id, incident.version);
+    let headers = headers(RecordType::IncidentChange, cluster, &id, change.at);
+    step.emit(topics::INCIDENT_CHANGES.name, [cluster, "/", &incident.id].concat(), payload, headers);
 }
 
 impl Processor for Correlator {
@@ -69,6 +76,11 @@ impl Processor for Correlator {
                 "{cluster:?} is no name of a cluster: name it in the exporter's configuration"
             )));
         }
+        if cluster == FLEET {
+            return Err(Reject(format!(
+                "`{FLEET}` stands for all clusters together: give this one another name in the exporter's configuration"
+            )));
+        }
         if !self.clusters.contains_key(cluster) {
             self.clusters.insert(cluster.to_owned(), ClusterState::new(cluster));
         }
@@ -82,9 +94,8 @@ impl Processor for Correlator {
                 None => step.delete(STATE, key),
             }
         }
-        for change in &effects.changes {
-            self.emit(cluster, change, step);
-        }
+        effects.changes.iter().for_each(|change| emit(&self.codec, cluster, change, step));
+        effects.signals.iter().for_each(|signal| self.signal(cluster, signal, step));
         Ok(())
     }
 }

@@ -80,7 +80,13 @@ fn trouble(cluster: &str, second: i64, what: usize, pod: usize, version: usize) 
 
 fn beat(cluster: &str, second: i64) -> EnrichedRecord {
     let cluster_uid = format!("uid-{cluster}");
-    EnrichedRecord::Heartbeat(Heartbeat { cluster: cluster.to_owned(), cluster_uid, at: at(second), healthy: true })
+    EnrichedRecord::Heartbeat(Heartbeat {
+        cluster: cluster.to_owned(),
+        cluster_uid,
+        at: at(second),
+        healthy: true,
+        last: false,
+    })
 }
 
 fn show(emit: &Emit) -> String {
@@ -99,7 +105,8 @@ fn opens_and_resolves_an_incident_on_its_own_topic() {
     records.extend((4..2000).map(|n| beat("prod", n * 5)));
     let mut lines = Vec::new();
     for (offset, enriched) in records.iter().enumerate() {
-        lines.extend(driver.feed(&record(offset, enriched)).unwrap().iter().map(show));
+        let emits = driver.feed(&record(offset, enriched)).unwrap();
+        lines.extend(emits.iter().filter(|emit| emit.topic != "fleet.signals").map(show));
     }
     let (first, last) = (lines.first().unwrap(), lines.last().unwrap());
     expect![[r#"
@@ -115,13 +122,14 @@ fn names_what_it_cannot_read() {
     let good = record(0, &trouble("prod", 10, 1, 1, 1));
     let cut = good.payload.as_ref().map(|payload| payload.slice(..payload.len() / 2));
     let mut errors = String::new();
-    for payload in [None, cut, record(0, &beat("", 1)).payload] {
+    for payload in [None, cut, record(0, &beat("", 1)).payload, record(0, &beat("fleet", 1)).payload] {
         errors += &format!("{}\n", driver.feed(&Record { payload, ..good.clone() }).unwrap_err());
     }
     expect![[r#"
         a record of events.enriched has no payload: its producer is broken
         enriched-event is malformed: Failed to read bytes: failed to fill whole buffer
         "" is no name of a cluster: name it in the exporter's configuration
+        `fleet` stands for all clusters together: give this one another name in the exporter's configuration
     "#]]
     .assert_eq(&errors);
     assert!(driver.state().is_empty(), "rejected records leave nothing");
