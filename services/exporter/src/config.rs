@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use epicenter_model::FLEET;
 use serde::{Deserialize, Serialize};
 
 use crate::cluster::ExporterError;
@@ -118,6 +119,9 @@ impl ExporterConfig {
         let mut wrong = |key: &str, what: &str| problems.push((key.to_owned(), what.to_owned()));
         if !is_name(&self.cluster) {
             wrong("cluster", "must be a name without spaces and `/`, such as prod-eu-1");
+        }
+        if self.cluster == FLEET {
+            wrong("cluster", "is the name of all clusters together: give this one another");
         }
         let positive = [
             ("heartbeat_ms", self.heartbeat_ms),

@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::claim::Claims;
 use crate::cluster::{ExporterError, Log, run};
 use crate::config::ExporterConfig;
+use crate::farewell::farewell;
 use crate::health::Health;
 use access::Access;
 use origin::Found;
@@ -79,6 +80,8 @@ struct Member {
     place: String,
     fingerprint: u64,
     stop: CancellationToken,
+    /// It was taken out, not only changed.
+    leaves: bool,
 }
 
 /// What is read now.
@@ -172,9 +175,10 @@ impl Fleet {
                 None => self.start(found, access, running),
             }
         }
-        for (name, member) in &running.members {
+        for (name, member) in &mut running.members {
             if !chosen.contains_key(name.as_str()) && !member.stop.is_cancelled() {
                 tracing::info!(cluster = name, place = member.place, "its kubeconfig is gone: no longer reading it");
+                member.leaves = true;
                 member.stop.cancel();
             }
         }
@@ -199,7 +203,7 @@ impl Fleet {
         };
         let task = running.tasks.spawn(member.run());
         running.names.insert(task.id(), name.clone());
-        running.members.insert(name, Member { place, fingerprint: access.fingerprint, stop });
+        running.members.insert(name, Member { place, fingerprint: access.fingerprint, stop, leaves: false });
     }
 
     /// A member's task has ended; says whether another may begin at once.
@@ -209,7 +213,9 @@ impl Fleet {
             Err(error) => (error.id(), true),
         };
         let Some(name) = running.names.remove(&id) else { return true };
-        running.members.remove(&name);
+        if running.members.remove(&name).is_some_and(|member| member.leaves) {
+            running.tasks.spawn_blocking(self.farewell(&name));
+        }
         let health = self.health(&name);
         health.gone();
         if panicked {
@@ -217,6 +223,17 @@ impl Fleet {
             health.down();
         }
         !panicked
+    }
+
+    /// Writes the cluster's last record, so that nobody waits for it.
+    fn farewell(&self, name: &str) -> impl FnOnce() + Send + 'static {
+        let (log, name) = (self.log.clone(), name.to_owned());
+        move || {
+            if let Err(error) = farewell(&log, &name) {
+                let mend = "it will count as silent: `epicenter forget` takes it out";
+                tracing::warn!(cluster = name, %error, mend, "its last record could not be written");
+            }
+        }
     }
 
     fn health(&self, name: &str) -> Health {
