@@ -90,6 +90,13 @@ pub enum Command {
     Enricher,
     /// Run a correlator
     Correlator,
+    /// Run the correlator of all clusters together: what several have in common, and which are silent
+    Fleet,
+    /// Expect no more of a cluster that was taken out, so that it does not count as silent
+    Forget {
+        /// Its name
+        cluster: String,
+    },
     /// Run a sink: the public table of incidents, and one cluster's Incident objects
     Sink(Sink),
 }

@@ -7,6 +7,9 @@ use epicenter_runtime::{AdminConfig, BusConfig, ConfigErrors, Settings as Checke
 use epicenter_sink::ObjectsConfig;
 use serde::{Deserialize, Serialize};
 
+/// A cluster is heard of twice in that time, s.
+const LEAST_SILENCE: u32 = 60;
+
 /// The configuration of `epicenter`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -25,6 +28,23 @@ pub struct Settings {
     pub exporter: ExporterConfig,
     /// What is shown in the cluster.
     pub objects: ObjectsConfig,
+    /// All clusters together.
+    pub fleet: FleetSection,
+}
+
+/// What is said of all clusters together.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct FleetSection {
+    /// A cluster of which nothing is heard for so long, while others go on, is an incident, s. The same in all replicas.
+    pub silent_after_s: u32,
+}
+
+impl Default for FleetSection {
+    fn default() -> Self {
+        // The fleet hears of a cluster every half minute; an exporter's restart or a rebalance takes less than a minute.
+        Self { silent_after_s: 120 }
+    }
 }
 
 /// How to reach the cluster.
@@ -42,6 +62,10 @@ impl Checked for Settings {
         let mut problems = self.bus.problems();
         if let Err(error) = telemetry::check(&self.log) {
             problems.push(("log".to_owned(), error.to_string()));
+        }
+        if self.fleet.silent_after_s < LEAST_SILENCE {
+            let what = format!("must be at least {LEAST_SILENCE}: a cluster is heard of every 30 s");
+            problems.push(("fleet.silent_after_s".to_owned(), what));
         }
         let below = |section: &str, found: Vec<(String, String)>| {
             found.into_iter().map(|(key, what)| (format!("{section}.{key}"), what)).collect::<Vec<_>>()

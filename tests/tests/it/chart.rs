@@ -17,7 +17,14 @@ const BOOTSTRAP: &str = "kafka.bootstrap=broker-1:9093\\,broker-2:9093";
 const INSTALLATIONS: [&[&str]; 4] = [
     &[BOOTSTRAP, "cluster=prod-eu-1"],
     &[BOOTSTRAP, "exporter.enabled=false", "sink.role=central", "sink.replicas=3"],
-    &[BOOTSTRAP, "cluster=member-1", "enricher.enabled=false", "correlator.enabled=false", "sink.role=member"],
+    &[
+        BOOTSTRAP,
+        "cluster=member-1",
+        "enricher.enabled=false",
+        "correlator.enabled=false",
+        "fleet.enabled=false",
+        "sink.role=member",
+    ],
     &[
         BOOTSTRAP,
         "cluster=prod-eu-1",
@@ -173,6 +180,7 @@ fn a_service_gets_no_more_than_it_needs() {
     check(all, "exporter", true);
     check(all, "enricher", false);
     check(all, "correlator", false);
+    check(all, "fleet", false);
     check(all, "sink", true);
     check(central, "sink", false);
     check(member, "sink", true);

@@ -33,7 +33,10 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         _ => {}
     }
     let settings = settings(&global)?;
-    let service = matches!(command, Command::Exporter | Command::Enricher | Command::Correlator | Command::Sink(_));
+    let service = matches!(
+        command,
+        Command::Exporter | Command::Enricher | Command::Correlator | Command::Fleet | Command::Sink(_)
+    );
     let quiet = if service { "info" } else { "error" };
     telemetry::init(if settings.log.is_empty() { quiet } else { &settings.log })?;
     match command {
@@ -48,6 +51,8 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Exporter => block_on(services::exporter(settings)),
         Command::Enricher => block_on(services::enricher(settings)),
         Command::Correlator => block_on(services::correlator(settings)),
+        Command::Fleet => block_on(services::fleet(settings)),
+        Command::Forget { cluster } => services::forget(&settings, &cluster),
         Command::Sink(arguments) => block_on(services::sink(settings, arguments.role)),
         Command::Config(_) | Command::Crd | Command::Metrics => Ok(ExitCode::SUCCESS),
     }

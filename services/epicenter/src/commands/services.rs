@@ -1,4 +1,4 @@
-//! The services, each by itself: `epicenter exporter`, `enricher`, `correlator`, `sink`.
+//! The services, each by itself: `epicenter exporter`, `enricher`, `correlator`, `fleet`, `sink`.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use epicenter_runtime::{Health, Metrics, Shutdown, Supervisor};
 use epicenter_sink::InstallError;
 use kube::Client;
 
-use super::api;
+use super::{api, print};
 use crate::cli::Role;
 use crate::cluster::Cluster;
 use crate::engine::Engine;
@@ -22,8 +22,12 @@ use crate::settings::Settings;
 type Run = fn(&Engine, &Bus, &Metrics, &Stop) -> Result<(), Fault>;
 
 /// The processors of the pipeline, in its order.
-pub(super) const PROCESSORS: [(&str, Run); 3] =
-    [("enricher", Engine::run_enricher), ("correlator", Engine::run_correlator), ("sink", Engine::run_publisher)];
+pub(super) const PROCESSORS: [(&str, Run); 4] = [
+    ("enricher", Engine::run_enricher),
+    ("correlator", Engine::run_correlator),
+    ("fleet", Engine::run_fleet),
+    ("sink", Engine::run_publisher),
+];
 
 /// Gives the cluster its name: what was typed, else what is configured, else its context's.
 pub(super) fn name(settings: &mut Settings, typed: Option<String>, context: &str) {
@@ -113,7 +117,8 @@ impl Frame {
         let admin = epicenter_runtime::serve(&settings.admin, health.clone(), metrics.clone(), routes).await?;
         tracing::info!(address = %admin.address(), "admin endpoint");
         supervisor.task("admin", admin.run(shutdown.token().clone()));
-        Ok(Self { bus, engine: Engine::builtin(), health, metrics, shutdown, supervisor })
+        let engine = Engine::builtin().silent_after(settings.fleet.silent_after_s);
+        Ok(Self { bus, engine, health, metrics, shutdown, supervisor })
     }
 
     fn processor(&mut self, (name, run): (&'static str, Run)) -> anyhow::Result<()> {
@@ -180,10 +185,29 @@ pub(super) async fn correlator(settings: Settings) -> anyhow::Result<ExitCode> {
     frame.run().await
 }
 
+pub(super) async fn fleet(settings: Settings) -> anyhow::Result<ExitCode> {
+    let mut frame = Frame::new(&settings).await?;
+    frame.processor(PROCESSORS[2])?;
+    frame.run().await
+}
+
+/// Takes a cluster out that no exporter reads any more.
+pub(super) fn forget(settings: &Settings, cluster: &str) -> anyhow::Result<ExitCode> {
+    ensure!(
+        settings.bus.is_kafka(),
+        "only on Kafka are there several clusters: set bus.kafka.bootstrap (EPICENTER_BUS__KAFKA__BOOTSTRAP)"
+    );
+    let bus = settings.bus.open(std::path::Path::new(""))?;
+    let known = epicenter_exporter::farewell(&log(bus, &Engine::builtin()), cluster)?;
+    ensure!(known, "no cluster {cluster} was ever read");
+    print(&format!("{cluster} is no longer expected; an exporter that reads it makes it known again\n"))?;
+    Ok(ExitCode::SUCCESS)
+}
+
 pub(super) async fn sink(mut settings: Settings, role: Role) -> anyhow::Result<ExitCode> {
     let mut frame = Frame::new(&settings).await?;
     if role != Role::Member {
-        frame.processor(PROCESSORS[2])?;
+        frame.processor(PROCESSORS[3])?;
     }
     if role != Role::Central {
         let cluster = Cluster::open(&settings.cluster).await?;

@@ -45,7 +45,7 @@ pub(super) async fn run(mut settings: Settings, arguments: Up) -> anyhow::Result
         directory.path().display(),
         admin.address()
     ))?;
-    let engine = Engine::builtin();
+    let engine = Engine::builtin().silent_after(settings.fleet.silent_after_s);
     let shutdown = Shutdown::new();
     let mut supervisor = Supervisor::new(shutdown.clone());
     let changes = bus.reader(INCIDENT_CHANGES.name, &(0..bus.partitions()).collect::<Vec<_>>(), Start::Latest)?;

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use epicenter_model::Incident;
+use epicenter_model::{FLEET, Incident};
 
 use super::{Paint, instant, span};
 
@@ -48,13 +48,17 @@ pub fn detail(incident: &Incident, members: bool, paint: Paint) -> String {
     reasons.sort_by_key(|(reason, count)| (std::cmp::Reverse(**count), reason.as_str()));
     let reasons: Vec<String> = reasons.iter().take(6).map(|(reason, count)| format!("{reason} {count}")).collect();
     let events = &incident.events;
-    let _ = writeln!(
-        text,
-        "  Events: {}, {} ({})",
-        count(events.objects, "object").unwrap_or_else(|| "none".to_owned()),
-        count(events.occurrences, "occurrence").unwrap_or_else(|| "none".to_owned()),
-        reasons.join(", ")
-    );
+    if incident.cluster != FLEET {
+        let _ = writeln!(
+            text,
+            "  Events: {}, {} ({})",
+            count(events.objects, "object").unwrap_or_else(|| "none".to_owned()),
+            count(events.occurrences, "occurrence").unwrap_or_else(|| "none".to_owned()),
+            reasons.join(", ")
+        );
+    } else if let Some(incidents) = count(events.objects, "incident") {
+        let _ = writeln!(text, "  In the clusters: {incidents} ({})", reasons.join(", "));
+    }
     if incident.recurrence.count > 0 {
         let _ = writeln!(text, "  Before: {} ({})", incident.recurrence.count, incident.recurrence.previous.join(", "));
     }
@@ -64,10 +68,14 @@ pub fn detail(incident: &Incident, members: bool, paint: Paint) -> String {
             let because = member.because.as_ref().map_or_else(String::new, |because| {
                 format!("  {} after {} ({:.0} %)", because.rule, span(because.lag_ms), because.score * 100.0)
             });
-            let line = format!(
-                "{:<8} {} {}/{} {} ×{}{because}",
-                member.role, member.reason, object.namespace, object.name, object.kind, member.occurrences
-            );
+            let line = if incident.cluster == FLEET {
+                format!("{} in cluster {}, {}{because}", member.name, object.name, member.reason)
+            } else {
+                format!(
+                    "{:<8} {} {}/{} {} ×{}{because}",
+                    member.role, member.reason, object.namespace, object.name, object.kind, member.occurrences
+                )
+            };
             let _ = writeln!(text, "    {}", paint.faint(&line));
         }
         if incident.truncated > 0 {
