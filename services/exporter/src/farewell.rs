@@ -1,10 +1,9 @@
 //! A cluster's last record.
 
 use epicenter_bus::{Bus, Emit, Fault, topics};
-use epicenter_model::{Codec, CodecError, Heartbeat, RawRecord, WatchPosition, headers};
+use epicenter_model::{Codec, CodecError, Heartbeat, RawRecord, WatchPosition, headers, partition_of};
 
 use crate::cluster::Log;
-use crate::committer;
 use crate::position::Positions;
 
 /// Why a cluster's last record was not written.
@@ -19,14 +18,16 @@ pub enum FarewellError {
 }
 
 /// Ends a cluster's log: says that it was taken out on purpose, so that nobody waits for it. An exporter that still
-/// reads it is fenced, begins again, and makes it known again. Gives `false` when the log has nothing of the cluster.
+/// reads it makes it known again. Gives `false` when the log has nothing of the cluster.
 /// Blocks.
 ///
 /// # Errors
 /// The log cannot be read or written; nothing was written then.
 pub fn farewell(log: &Log, cluster: &str) -> Result<bool, FarewellError> {
     let Some(cluster_uid) = uid(&log.bus, &log.codec, cluster)? else { return Ok(false) };
-    let (mut source, rows) = committer::open(&log.bus, cluster, &cluster_uid)?;
+    // An id of its own: the same cluster may be read under another name already, and is not to be fenced.
+    let partition = partition_of(cluster, log.bus.partitions());
+    let (mut source, rows) = log.bus.source(&format!("farewell.{cluster}"), partition, &Positions::prefix(cluster))?;
     let mut positions = Positions::read(&log.codec, cluster, &cluster_uid, &rows)?;
     let at = positions.advance((log.clock)());
     let beat = Heartbeat { cluster: cluster.to_owned(), cluster_uid, at, healthy: false, last: true };

@@ -38,12 +38,15 @@ fn topics_are_created_and_checked() {
     check(&topics(&kafka, "check", &[]), &["topic epicenter.events.raw does not exist", "epicenter topics create"]);
     create(&kafka, "epicenter.positions", 3, &[("cleanup.policy", "delete"), ("max.message.bytes", "4194304")]);
     create(&kafka, "epicenter.events.raw", 3, &[("max.message.bytes", "1048588")]);
+    create(&kafka, "epicenter.fleet.signals", 3, &[("max.message.bytes", "4194304")]);
     check(
         &topics(&kafka, "create", &[]),
         &[
             "topic epicenter.positions has cleanup.policy=delete and needs compact",
             "topic epicenter.events.raw takes batches of up to 1048588 bytes and they are sent with up to 4194304: set its \
              max.message.bytes to 4194304, or bus.kafka.batch_bytes to 1048588",
+            "topic epicenter.fleet.signals has 3 partitions and must have one",
+            "topic epicenter.fleet.signals has message.timestamp.type=CreateTime and needs LogAppendTime",
         ],
     );
     let prefix = ("EPICENTER_BUS__KAFKA__PREFIX", "other.");

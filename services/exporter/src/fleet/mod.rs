@@ -80,8 +80,8 @@ struct Member {
     place: String,
     fingerprint: u64,
     stop: CancellationToken,
-    /// It was taken out, not only changed.
-    leaves: bool,
+    /// Cancelled when it was taken out, not only changed.
+    leaves: CancellationToken,
 }
 
 /// What is read now.
@@ -175,10 +175,10 @@ impl Fleet {
                 None => self.start(found, access, running),
             }
         }
-        for (name, member) in &mut running.members {
+        for (name, member) in &running.members {
             if !chosen.contains_key(name.as_str()) && !member.stop.is_cancelled() {
                 tracing::info!(cluster = name, place = member.place, "its kubeconfig is gone: no longer reading it");
-                member.leaves = true;
+                member.leaves.cancel();
                 member.stop.cancel();
             }
         }
@@ -189,7 +189,8 @@ impl Fleet {
     }
 
     fn start(&self, found: &Found, access: &Access, running: &mut Running) {
-        let (name, place, stop) = (found.name.clone(), found.place.clone(), CancellationToken::new());
+        let (name, place) = (found.name.clone(), found.place.clone());
+        let (stop, leaves) = (CancellationToken::new(), CancellationToken::new());
         tracing::info!(cluster = name, place, url = %access.config.cluster_url, "reading it");
         let config = ExporterConfig { cluster: name.clone(), ..self.exporter.clone() };
         let member = Attempts {
@@ -200,10 +201,11 @@ impl Fleet {
             place: place.clone(),
             health: self.health(&name),
             stop: stop.clone(),
+            leaves: leaves.clone(),
         };
         let task = running.tasks.spawn(member.run());
         running.names.insert(task.id(), name.clone());
-        running.members.insert(name, Member { place, fingerprint: access.fingerprint, stop, leaves: false });
+        running.members.insert(name, Member { place, fingerprint: access.fingerprint, stop, leaves });
     }
 
     /// A member's task has ended; says whether another may begin at once.
@@ -213,9 +215,7 @@ impl Fleet {
             Err(error) => (error.id(), true),
         };
         let Some(name) = running.names.remove(&id) else { return true };
-        if running.members.remove(&name).is_some_and(|member| member.leaves) {
-            running.tasks.spawn_blocking(self.farewell(&name));
-        }
+        running.members.remove(&name);
         let health = self.health(&name);
         health.gone();
         if panicked {
@@ -223,17 +223,6 @@ impl Fleet {
             health.down();
         }
         !panicked
-    }
-
-    /// Writes the cluster's last record, so that nobody waits for it.
-    fn farewell(&self, name: &str) -> impl FnOnce() + Send + 'static {
-        let (log, name) = (self.log.clone(), name.to_owned());
-        move || {
-            if let Err(error) = farewell(&log, &name) {
-                let mend = "it will count as silent: `epicenter forget` takes it out";
-                tracing::warn!(cluster = name, %error, mend, "its last record could not be written");
-            }
-        }
     }
 
     fn health(&self, name: &str) -> Health {
@@ -254,6 +243,7 @@ struct Attempts {
     place: String,
     health: Health,
     stop: CancellationToken,
+    leaves: CancellationToken,
 }
 
 /// Why an attempt failed.
@@ -284,6 +274,21 @@ impl Attempts {
                 break;
             }
         }
+        if self.leaves.is_cancelled() {
+            self.farewell().await;
+        }
+    }
+
+    /// Writes the cluster's last record, so that nobody waits for it.
+    async fn farewell(&self) {
+        let (log, name) = (self.log.clone(), self.config.cluster.clone());
+        let error = match tokio::task::spawn_blocking(move || farewell(&log, &name)).await {
+            Ok(Ok(_)) => return,
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => ExporterError::Ended("farewell").to_string(),
+        };
+        let mend = "it will count as silent: `epicenter forget` takes it out";
+        tracing::warn!(cluster = self.config.cluster, error, mend, "its last record could not be written");
     }
 
     async fn client(&self) -> Result<Client, AttemptError> {

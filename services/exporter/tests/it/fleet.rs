@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use epicenter_exporter::{ExporterError, Fleet, Origin};
+use epicenter_model::RawRecord;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -95,6 +96,9 @@ async fn clusters_come_change_and_go_while_it_runs() {
         !site.parts.report().keys().any(|part| part.starts_with("b/")) && !site.metrics.text().contains("cluster=\"b\"")
     };
     yard.site.until("nothing is told of b", nothing_of_b).await;
+    let last = |record: &RawRecord| matches!(record, RawRecord::Heartbeat(beat) if beat.last);
+    let leaving: Vec<_> = yard.site.records().into_iter().filter(last).collect();
+    assert_eq!(leaving.iter().map(RawRecord::cluster).collect::<Vec<_>>(), ["b"], "its last record, and no other's");
     assert!(yard.site.shows(&up("a", 1)));
     yard.put("b.yaml", &b.kubeconfig("x"));
     yard.site.until("b again", |_| b.asked("check").len() == 1).await;
