@@ -229,6 +229,7 @@ fn gathers_the_fleet(backend: &dyn Backend) {
     let deadline = Instant::now() + Duration::from_secs(30);
     while !bus.check_topics().unwrap().is_empty() && Instant::now() < deadline {}
     assert_eq!(bus.check_topics().unwrap(), []);
+    drop(bus);
     let home = partition_of("fleet", PARTITIONS);
     for round in 0..2 {
         let bus = backend.open();
