@@ -1,18 +1,19 @@
 //! The catalogue: reads the files, and says what an Event means.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use epicenter_model::{Category, Entity, Event, Role, Severity};
 use rustc_hash::FxHashMap;
 use sha2::{Digest, Sha256};
 
+use crate::builder::Builder;
 use crate::builtin;
 use crate::class::Classes;
 use crate::entry::{Entry, Meaning, Reading};
-use crate::source::{CatalogError, ClassFile, EntryFile, read};
+use crate::source::{CatalogError, EntryFile, read};
 
 /// The file that holds the class table.
-const CLASSES: &str = "classes.yaml";
+pub(crate) const CLASSES: &str = "classes.yaml";
 
 /// How much of a message is looked at, bytes. Messages can have 64 KiB; what tells them apart stands at their beginning.
 const LOOKED_AT: usize = 4096;
@@ -23,15 +24,15 @@ const COMBINED: &str = "(combined from similar events): ";
 /// What the Events of a cluster mean.
 #[derive(Debug)]
 pub struct Catalog {
-    classes: Classes,
-    entries: Vec<Entry>,
+    pub(crate) classes: Classes,
+    pub(crate) entries: Vec<Entry>,
     /// Reason → entries, in order of precedence.
-    exact: FxHashMap<String, Vec<usize>>,
+    pub(crate) exact: FxHashMap<String, Vec<usize>>,
     /// Beginning of a reason → entry, in order of precedence; asked when no exact one fits.
-    open: Vec<(String, usize)>,
-    unknown_warning: Meaning,
-    unknown_normal: Meaning,
-    hash: String,
+    pub(crate) open: Vec<(String, usize)>,
+    pub(crate) unknown_warning: Meaning,
+    pub(crate) unknown_normal: Meaning,
+    pub(crate) hash: String,
 }
 
 /// What one Event means.
@@ -63,9 +64,9 @@ pub struct Mismatch {
 
 impl Catalog {
     /// The catalogue that is compiled in.
-    pub fn builtin() -> &'static Self {
-        static BUILTIN: LazyLock<Catalog> = LazyLock::new(|| match Catalog::parse(builtin::FILES) {
-            Ok(catalog) => catalog,
+    pub fn builtin() -> &'static Arc<Self> {
+        static BUILTIN: LazyLock<Arc<Catalog>> = LazyLock::new(|| match Catalog::parse(builtin::FILES) {
+            Ok(catalog) => Arc::new(catalog),
             // A test parses these same bytes.
             Err(error) => unreachable!("the built-in catalogue: {error}"),
         });
@@ -74,44 +75,11 @@ impl Catalog {
 
     /// Reads files given as (name, text): the class table `classes.yaml` and entries, the ones to be preferred first.
     pub fn parse(files: &[(&str, &str)]) -> Result<Self, CatalogError> {
-        let table = files.iter().find(|(name, _)| *name == CLASSES);
-        let (_, text) = table.ok_or(CatalogError::Missing { file: CLASSES })?;
-        let mut classes = Classes::new(read::<ClassFile>(CLASSES, text)?);
-        let invalid = |file: &str, entry: String, field, problem| CatalogError::Invalid {
-            file: file.to_owned(),
-            entry,
-            field,
-            problem,
-        };
-        classes
-            .resolve()
-            .map_err(|(class, name)| invalid(CLASSES, class, "recovers", format!("`{name}` is no class")))?;
-        let fallback = |name: &str| {
-            Meaning::of(name, &classes).map_err(|problem| invalid(CLASSES, name.to_owned(), "class", problem))
-        };
-        let (unknown_warning, unknown_normal) = (fallback("unknown.warning")?, fallback("unknown.normal")?);
-
-        let mut entries = Vec::new();
+        let mut builder = Builder::of(files)?;
         for (file, text) in files.iter().filter(|(name, _)| *name != CLASSES) {
-            let source: EntryFile = read(file, text)?;
-            for (index, entry) in source.entries.iter().enumerate() {
-                let label = || format!("entry {} ({})", index + 1, entry.reason.as_slice().join(", "));
-                let parsed = Entry::parse((file, index + 1), &source, entry, &classes);
-                entries.push(parsed.map_err(|(field, problem)| invalid(file, label(), field, problem))?);
-            }
+            builder.add(file, 1, &read::<EntryFile>(file, text)?)?;
         }
-        let mut exact: FxHashMap<String, Vec<usize>> = FxHashMap::default();
-        let mut open = Vec::new();
-        for (index, entry) in entries.iter().enumerate() {
-            for (name, is_open) in entry.reason.names() {
-                if *is_open {
-                    open.push((name.clone(), index));
-                } else {
-                    exact.entry(name.clone()).or_default().push(index);
-                }
-            }
-        }
-        Ok(Self { classes, entries, exact, open, unknown_warning, unknown_normal, hash: hash(files) })
+        builder.build(hash(files))
     }
 
     /// What `event` means. Looks at its component, kind, type, reason and the first 4 KiB of its note.
@@ -147,19 +115,7 @@ impl Catalog {
         let mut mismatches = Vec::new();
         for entry in &self.entries {
             let mut cases: Vec<usize> = (0..entry.cases()).collect();
-            let mut problems = Vec::new();
-            for (event, example) in &entry.examples {
-                let message = looked_at(&event.note);
-                let taker = self.find(event, message);
-                if !taker.is_some_and(|taker| std::ptr::eq(taker, entry)) {
-                    let taker = taker.map_or("no entry".to_owned(), |taker| format!("{}: {}", taker.file, taker.label));
-                    problems.push(format!("{taker} takes its example {:?}", event.note));
-                    continue;
-                }
-                let reading = entry.read(event, message);
-                cases.retain(|case| reading.case != Some(*case));
-                problems.extend(example.differences(&reading));
-            }
+            let mut problems = self.run(entry, |case| cases.retain(|open| *open != case));
             if entry.examples.is_empty() {
                 problems.push("has no example".to_owned());
             }
@@ -171,6 +127,30 @@ impl Catalog {
             }));
         }
         mismatches
+    }
+
+    /// The examples of `file` that do not hold: number of the entry in the file, and the problem.
+    pub fn broken_examples(&self, file: &str) -> Vec<(usize, String)> {
+        let of_file = self.entries.iter().filter(|entry| entry.file == file);
+        of_file.flat_map(|entry| self.run(entry, |_| ()).into_iter().map(|problem| (entry.number, problem))).collect()
+    }
+
+    /// Runs the examples of an entry; tells the cases that they come to.
+    fn run(&self, entry: &Entry, mut case: impl FnMut(usize)) -> Vec<String> {
+        let mut problems = Vec::new();
+        for (event, example) in &entry.examples {
+            let message = looked_at(&event.note);
+            let taker = self.find(event, message);
+            if !taker.is_some_and(|taker| std::ptr::eq(taker, entry)) {
+                let taker = taker.map_or("no entry".to_owned(), |taker| format!("{}: {}", taker.file, taker.label));
+                problems.push(format!("{taker} takes its example {:?}", event.note));
+                continue;
+            }
+            let reading = entry.read(event, message);
+            reading.case.into_iter().for_each(&mut case);
+            problems.extend(example.differences(&reading));
+        }
+        problems
     }
 
     /// The classes that the examples come to.

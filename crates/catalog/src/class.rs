@@ -54,6 +54,22 @@ impl Classes {
         Self(classes)
     }
 
+    /// Adds a class, unless there is one of that name.
+    pub(crate) fn add(&mut self, name: &str, class: Class) -> bool {
+        let free = !self.0.contains_key(name);
+        if free {
+            self.0.insert(name.to_owned(), class);
+        }
+        free
+    }
+
+    /// Takes `name` out of what `class` recovers.
+    pub(crate) fn unrecover(&mut self, class: &str, name: &str) {
+        if let Some(class) = self.0.get_mut(class) {
+            class.recovers.retain(|wanted| wanted != name);
+        }
+    }
+
     /// The class of this name.
     pub fn get(&self, name: &str) -> Option<&Class> {
         self.0.get(name)

@@ -20,7 +20,7 @@ pub(crate) struct Meaning {
 impl Meaning {
     /// The meaning that the class table gives to `class`.
     pub fn of(class: &str, classes: &Classes) -> Result<Self, String> {
-        let found = classes.get(class).ok_or_else(|| format!("`{class}` is not in classes.yaml"))?;
+        let found = classes.get(class).ok_or_else(|| format!("no class is called `{class}`"))?;
         Ok(Self { class: class.to_owned(), category: found.category, severity: found.severity, role: found.role })
     }
 }
@@ -53,7 +53,9 @@ impl Pattern {
 #[derive(Debug)]
 pub(crate) struct Entry {
     pub file: String,
-    /// Number in the file, from 1, and reasons.
+    /// Number in the file, from 1.
+    pub number: usize,
+    /// Number and reasons.
     pub label: String,
     component: Pattern,
     kind: Pattern,
@@ -105,6 +107,7 @@ impl Entry {
         };
         Ok(Self {
             file: file.to_owned(),
+            number,
             label: format!("entry {number} ({})", source.reason.as_slice().join(", ")),
             component: Pattern::new(component),
             kind: Pattern::new(kind),

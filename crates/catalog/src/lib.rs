@@ -20,6 +20,7 @@
 //! ```
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
 
+mod builder;
 mod builtin;
 mod catalog;
 mod class;
@@ -31,6 +32,7 @@ mod template;
 #[cfg(test)]
 mod tests;
 
+pub use builder::{Builder, Problem};
 pub use catalog::{Catalog, Classified, Mismatch};
 pub use class::{Class, Classes};
-pub use source::CatalogError;
+pub use source::{CatalogError, EntryFile};

@@ -43,16 +43,16 @@ pub enum CatalogError {
 /// The class table, `classes.yaml`.
 pub(crate) type ClassFile = BTreeMap<String, Class>;
 
-/// All entries for one emitting component.
+/// All entries for one emitting component, as they stand in YAML. Only [`Builder`](crate::Builder) looks into it.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct EntryFile {
+pub struct EntryFile {
     /// Names of the component; of all entries that do not give their own.
-    pub component: Names,
+    pub(crate) component: Names,
     /// Kinds of the regarding object; likewise.
     #[serde(default)]
-    pub kind: Names,
-    pub entries: Vec<EntrySource>,
+    pub(crate) kind: Names,
+    pub(crate) entries: Vec<EntrySource>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -37,7 +37,8 @@ mod wire;
 pub use class::{ClassInfo, Classes};
 pub use effects::Effects;
 pub use fleet::{Fleet, FleetRules};
-pub use rules::{Rules, RulesError};
+pub use rules::{Rules, RulesBuilder, RulesError};
+pub use source::RuleFile;
 pub use state::{ClusterState, Dropped, apply};
 pub use wire::StateError;
 

@@ -147,19 +147,28 @@ impl Rules {
         &self.hash
     }
 
+    /// The sentence of the rule `id`, of a member's `because`: why its parent brings it about.
+    pub fn why(&self, id: &str) -> Option<&str> {
+        let causal = self.causal.iter().find(|causal| causal.rule.id == id).map(|causal| &causal.rule.why);
+        let common = || self.common.iter().find(|common| common.rule.id == id).map(|common| &common.rule.why);
+        causal.or_else(common).map(String::as_str)
+    }
+
     pub(crate) fn class(&self, class: &str) -> &ClassRules {
         self.compiled.get(class).unwrap_or(&self.unknown)
     }
 
     fn compile(files: &[(&str, &str)], classes: Classes, strict: bool) -> Result<Self, RulesError> {
-        let mut digest = Sha256::new();
-        for (name, text) in files {
-            digest.update(format!("{name}\0{text}\0"));
+        let mut rules = Self::empty(classes);
+        for (file, text) in files {
+            rules.add(file, read(file, text)?, strict)?;
         }
-        for info in classes.iter() {
-            digest.update(format!("{info:?}\0"));
-        }
-        let mut rules = Self {
+        rules.finish(files);
+        Ok(rules)
+    }
+
+    fn empty(classes: Classes) -> Self {
+        Self {
             causal: vec![],
             common: vec![],
             quiet: vec![],
@@ -167,20 +176,9 @@ impl Rules {
             implies: vec![],
             compiled: classes.iter().map(|info| (info.class.as_str().into(), ClassRules::new(Some(info)))).collect(),
             unknown: ClassRules::new(None),
-            hash: data_encoding::HEXLOWER.encode(&digest.finalize()[..8]),
+            hash: String::new(),
             classes,
-        };
-        for (file, text) in files {
-            let source: RuleFile = serde_saphyr::from_str(text).map_err(|error| RulesError {
-                file: (*file).to_owned(),
-                rule: "file".to_owned(),
-                field: "yaml",
-                problem: error.to_string(),
-            })?;
-            rules.add(file, source, strict)?;
         }
-        rules.finish();
-        Ok(rules)
     }
 
     fn add(&mut self, file: &str, source: RuleFile, strict: bool) -> Result<(), RulesError> {
@@ -201,6 +199,8 @@ impl Rules {
         }
         for rule in source.common {
             let check = Check { file, rule: &rule.id, classes: &self.classes, strict };
+            let used = self.common.iter().any(|known| known.rule.id == rule.id);
+            check.that(!used, "id", "is used twice: give it another")?;
             check.that(rule.owners >= 2, "owners", "must be at least 2")?;
             check.sourced(&rule.source)?;
             check.that(rule.weight > 0.0 && rule.weight <= 1.0, "weight", "must be above 0 and at most 1")?;
@@ -209,6 +209,8 @@ impl Rules {
         }
         for rule in source.quiet {
             let check = Check { file, rule: &rule.id, classes: &self.classes, strict };
+            let used = self.quiet.iter().any(|known| known.rule.id == rule.id);
+            check.that(!used, "id", "is used twice: give it another")?;
             check.sourced(&rule.source)?;
             let after = check.resolve(&rule.after, "after")?;
             let index = self.quiet.len();
@@ -243,8 +245,16 @@ impl Rules {
         Ok(())
     }
 
-    /// Fills in what follows for each class from all the rules together.
-    fn finish(&mut self) {
+    /// Fills in what follows for each class from all the rules together, and names them by the texts that they are from.
+    fn finish(&mut self, files: &[(&str, &str)]) {
+        let mut digest = Sha256::new();
+        for (name, text) in files {
+            digest.update(format!("{name}\0{text}\0"));
+        }
+        for info in self.classes.iter() {
+            digest.update(format!("{info:?}\0"));
+        }
+        self.hash = data_encoding::HEXLOWER.encode(&digest.finalize()[..8]);
         let recovered: FxHashSet<&str> = self
             .classes
             .iter()
@@ -300,6 +310,46 @@ impl Rules {
             compiled.lasting = recovered.contains(class);
         }
     }
+}
+
+/// The built-in rules, and others that are added one by one, so that all that is wrong can be told at once.
+#[derive(Debug)]
+pub struct RulesBuilder(Rules);
+
+impl RulesBuilder {
+    /// Begins with the built-in rules, over a class table.
+    pub fn builtin(classes: Classes) -> Self {
+        let mut rules = Rules::empty(classes);
+        for (file, text) in BUILTIN {
+            let added = read(file, text).and_then(|source| rules.add(file, source, false));
+            added.expect("the built-in rules are read by a test");
+        }
+        Self(rules)
+    }
+
+    /// Adds what `source`, of the file `file`, says.
+    ///
+    /// # Errors
+    /// The first rule and field that is wrong. What stands before it is added.
+    pub fn add(&mut self, file: &str, source: RuleFile) -> Result<(), RulesError> {
+        self.0.add(file, source, true)
+    }
+
+    /// The rules. Their hash names the built-in ones and `files`: name and text of each file of which something was added.
+    pub fn build(self, files: &[(&str, &str)]) -> Rules {
+        let mut rules = self.0;
+        rules.finish(&[BUILTIN, files].concat());
+        rules
+    }
+}
+
+fn read(file: &str, text: &str) -> Result<RuleFile, RulesError> {
+    serde_saphyr::from_str(text).map_err(|error| RulesError {
+        file: file.to_owned(),
+        rule: "file".to_owned(),
+        field: "yaml",
+        problem: error.to_string(),
+    })
 }
 
 /// Where an error is.

@@ -5,18 +5,18 @@ use serde::{Deserialize, Serialize};
 
 use crate::edge::Edge;
 
-/// A file of rules.
+/// A file of rules, as it stands in YAML. Only [`RulesBuilder`](crate::RulesBuilder) looks into it.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(crate) struct RuleFile {
-    pub rules: Vec<CausalRule>,
-    pub common: Vec<CommonRule>,
-    pub roots: Vec<RootRule>,
-    pub quiet: Vec<QuietRule>,
+pub struct RuleFile {
+    pub(crate) rules: Vec<CausalRule>,
+    pub(crate) common: Vec<CommonRule>,
+    pub(crate) roots: Vec<RootRule>,
+    pub(crate) quiet: Vec<QuietRule>,
     /// Classes of Events by which an object is on its way out: nothing about it lasts.
-    pub gone: Vec<String>,
-    pub serves: Vec<Serving>,
-    pub implies: Vec<Implied>,
+    pub(crate) gone: Vec<String>,
+    pub(crate) serves: Vec<Serving>,
+    pub(crate) implies: Vec<Implied>,
 }
 
 /// A cause, and what it does to objects that are linked with it.
