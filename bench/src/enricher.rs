@@ -3,11 +3,11 @@
 use std::time::Instant;
 
 use epicenter_bus::{Driver, Record};
-use epicenter_catalog::Catalog;
 use epicenter_enricher::{Enricher, spec};
 use epicenter_model::{
     Codec, ContainerFacts, Event, ObjectChange, ObjectFacts, ObjectRef, RawEvent, RawRecord, Timestamp,
 };
+use epicenter_rules::RuleSet;
 
 use crate::report::{Report, median, thousands};
 
@@ -35,7 +35,7 @@ pub fn measure(report: &mut Report) -> anyhow::Result<()> {
     let spec = spec();
     let mut rates = vec![];
     for round in 0..ROUNDS {
-        let mut driver = Driver::new(&spec, Enricher::new(Codec::single_object(), Catalog::builtin()));
+        let mut driver = Driver::new(&spec, Enricher::new(Codec::single_object(), RuleSet::builtin().classifier));
         for record in &objects {
             driver.feed(record)?;
         }

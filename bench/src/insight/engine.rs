@@ -13,6 +13,7 @@ use epicenter_catalog::Catalog;
 use epicenter_correlate::{ClusterState, Effects, Rules, apply};
 use epicenter_enricher::Enricher;
 use epicenter_model::{Codec, Context, EnrichedEvent, EnrichedRecord, Incident, IncidentState, Severity};
+use epicenter_rules::RuleSet;
 use epicenter_scenarios::Recording;
 
 use super::score::{Answer, Guess, Root};
@@ -129,7 +130,7 @@ impl Engine {
             contents.push(document::parse(Path::new(name), text)?);
         }
         let spec = epicenter_enricher::spec();
-        let mut enricher = Driver::new(&spec, Enricher::new(self.codec.clone(), Catalog::builtin()));
+        let mut enricher = Driver::new(&spec, Enricher::new(self.codec.clone(), RuleSet::builtin().classifier));
         let mut state = ClusterState::new("bench");
         let (mut history, mut answers, mut events) = (History::default(), Vec::new(), Vec::new());
         for (offset, raw) in Timeline::new("bench", contents).records().enumerate() {

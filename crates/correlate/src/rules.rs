@@ -149,6 +149,11 @@ impl Rules {
 
     /// The sentence of the rule `id`, of a member's `because`: why its parent brings it about.
     pub fn why(&self, id: &str) -> Option<&str> {
+        match id {
+            "same-object" => return Some("Both are about the same object."),
+            "same-cause" => return Some("Both have the same object to blame."),
+            _ => {}
+        }
         let causal = self.causal.iter().find(|causal| causal.rule.id == id).map(|causal| &causal.rule.why);
         let common = || self.common.iter().find(|common| common.rule.id == id).map(|common| &common.rule.why);
         causal.or_else(common).map(String::as_str)

@@ -7,10 +7,9 @@
 //! makes incidents of the fleet of that.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
 
-mod classes;
 mod correlator;
 mod fleet;
 
-pub use classes::classes;
 pub use correlator::{Correlator, spec};
+pub use epicenter_rules::classes;
 pub use fleet::{FleetCorrelator, fleet_spec};

@@ -1,12 +1,14 @@
 //! The processor.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use epicenter_bus::{Processor, ProcessorSpec, Record, Reject, State, Step, Store, topics};
-use epicenter_catalog::{Catalog, Classified};
+use epicenter_catalog::Classified;
 use epicenter_model::{
     Codec, EnrichedEvent, Heartbeat, ObjectChange, RawEvent, RawRecord, RecordType, Swept, Timestamp, headers,
 };
+use epicenter_rules::Classifier;
 
 use crate::cluster::{Cluster, is_remembered, restore};
 use crate::derive::derive;
@@ -14,6 +16,7 @@ use crate::join::Surroundings;
 use crate::occurrence::{News, news};
 use crate::state::{Counted, OBJECTS, Recorded, STATE, Table, decode, digest, encode};
 use crate::table::{Objects, key, prefix};
+use crate::tally::Tally;
 
 /// The component of derived Events. Events of any component below `epicenter.dev/` that come back from a cluster are ours.
 pub const COMPONENT: &str = "epicenter.dev/enricher";
@@ -39,14 +42,21 @@ pub fn spec() -> ProcessorSpec {
 /// The enricher of one partition.
 pub struct Enricher {
     codec: Codec,
-    catalog: &'static Catalog,
+    classifier: Arc<Classifier>,
+    tally: Tally,
     clusters: BTreeMap<String, Cluster>,
 }
 
 impl Enricher {
-    /// An enricher that reads and writes by `codec`, and classifies by `catalog`.
-    pub fn new(codec: Codec, catalog: &'static Catalog) -> Self {
-        Self { codec, catalog, clusters: BTreeMap::new() }
+    /// An enricher that reads and writes by `codec`, and says by `classifier` what Events mean.
+    pub fn new(codec: Codec, classifier: Arc<Classifier>) -> Self {
+        Self { codec, classifier, tally: Tally::default(), clusters: BTreeMap::new() }
+    }
+
+    /// Tells `count` whenever a rule of one's own decides about an Event, or cannot: the rule's id, and what came of it.
+    #[must_use]
+    pub fn counted(self, count: impl Fn(&str, &str) + Send + 'static) -> Self {
+        Self { tally: Tally::new(count), ..self }
     }
 }
 
@@ -69,8 +79,8 @@ impl Processor for Enricher {
             self.clusters.insert(name.clone(), Cluster::default());
         }
         let memory = self.clusters.get_mut(&name).expect("it was inserted if it was missing");
-        let (codec, catalog, at) = (&self.codec, self.catalog, raw.at());
-        let mut scope = Scope { codec, catalog, cluster: &name, key: &record.key, at, memory, step };
+        let (codec, classifier, tally, at) = (&self.codec, &*self.classifier, &mut self.tally, raw.at());
+        let mut scope = Scope { codec, classifier, tally, cluster: &name, key: &record.key, at, memory, step };
         let outcome = match raw {
             RawRecord::Event(raw) => scope.event(*raw),
             RawRecord::Object(change) => scope.object(*change),
@@ -86,7 +96,8 @@ impl Processor for Enricher {
 /// One record of one cluster.
 pub(crate) struct Scope<'s, 'b> {
     pub codec: &'s Codec,
-    pub catalog: &'static Catalog,
+    pub classifier: &'s Classifier,
+    pub tally: &'s mut Tally,
     pub cluster: &'s str,
     /// The record's key.
     pub key: &'s [u8],
@@ -136,7 +147,8 @@ impl<'b> Scope<'_, 'b> {
             tracing::trace!(cluster = self.cluster, uid = event.uid, version = event.resource_version, "seen before");
             return Ok(());
         }
-        let classified = self.catalog.classify(event);
+        let reading = self.tally.read(self.classifier, self.cluster, event);
+        let (dropped, classified) = (reading.is_dropped(), reading.meaning);
         // Another class is worth a record even if nothing happened; a record says at least one occurrence.
         let occurrences = match news {
             News::Again(times) => Some(times),
@@ -153,7 +165,7 @@ impl<'b> Scope<'_, 'b> {
         };
         self.step.put(STATE, row, encode(&counted));
         self.memory.counts(identity, written, self.at);
-        match occurrences {
+        match occurrences.filter(|_| !dropped) {
             Some(occurrences) => {
                 let scheduled = classified.entities.iter().find(|entity| entity.kind == "Node");
                 let scheduled = scheduled.filter(|_| classified.class == "sched.scheduled");
@@ -166,7 +178,7 @@ impl<'b> Scope<'_, 'b> {
         }
     }
 
-    fn send(&mut self, occurrence: Occurrence, raw: RawEvent) -> Result<(), Reject> {
+    fn send(&mut self, occurrence: Occurrence<'_>, raw: RawEvent) -> Result<(), Reject> {
         let event = raw.event;
         let Occurrence { classified, surroundings, occurrences, derived } = occurrence;
         let id = format!("{}/{}/{}", event.uid, event.resource_version, event.total());
@@ -227,6 +239,11 @@ impl<'b> Scope<'_, 'b> {
         let backfill = listed && old.is_none();
         for finding in derive(old.as_ref(), &facts, listed) {
             let event = finding.event(&facts, at);
+            let reading = self.tally.read(self.classifier, self.cluster, &event);
+            if reading.is_dropped() {
+                continue;
+            }
+            let classified = reading.meaning;
             let surroundings = self.objects().surroundings(&facts.object, None)?;
             let raw = RawEvent {
                 cluster: self.cluster.to_owned(),
@@ -237,7 +254,6 @@ impl<'b> Scope<'_, 'b> {
                 event,
             };
             self.wait(&facts.object, at, &surroundings.context, &surroundings.missing);
-            let classified = self.catalog.classify(&raw.event);
             self.send(Occurrence { classified, surroundings, occurrences: 1, derived: true }, raw)?;
         }
         Ok(())
@@ -265,8 +281,8 @@ impl<'b> Scope<'_, 'b> {
 }
 
 /// What is sent of an Event besides itself.
-struct Occurrence {
-    classified: Classified<'static>,
+struct Occurrence<'c> {
+    classified: Classified<'c>,
     surroundings: Surroundings,
     occurrences: i64,
     derived: bool,

@@ -2,7 +2,7 @@
 //!
 //! [`Enricher`] reads `events.raw`, one whole cluster in order, and writes `events.enriched`:
 //!
-//! - An Event becomes its *new occurrences*, with its class from the catalogue and the surroundings of the object that
+//! - An Event becomes its *new occurrences*, with its class from the catalogue and the user's rules, and the surroundings of the object that
 //!   it is about. A write that was seen before, and a write that brings neither a new occurrence nor another class (a
 //!   new label, a reworded message), become nothing.
 //! - An object becomes a row of the public table `objects`. What Kubernetes writes only into its status (a container
@@ -21,5 +21,6 @@ mod late;
 mod occurrence;
 mod state;
 mod table;
+mod tally;
 
 pub use enricher::{COMPONENT, Enricher, spec};

@@ -53,12 +53,18 @@ pub enum Command {
                             epicenter replay events.json objects.json -o json | jq '.[].title'"
     )]
     Replay(Replay),
+    /// Check rules of your own, and see what they would change
+    #[command(subcommand)]
+    Rules(Rules),
     /// List incidents
     Incidents(Incidents),
     /// Tell one incident
     Show {
         /// Its id, or the beginning of it
         id: String,
+        /// Draw the tree of causes, and say why each is one
+        #[arg(long)]
+        why: bool,
         /// How
         #[arg(short, long, value_enum, default_value_t = Document::Text)]
         output: Document,
@@ -121,9 +127,41 @@ pub struct Replay {
     /// How: a table, or a JSON array of whole incidents with all their members
     #[arg(short, long, value_enum, default_value_t = Listing::Table)]
     pub output: Listing,
+    /// Tell each incident with its tree of causes, and say why each is one
+    #[arg(long, conflicts_with = "output")]
+    pub explain: bool,
     /// Name of the cluster that the files are from
     #[arg(long, default_value = "replay", value_name = "NAME")]
     pub cluster: String,
+}
+
+/// `rules`.
+#[derive(Debug, Subcommand)]
+pub enum Rules {
+    /// Check files of rules, and say all that is wrong
+    Check {
+        /// Files, or directories of files `*.yaml`
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+    },
+    /// Replay recordings with the built-in rules and with those of a file too, and say what would change
+    #[command(
+        after_help = "Example:\n  kubectl get events -A -o json > events.json; epicenter rules test rules.yaml events.json"
+    )]
+    Test {
+        /// A file of rules, or a directory of files `*.yaml`
+        #[arg(value_name = "FILE")]
+        rules: PathBuf,
+        /// What `epicenter replay` takes
+        #[arg(required = true, value_name = "RECORDING")]
+        recordings: Vec<PathBuf>,
+        /// How
+        #[arg(short, long, value_enum, default_value_t = Document::Text)]
+        output: Document,
+        /// Name of the cluster that the recordings are from
+        #[arg(long, default_value = "replay", value_name = "NAME")]
+        cluster: String,
+    },
 }
 
 /// `incidents`.

@@ -1,25 +1,28 @@
-//! The processors, with the built-in catalogue and rules.
+//! The processors, with the rules that are in force.
 
 use std::sync::Arc;
 
 use epicenter_bus::{Bus, Fault, Stop};
-use epicenter_catalog::Catalog;
-use epicenter_correlate::{FleetRules, Rules};
+use epicenter_correlate::FleetRules;
 use epicenter_correlator::{Correlator, FleetCorrelator};
 use epicenter_enricher::Enricher;
 use epicenter_model::Codec;
-use epicenter_runtime::Metrics;
+use epicenter_rules::RuleSet;
+use epicenter_runtime::metric::{RULE_EVENTS, RULES};
+use epicenter_runtime::{ConfigErrors, Metrics};
 use epicenter_sink::Publisher;
 
 use crate::counted::Counted;
+use crate::rules;
+use crate::settings::Settings;
 
 /// What the processors are made with.
 #[derive(Clone)]
 pub struct Engine {
     /// Reads and writes all records.
     pub codec: Codec,
-    /// The causal rules.
-    pub rules: Arc<Rules>,
+    /// What Events mean, and what causes what.
+    pub rules: RuleSet,
     /// The rules of all clusters together.
     pub fleet_rules: Arc<FleetRules>,
 }
@@ -27,24 +30,29 @@ pub struct Engine {
 impl Engine {
     /// The engine with the catalogue and the rules of this version.
     pub fn builtin() -> Self {
-        let classes = epicenter_correlator::classes(Catalog::builtin());
-        let fleet_rules = Arc::new(FleetRules::builtin().clone());
-        Self { codec: Codec::single_object(), rules: Arc::new(Rules::builtin(classes)), fleet_rules }
+        Self::with(RuleSet::builtin())
     }
 
-    /// The same engine, by which a cluster counts as silent after so many seconds.
-    pub fn silent_after(self, seconds: u32) -> Self {
-        Self { fleet_rules: Arc::new(FleetRules::builtin().clone().silent_after(seconds.into())), ..self }
+    /// The engine with these rules.
+    pub fn with(rules: RuleSet) -> Self {
+        Self { codec: Codec::single_object(), rules, fleet_rules: Arc::new(FleetRules::builtin().clone()) }
+    }
+
+    /// The engine with the rules of this version, and what is configured.
+    pub fn configured(settings: &Settings) -> Result<Self, ConfigErrors> {
+        let silent_after = settings.fleet.silent_after_s.into();
+        let fleet_rules = Arc::new(FleetRules::builtin().clone().silent_after(silent_after));
+        Ok(Self { fleet_rules, ..Self::with(rules::configured(&settings.rules)?) })
     }
 
     /// A new enricher.
     pub fn enricher(&self) -> Enricher {
-        Enricher::new(self.codec.clone(), Catalog::builtin())
+        Enricher::new(self.codec.clone(), Arc::clone(&self.rules.classifier))
     }
 
     /// A new correlator.
     pub fn correlator(&self) -> Correlator {
-        Correlator::new(self.codec.clone(), Arc::clone(&self.rules))
+        Correlator::new(self.codec.clone(), Arc::clone(&self.rules.causal))
     }
 
     /// A new correlator of the fleet.
@@ -59,11 +67,17 @@ impl Engine {
 
     /// Runs the enricher until `stop`.
     pub fn run_enricher(&self, bus: &Bus, metrics: &Metrics, stop: &Stop) -> Result<(), Fault> {
-        bus.run(&epicenter_enricher::spec(), || self.enricher(), &metrics.observer(), stop)
+        metrics.set(&RULES, &[self.rules.causal.hash()], 1.0);
+        let make = || {
+            let metrics = metrics.clone();
+            self.enricher().counted(move |rule, outcome| metrics.add(&RULE_EVENTS, &[rule, outcome], 1.0))
+        };
+        bus.run(&epicenter_enricher::spec(), make, &metrics.observer(), stop)
     }
 
     /// Runs the correlator until `stop`.
     pub fn run_correlator(&self, bus: &Bus, metrics: &Metrics, stop: &Stop) -> Result<(), Fault> {
+        metrics.set(&RULES, &[self.rules.causal.hash()], 1.0);
         bus.run(&epicenter_correlator::spec(), || self.correlator(), &metrics.observer(), stop)
     }
 

@@ -7,6 +7,7 @@ use epicenter_runtime::{AdminError, ConfigErrors, OpenError};
 
 use crate::pipeline::PipelineError;
 use crate::replay::ReplayError;
+use crate::rules::Unreadable;
 
 /// Wrong arguments.
 pub const USAGE: u8 = 64;
@@ -35,6 +36,8 @@ pub fn code(error: &anyhow::Error) -> u8 {
             cause
                 .downcast_ref::<ReplayError>()
                 .map(|error| if matches!(error, ReplayError::Unreadable { .. }) { NOINPUT } else { DATAERR })
+                .or_else(|| cause.downcast_ref::<Unreadable>().map(|_| NOINPUT))
+                .or_else(|| cause.downcast_ref::<epicenter_rules::Problems>().map(|_| DATAERR))
                 .or_else(|| cause.downcast_ref::<ConfigErrors>().map(|_| CONFIG))
                 .or_else(|| cause.downcast_ref::<AdminError>().map(|_| CONFIG))
                 .or_else(|| cause.downcast_ref::<OpenError>().map(|_| UNAVAILABLE))

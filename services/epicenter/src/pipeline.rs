@@ -6,11 +6,11 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use epicenter_bus::topics::{DEAD_LETTER, EVENTS_RAW, INCIDENT_CHANGES, INCIDENTS};
+use epicenter_bus::topics::{DEAD_LETTER, EVENTS_ENRICHED, EVENTS_RAW, INCIDENT_CHANGES, INCIDENTS};
 use epicenter_bus::{
     Bus, Emit, Fault, LocalConfig, Processor, ProcessorSpec, Record, Reject, Start, State, Step, Stop,
 };
-use epicenter_model::{Codec, CodecError, DeadLetter, Incident, RecordType};
+use epicenter_model::{Codec, CodecError, DeadLetter, EnrichedEvent, EnrichedRecord, Incident, RecordType};
 
 use crate::engine::Engine;
 use crate::history::History;
@@ -33,6 +33,17 @@ pub struct Outcome {
     pub dead_letters: Vec<DeadLetter>,
     /// Records that went into the log, heartbeats included.
     pub records: u64,
+    /// The Events with their meaning, when they were asked for.
+    pub events: Vec<EnrichedEvent>,
+}
+
+/// What of an outcome is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Heed {
+    /// Incidents.
+    Incidents,
+    /// The Events that they are made of, too.
+    Events,
 }
 
 /// Why the pipeline did not run to its end.
@@ -69,7 +80,7 @@ impl Progress {
 }
 
 /// Runs a timeline through enricher, correlator and sink.
-pub fn run(engine: &Engine, timeline: Timeline, progress: &Progress) -> Result<Outcome, PipelineError> {
+pub fn run(engine: &Engine, timeline: Timeline, progress: &Progress, heed: Heed) -> Result<Outcome, PipelineError> {
     let directory = tempfile::Builder::new().prefix("epicenter-").tempdir()?;
     let config = LocalConfig { directory: directory.path().to_owned(), partitions: 1, retention: Duration::MAX };
     let bus = Bus::local(config)?;
@@ -122,8 +133,17 @@ pub fn run(engine: &Engine, timeline: Timeline, progress: &Progress) -> Result<O
     for record in all(&bus, DEAD_LETTER.name)? {
         dead_letters.push(engine.codec.decode(record.payload.as_deref().unwrap_or_default())?);
     }
+    let mut events = Vec::new();
+    if heed == Heed::Events {
+        for record in all(&bus, EVENTS_ENRICHED.name)? {
+            let payload = record.payload.as_deref().unwrap_or_default();
+            if let EnrichedRecord::Event(event) = EnrichedRecord::decode(&engine.codec, payload)? {
+                events.push(*event);
+            }
+        }
+    }
     let records = progress.written.load(Ordering::Relaxed);
-    Ok(Outcome { incidents: history.into_incidents(), published, dead_letters, records })
+    Ok(Outcome { incidents: history.into_incidents(), published, dead_letters, records, events })
 }
 
 /// Writes the timeline to events.raw; gives the timestamp of the last record, which no other has.

@@ -20,6 +20,8 @@ pub struct Settings {
     pub cluster: ClusterConfig,
     /// The clusters that `epicenter exporter` reads, when they are more than that one.
     pub clusters: FleetConfig,
+    /// Rules of your own.
+    pub rules: RulesConfig,
     /// The log.
     pub bus: BusConfig,
     /// The admin endpoint.
@@ -45,6 +47,15 @@ impl Default for FleetSection {
         // The fleet hears of a cluster every half minute; an exporter's restart or a rebalance takes less than a minute.
         Self { silent_after_s: 120 }
     }
+}
+
+/// Rules of your own.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RulesConfig {
+    /// A directory whose files `*.yaml` are read when a service starts, in order of name; empty for none. Enrichers and
+    /// correlators must have the same ones.
+    pub directory: String,
 }
 
 /// How to reach the cluster.

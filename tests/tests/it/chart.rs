@@ -13,6 +13,8 @@ use serde_json::{Map, Value, json};
 const LIMIT: Duration = Duration::from_secs(60);
 const BOOTSTRAP: &str = "kafka.bootstrap=broker-1:9093\\,broker-2:9093";
 
+const RULES: &str = "rules.mine\\.yaml=events: []";
+
 /// What an installation may look like.
 const INSTALLATIONS: [&[&str]; 4] = [
     &[BOOTSTRAP, "cluster=prod-eu-1"],
@@ -37,6 +39,7 @@ const INSTALLATIONS: [&[&str]; 4] = [
         "exporter.kubeconfig.secretName=prod-eu-1",
         "exporter.kubeconfig.key=kubeconfig",
         "config.exporter.heartbeat_ms=2000",
+        RULES,
         "enricher.podLabels.team=platform",
         "enricher.extraEnv[0].name=HTTPS_PROXY,enricher.extraEnv[0].value=http://proxy:3128",
         "networkPolicy.scrapers[0].namespaceSelector.matchLabels.name=monitoring",
@@ -188,6 +191,36 @@ fn a_service_gets_no_more_than_it_needs() {
 }
 
 #[test]
+fn enrichers_and_correlators_get_the_same_rules_and_nobody_else_any() {
+    let objects = objects(&chart::render(&[BOOTSTRAP, "cluster=a", RULES]).unwrap());
+    let map = objects.iter().find(|it| is(it, "ConfigMap") && it["metadata"]["name"] == "epicenter-rules").unwrap();
+    assert_eq!(map["data"], json!({"mine.yaml": "events: []"}));
+    let rules_of = |service: &str| {
+        let name = format!("epicenter-{service}");
+        let found = objects.iter().find(|it| is(it, "Deployment") && it["metadata"]["name"] == name.as_str());
+        let template = &found.unwrap()["spec"]["template"];
+        let container = &template["spec"]["containers"][0];
+        let of = |list: &Value, key: &str, value: &str| {
+            list.as_array().and_then(|l| l.iter().find(|it| it[key] == value).cloned())
+        };
+        (
+            of(&container["env"], "name", "EPICENTER_RULES__DIRECTORY").map(|it| it["value"].clone()),
+            of(&container["volumeMounts"], "name", "rules").map(|it| it["mountPath"].clone()),
+            of(&template["spec"]["volumes"], "name", "rules").map(|it| it["configMap"]["name"].clone()),
+            template["metadata"]["annotations"].get("checksum/rules").cloned(),
+        )
+    };
+    let directory = Some(json!("/etc/epicenter/rules"));
+    let (variable, mount, volume, sum) = rules_of("enricher");
+    assert_eq!((variable, mount, volume), (directory.clone(), directory, Some(json!("epicenter-rules"))));
+    assert!(sum.is_some(), "a change of the rules must restart the pods");
+    assert_eq!(rules_of("enricher"), rules_of("correlator"));
+    for service in ["exporter", "sink"] {
+        assert_eq!(rules_of(service), (None, None, None, None), "{service}");
+    }
+}
+
+#[test]
 fn values_that_cannot_work_are_told() {
     let check = |values: &[&str], expected: &str| {
         let error = chart::render(values).unwrap_err().to_string();
@@ -197,6 +230,7 @@ fn values_that_cannot_work_are_told() {
     check(&[BOOTSTRAP], "cluster: name the cluster, such as prod-eu-1; the exporter needs it");
     check(&["kafka.bootstrap=broker", "cluster=a"], "/kafka/bootstrap");
     check(&[BOOTSTRAP, "cluster=a/b"], "/cluster");
+    check(&[BOOTSTRAP, "cluster=a", "rules.mine=events: []"], "/rules");
     check(&[BOOTSTRAP, "cluster=a", "exporter.replicas=2"], "/exporter/replicas");
     check(&[BOOTSTRAP, "cluster=a", "enricher.replica=2"], "replica");
     check(&[BOOTSTRAP, "cluster=a", "kafka.properties.sasl\\.password=x"], "sasl.password");

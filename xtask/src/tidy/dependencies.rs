@@ -7,6 +7,7 @@ use super::tree::File;
 const LAYERS: &[&[&str]] = &[
     &["epicenter-model"],
     &["epicenter-catalog", "epicenter-correlate"],
+    &["epicenter-rules"],
     &["epicenter-bus"],
     &["epicenter-runtime"],
     &["epicenter-exporter", "epicenter-enricher", "epicenter-correlator", "epicenter-sink"],
@@ -18,7 +19,7 @@ const LAYERS: &[&[&str]] = &[
 ];
 
 /// The core: a record in, records out, the same ones always.
-const CORE: &[&str] = &["epicenter-model", "epicenter-catalog", "epicenter-correlate"];
+const CORE: &[&str] = &["epicenter-model", "epicenter-catalog", "epicenter-correlate", "epicenter-rules"];
 const CLIENTS: &[&str] = &["tokio", "rdkafka", "kube", "k8s-openapi", "reqwest"];
 const CLOCKS: &[&str] = &["SystemTime::now", "Instant::now", "Timestamp::now", "Zoned::now"];
 

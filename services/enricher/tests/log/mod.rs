@@ -3,12 +3,12 @@
 #![allow(dead_code)]
 
 use epicenter_bus::{Driver, Emit, Record};
-use epicenter_catalog::Catalog;
 use epicenter_enricher::Enricher;
 use epicenter_model::{
     Codec, Condition, ContainerFacts, Context, EnrichedRecord, Event, Heartbeat, ObjectChange, ObjectFacts, ObjectRef,
     RawEvent, RawRecord, Swept, Timestamp,
 };
+use epicenter_rules::RuleSet;
 
 /// Log time at second `second` of the test.
 pub fn at(second: i64) -> Timestamp {
@@ -16,7 +16,12 @@ pub fn at(second: i64) -> Timestamp {
 }
 
 pub fn enricher() -> Enricher {
-    Enricher::new(Codec::single_object(), Catalog::builtin())
+    Enricher::new(Codec::single_object(), RuleSet::builtin().classifier)
+}
+
+/// An enricher with a file of rules.
+pub fn enricher_with(rules: &str) -> Enricher {
+    Enricher::new(Codec::single_object(), RuleSet::read(&[("mine.yaml", rules)]).unwrap().classifier)
 }
 
 pub fn record(offset: usize, raw: &RawRecord) -> Record {

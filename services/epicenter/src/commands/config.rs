@@ -11,7 +11,7 @@ pub(super) fn run(what: Config, global: &Global) -> anyhow::Result<ExitCode> {
         Config::Defaults => print_json(&Settings::default())?,
         Config::Show => print_json(&settings(global)?)?,
         Config::Check => {
-            settings(global)?;
+            crate::rules::configured(&settings(global)?.rules)?;
             print("the configuration is right\n")?;
         }
     }

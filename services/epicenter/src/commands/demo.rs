@@ -6,6 +6,8 @@ use epicenter_model::{Incident, IncidentState};
 
 use super::print;
 use super::replay::{recorded, through};
+use crate::engine::Engine;
+use crate::pipeline::Heed;
 use crate::render::{self, Paint};
 use crate::replay::timeline::Timeline;
 
@@ -33,7 +35,7 @@ pub(super) fn run() -> anyhow::Result<ExitCode> {
     }
     let timeline = Timeline::new("shop", contents);
     let events = timeline.events();
-    let outcome = through(timeline)?;
+    let outcome = through(&Engine::builtin(), timeline, Heed::Incidents)?;
     // A merged incident is told by the one that took it over.
     let told: Vec<&Incident> =
         outcome.published.iter().filter(|incident| incident.state != IncidentState::Merged).collect();

@@ -27,7 +27,7 @@ pub(super) async fn list(settings: &Settings, arguments: &Incidents) -> anyhow::
     Ok(ExitCode::SUCCESS)
 }
 
-pub(super) async fn show(settings: &Settings, id: &str, output: Document) -> anyhow::Result<ExitCode> {
+pub(super) async fn show(settings: &Settings, id: &str, why: bool, output: Document) -> anyhow::Result<ExitCode> {
     let incidents = View::open(settings).await?.incidents().await?;
     let named = |wanted: &str| incidents.iter().filter(|incident| incident.id.starts_with(wanted)).collect::<Vec<_>>();
     let found = match named(id) {
@@ -38,6 +38,10 @@ pub(super) async fn show(settings: &Settings, id: &str, output: Document) -> any
         [] => bail!("there is no incident {id}; `epicenter incidents --all` lists them"),
         [one] => match output {
             Document::Json => print_json(one)?,
+            Document::Text if why => {
+                let rules = crate::rules::configured(&settings.rules)?.causal;
+                print(&render::explained(one, &rules, Paint::detect()))?;
+            }
             Document::Text => print(&render::detail(one, true, Paint::detect()))?,
         },
         several => bail!("{} incidents begin with {id}; write more of the id", several.len()),

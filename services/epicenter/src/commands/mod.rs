@@ -8,6 +8,7 @@ mod demo;
 mod doctor;
 mod incidents;
 mod replay;
+mod rules;
 mod services;
 mod topics;
 mod up;
@@ -41,11 +42,12 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     telemetry::init(if settings.log.is_empty() { quiet } else { &settings.log })?;
     match command {
         Command::Demo => demo::run(),
-        Command::Replay(arguments) => replay::run(&arguments),
+        Command::Replay(arguments) => replay::run(&settings, &arguments),
+        Command::Rules(what) => rules::run(&what),
         Command::Topics(what) => topics::run(what, &settings),
         Command::Up(arguments) => block_on(up::run(settings, arguments)),
         Command::Incidents(arguments) => block_on(incidents::list(&settings, &arguments)),
-        Command::Show { id, output } => block_on(incidents::show(&settings, &id, output)),
+        Command::Show { id, why, output } => block_on(incidents::show(&settings, &id, why, output)),
         Command::Events { limit, output } => block_on(incidents::events(&settings, limit, output)),
         Command::Doctor => block_on(doctor::run(&settings)),
         Command::Exporter => block_on(services::exporter(settings)),

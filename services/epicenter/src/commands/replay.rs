@@ -9,24 +9,25 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::{print, print_json};
 use crate::cli::{Listing, Replay};
 use crate::engine::Engine;
-use crate::pipeline::{self, Outcome, Progress};
+use crate::pipeline::{self, Heed, Outcome, Progress};
 use crate::render::{self, Columns, Paint};
 use crate::replay::document::{self, Content};
 use crate::replay::timeline::Timeline;
 use crate::replay::{ReplayError, file};
+use crate::settings::Settings;
 
-pub(super) fn run(arguments: &Replay) -> anyhow::Result<ExitCode> {
-    let mut contents = Vec::new();
-    for path in &arguments.files {
-        contents.push(document::parse(path, &file::read(path)?)?);
-    }
-    for skipped in contents.iter().flat_map(|content| &content.skipped) {
-        eprintln!("epicenter: {skipped}");
-    }
-    let timeline = timeline(&arguments.cluster, contents, &arguments.files)?;
-    let outcome = through(timeline)?;
+pub(super) fn run(settings: &Settings, arguments: &Replay) -> anyhow::Result<ExitCode> {
+    let engine = Engine::configured(settings)?;
+    let texts = texts(&arguments.files)?;
+    let outcome = through(&engine, timeline(&arguments.cluster, &texts)?, Heed::Incidents)?;
     for letter in &outcome.dead_letters {
         eprintln!("epicenter: the {} could not process a record: {}", letter.service, letter.error);
+    }
+    if arguments.explain {
+        let paint = Paint::detect();
+        let told = outcome.incidents.iter().map(|incident| render::explained(incident, &engine.rules.causal, paint));
+        print(&told.collect::<Vec<_>>().join("\n"))?;
+        return Ok(ExitCode::SUCCESS);
     }
     match arguments.output {
         Listing::Json => print_json(&outcome.incidents)?,
@@ -36,25 +37,33 @@ pub(super) fn run(arguments: &Replay) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The timeline of what the files hold; an error when that has no Event.
-fn timeline(cluster: &str, contents: Vec<Content>, files: &[PathBuf]) -> Result<Timeline, ReplayError> {
+/// The files with what is in them.
+pub(super) fn texts(files: &[PathBuf]) -> Result<Vec<(&Path, String)>, ReplayError> {
+    files.iter().map(|path| Ok((path.as_path(), file::read(path)?))).collect()
+}
+
+/// The timeline of what files hold; an error when that has no Event.
+pub(super) fn timeline(cluster: &str, texts: &[(&Path, String)]) -> Result<Timeline, ReplayError> {
+    let contents = texts.iter().map(|(path, text)| document::parse(path, text)).collect::<Result<Vec<_>, _>>()?;
+    for skipped in contents.iter().flat_map(|content| &content.skipped) {
+        eprintln!("epicenter: {skipped}");
+    }
     let timeline = Timeline::new(cluster, contents);
     if timeline.events() == 0 {
-        let names: Vec<String> = files.iter().map(|file| file.display().to_string()).collect();
+        let names: Vec<String> = texts.iter().map(|(file, _)| file.display().to_string()).collect();
         return Err(ReplayError::NoEvents { files: names.join(", "), objects: timeline.len() });
     }
     Ok(timeline)
 }
 
 /// Runs a timeline through the pipeline, with a progress bar when standard error is a terminal.
-pub(super) fn through(timeline: Timeline) -> anyhow::Result<Outcome> {
-    let engine = Engine::builtin();
+pub(super) fn through(engine: &Engine, timeline: Timeline, heed: Heed) -> anyhow::Result<Outcome> {
     let progress = Progress::default();
     let style =
         ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len} records {elapsed}").context("progress bar")?;
     let bar = ProgressBar::new(0).with_style(style).with_message("correlating");
     let outcome = std::thread::scope(|scope| {
-        let run = scope.spawn(|| pipeline::run(&engine, timeline, &progress));
+        let run = scope.spawn(|| pipeline::run(engine, timeline, &progress, heed));
         while !run.is_finished() {
             let (written, _, correlated) = progress.now();
             bar.set_length(written.max(correlated));

@@ -102,7 +102,7 @@ struct Frame {
 }
 
 impl Frame {
-    async fn new(settings: &Settings) -> anyhow::Result<Self> {
+    async fn new(settings: &Settings, engine: Engine) -> anyhow::Result<Self> {
         ensure!(
             settings.bus.is_kafka(),
             "a service by itself works on Kafka: set bus.kafka.bootstrap (EPICENTER_BUS__KAFKA__BOOTSTRAP), or run \
@@ -117,7 +117,6 @@ impl Frame {
         let admin = epicenter_runtime::serve(&settings.admin, health.clone(), metrics.clone(), routes).await?;
         tracing::info!(address = %admin.address(), "admin endpoint");
         supervisor.task("admin", admin.run(shutdown.token().clone()));
-        let engine = Engine::builtin().silent_after(settings.fleet.silent_after_s);
         Ok(Self { bus, engine, health, metrics, shutdown, supervisor })
     }
 
@@ -147,7 +146,7 @@ pub(super) async fn exporter(mut settings: Settings) -> anyhow::Result<ExitCode>
     }
     let cluster = Cluster::open(&settings.cluster).await?;
     name(&mut settings, None, &cluster.context);
-    let mut frame = Frame::new(&settings).await?;
+    let mut frame = Frame::new(&settings, Engine::builtin()).await?;
     let Frame { bus, engine, health, metrics, shutdown, supervisor } = &mut frame;
     export(supervisor, shutdown, settings.exporter, &cluster, bus.clone(), engine, health, metrics)?;
     frame.run().await
@@ -160,7 +159,7 @@ async fn exporters(settings: Settings) -> anyhow::Result<ExitCode> {
         let home = Cluster::open(&settings.cluster).await?;
         origins.push(Origin::Secrets(Box::new(kube::Api::default_namespaced(home.asking("", &Metrics::default())?))));
     }
-    let mut frame = Frame::new(&settings).await?;
+    let mut frame = Frame::new(&settings, Engine::builtin()).await?;
     let fleet = Fleet {
         exporter: settings.exporter,
         origins,
@@ -174,19 +173,19 @@ async fn exporters(settings: Settings) -> anyhow::Result<ExitCode> {
 }
 
 pub(super) async fn enricher(settings: Settings) -> anyhow::Result<ExitCode> {
-    let mut frame = Frame::new(&settings).await?;
+    let mut frame = Frame::new(&settings, Engine::configured(&settings)?).await?;
     frame.processor(PROCESSORS[0])?;
     frame.run().await
 }
 
 pub(super) async fn correlator(settings: Settings) -> anyhow::Result<ExitCode> {
-    let mut frame = Frame::new(&settings).await?;
+    let mut frame = Frame::new(&settings, Engine::configured(&settings)?).await?;
     frame.processor(PROCESSORS[1])?;
     frame.run().await
 }
 
 pub(super) async fn fleet(settings: Settings) -> anyhow::Result<ExitCode> {
-    let mut frame = Frame::new(&settings).await?;
+    let mut frame = Frame::new(&settings, Engine::configured(&settings)?).await?;
     frame.processor(PROCESSORS[2])?;
     frame.run().await
 }
@@ -205,7 +204,7 @@ pub(super) fn forget(settings: &Settings, cluster: &str) -> anyhow::Result<ExitC
 }
 
 pub(super) async fn sink(mut settings: Settings, role: Role) -> anyhow::Result<ExitCode> {
-    let mut frame = Frame::new(&settings).await?;
+    let mut frame = Frame::new(&settings, Engine::builtin()).await?;
     if role != Role::Member {
         frame.processor(PROCESSORS[3])?;
     }

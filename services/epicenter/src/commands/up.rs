@@ -19,6 +19,7 @@ use crate::settings::Settings;
 const LOOK: Duration = Duration::from_millis(100);
 
 pub(super) async fn run(mut settings: Settings, arguments: Up) -> anyhow::Result<ExitCode> {
+    let engine = Engine::configured(&settings)?;
     let cluster = Cluster::open(&settings.cluster).await?;
     services::name(&mut settings, arguments.cluster, &cluster.context);
     // Its log is its own: another exporter of the cluster writes elsewhere.
@@ -45,7 +46,6 @@ pub(super) async fn run(mut settings: Settings, arguments: Up) -> anyhow::Result
         directory.path().display(),
         admin.address()
     ))?;
-    let engine = Engine::builtin().silent_after(settings.fleet.silent_after_s);
     let shutdown = Shutdown::new();
     let mut supervisor = Supervisor::new(shutdown.clone());
     let changes = bus.reader(INCIDENT_CHANGES.name, &(0..bus.partitions()).collect::<Vec<_>>(), Start::Latest)?;

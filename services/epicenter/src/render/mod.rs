@@ -1,14 +1,18 @@
 //! Incidents on a terminal.
 
 mod detail;
+mod difference;
 mod table;
+mod tree;
 
 use std::io::IsTerminal;
 
 use epicenter_model::{Severity, Timestamp};
 
 pub use detail::detail;
+pub use difference::difference;
 pub use table::{Columns, incidents};
+pub use tree::explained;
 
 /// Colours, or none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
