@@ -31,8 +31,10 @@ impl Node {
         serde_saphyr::from_str(text).map_err(|error| {
             let line = error.location().map_or(1, |location| location.line());
             let said = error.to_string();
-            let what = said.lines().next().unwrap_or_default().to_owned();
-            (line, String::new(), format!("this is no YAML: {what}"))
+            let what = said.lines().next().unwrap_or_default();
+            let what = what.strip_prefix(&format!("error: line {line} ")).unwrap_or(what);
+            let mend = "indent by spaces, and put a text that has `: ` or ` #` in it between quotes";
+            (line, String::new(), format!("this is no YAML: {what}: {mend}"))
         })
     }
 

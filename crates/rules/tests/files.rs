@@ -141,6 +141,12 @@ fn refused(text: &str, expected: &[&str]) {
 #[test]
 fn what_is_wrong_is_told_with_file_line_and_field() {
     refused("events: [", &["mine.yaml:1: this is no YAML: "]);
+    refused(
+        "events:\n- {id: a}\n- id: b\n  when: event.note == \"a: b\"\n",
+        &[
+            "mine.yaml:4: this is no YAML: column 25: mapping values are not allowed in this context: indent by spaces, and put",
+        ],
+    );
     refused("- a\n", &["mine.yaml:1: must be a table with the sections component, "]);
     refused("events: {}\nclases: {}\n", &["mine.yaml:1: events: must be a list", "mine.yaml:2: clases: is no section"]);
     let condition = |text: &str| format!("events:\n- id: mine\n  when: {text}\n  then: drop\n");
