@@ -230,7 +230,7 @@ fn values_that_cannot_work_are_told() {
     check(&[BOOTSTRAP], "cluster: name the cluster, such as prod-eu-1; the exporter needs it");
     check(&["kafka.bootstrap=broker", "cluster=a"], "/kafka/bootstrap");
     check(&[BOOTSTRAP, "cluster=a/b"], "/cluster");
-    check(&[BOOTSTRAP, "cluster=a", "rules.mine=events: []"], "/rules");
+    check(&[BOOTSTRAP, "cluster=a", "rules.mine=events: []"], "invalid propertyName 'mine'");
     check(&[BOOTSTRAP, "cluster=a", "exporter.replicas=2"], "/exporter/replicas");
     check(&[BOOTSTRAP, "cluster=a", "enricher.replica=2"], "replica");
     check(&[BOOTSTRAP, "cluster=a", "kafka.properties.sasl\\.password=x"], "sasl.password");
