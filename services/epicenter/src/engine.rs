@@ -40,9 +40,13 @@ impl Engine {
 
     /// The engine with the rules of this version, and what is configured.
     pub fn configured(settings: &Settings) -> Result<Self, ConfigErrors> {
-        let silent_after = settings.fleet.silent_after_s.into();
-        let fleet_rules = Arc::new(FleetRules::builtin().clone().silent_after(silent_after));
-        Ok(Self { fleet_rules, ..Self::with(rules::configured(&settings.rules)?) })
+        let engine = Self::with(rules::configured(&settings.rules)?);
+        Ok(engine.silent_after(settings.fleet.silent_after_s))
+    }
+
+    /// The same engine, by which a cluster counts as silent after so many seconds.
+    pub fn silent_after(self, seconds: u32) -> Self {
+        Self { fleet_rules: Arc::new(FleetRules::builtin().clone().silent_after(seconds.into())), ..self }
     }
 
     /// A new enricher.

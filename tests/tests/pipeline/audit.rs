@@ -1,15 +1,13 @@
 //! Holds what is in the log against what must be there.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use epicenter_bus::{Driver, Processor, ProcessorSpec, Record, StoreId, topics};
-use epicenter_catalog::Catalog;
-use epicenter_correlate::Rules;
 use epicenter_correlator::Correlator;
 use epicenter_enricher::Enricher;
 use epicenter_model::{Codec, EnrichedRecord, Gap, RawRecord};
+use epicenter_rules::RuleSet;
 use epicenter_sink::Publisher;
 
 use crate::installation::Installation;
@@ -89,15 +87,15 @@ pub struct Undisturbed {
 impl Undisturbed {
     pub fn run(raw: &[Record]) -> Self {
         let codec = Codec::single_object;
-        let (enriched, _) = through(&epicenter_enricher::spec(), Enricher::new(codec(), Catalog::builtin()), raw);
-        let rules = Arc::new(Rules::builtin(epicenter_correlator::classes(Catalog::builtin())));
-        let (changes, _) = through(&epicenter_correlator::spec(), Correlator::new(codec(), rules), &enriched);
+        let RuleSet { classifier, causal, .. } = RuleSet::builtin();
+        let (enriched, _) = through(&epicenter_enricher::spec(), Enricher::new(codec(), classifier), raw);
+        let (changes, _) = through(&epicenter_correlator::spec(), Correlator::new(codec(), causal), &enriched);
         let (_, incidents) = through(&epicenter_sink::spec(), Publisher::new(codec()), &changes);
         Self { enriched, changes, incidents }
     }
 }
 
-/// What a processor emits, and its first store at the end.
+/// What a processor emits to its first topic, and its first store at the end.
 fn through<P: Processor>(
     spec: &ProcessorSpec,
     processor: P,
@@ -105,7 +103,8 @@ fn through<P: Processor>(
 ) -> (Vec<Record>, BTreeMap<Vec<u8>, Vec<u8>>) {
     let mut driver = Driver::new(spec, processor);
     let mut output = Vec::new();
-    for emit in input.iter().flat_map(|record| driver.feed(record).unwrap()) {
+    let emits = input.iter().flat_map(|record| driver.feed(record).unwrap());
+    for emit in emits.filter(|emit| emit.topic == spec.outputs[0]) {
         output.push(Record {
             topic: emit.topic,
             partition: input[0].partition,
