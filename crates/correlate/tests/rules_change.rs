@@ -23,7 +23,13 @@ fn check(records: &[EnrichedRecord], split: usize, before: &Rules, after: &Rules
     let end = records.last().map_or_else(|| fixture::at(0.0), EnrichedRecord::at);
     let beats = (1..=AFTERWARDS_S / 5).map(|n| {
         let at = end.plus_millis(n * 5_000);
-        EnrichedRecord::Heartbeat(Heartbeat { cluster: "test".into(), cluster_uid: "u".into(), at, healthy: true })
+        EnrichedRecord::Heartbeat(Heartbeat {
+            cluster: "test".into(),
+            cluster_uid: "u".into(),
+            at,
+            healthy: true,
+            last: false,
+        })
     });
     for (index, record) in records.iter().cloned().chain(beats).enumerate() {
         if index == split {
