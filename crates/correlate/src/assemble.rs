@@ -4,7 +4,7 @@ use epicenter_model::{EnrichedEvent, Role, Severity, Transition, incident_id};
 
 use crate::edge::Edge;
 use crate::entity::{EventRef, Mark, bounded};
-use crate::live::{Candidate, Head, Live, Row, RowRole};
+use crate::live::{Candidate, Cap, Head, Live, Row, RowRole, STAYS_MS};
 use crate::neighbours::Links;
 use crate::parents::Parent;
 use crate::score::{When, rounded};
@@ -182,10 +182,11 @@ impl Engine<'_> {
 
     fn open(&mut self, incoming: &Incoming<'_>, trigger: Option<&Parent>) -> Option<(u64, u32)> {
         let event = incoming.event;
-        let cap = match self.planned(incoming) {
-            None => (self.rules.class(&event.class).passes != Passes::Never).then_some(Severity::Info),
-            Some(Some(cap)) => Some(cap),
-            Some(None) => return None,
+        let passes = self.rules.class(&event.class).passes != Passes::Never;
+        let capped = match self.excuse(incoming) {
+            None => passes.then_some((Severity::Info, None)),
+            Some(Excuse::UpTo { severity, lasts_ms }) => Some((severity, lasts_ms)),
+            Some(Excuse::Wholly) => return None,
         };
         if self.state.incidents.len() >= INCIDENTS {
             self.make_room();
@@ -193,6 +194,10 @@ impl Engine<'_> {
         self.state.clock.incidents += 1;
         let no = self.state.clock.incidents;
         let now = self.now();
+        let cap = capped.map(|(severity, lasts_ms)| {
+            let lasts_ms = if passes { Some(STAYS_MS) } else { lasts_ms };
+            Cap { severity, planned: !passes, until: lasts_ms.map(|lasts| now.plus_millis(lasts)) }
+        });
         let uid = if event.cluster_uid.is_empty() { &self.state.clock.cluster_uid } else { &event.cluster_uid };
         let head = Head {
             no,
@@ -380,11 +385,11 @@ impl Engine<'_> {
         &mut self.state.incidents.entry(no).or_default().head
     }
 
-    /// Whether a planned change explains the Event: then the severity that it may have at most, or none.
-    fn planned(&self, incoming: &Incoming<'_>) -> Option<Option<Severity>> {
+    /// How far a planned change excuses the Event, if at all.
+    pub fn excuse(&self, incoming: &Incoming<'_>) -> Option<Excuse> {
         let rules = self.rules;
         if incoming.event.context.deleting && incoming.event.event.regarding.kind == "Pod" {
-            return Some(None);
+            return Some(Excuse::Wholly);
         }
         rules.class(&incoming.event.class).quiet.iter().find_map(|index| {
             let quiet = &rules.quiet[*index];
@@ -397,9 +402,22 @@ impl Engine<'_> {
                     && (-5_000..=within).contains(&lag.min(incoming.event.at.millis_since(mark.at)))
             };
             let mut shared = incoming.links.along(quiet.rule.edge).filter_map(|(id, _)| self.state.entities.get(id));
-            shared.any(|entity| entity.marks.iter().any(fits)).then_some(quiet.rule.severity)
+            shared.any(|entity| entity.marks.iter().any(fits)).then(|| match quiet.rule.severity {
+                Some(severity) => {
+                    Excuse::UpTo { severity, lasts_ms: quiet.rule.lasts_s.map(|lasts| lasts.saturating_mul(1000)) }
+                }
+                None => Excuse::Wholly,
+            })
         })
     }
+}
+
+/// What a planned change makes of an Event.
+pub(crate) enum Excuse {
+    /// It is no incident.
+    Wholly,
+    /// It is one of that severity at most, until it has lasted so long, ms.
+    UpTo { severity: Severity, lasts_ms: Option<i64> },
 }
 
 /// It can be part of an incident, and begin one.

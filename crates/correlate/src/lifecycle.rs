@@ -100,9 +100,13 @@ impl Engine<'_> {
         }
     }
 
-    /// An incident of what often passes by itself counts once an Event shows that it lasts, or something else joins it.
+    /// An incident of what often passes by itself counts once an Event shows that it lasts, or something else joins it that
+    /// no planned change excuses.
     pub fn outlasts(&mut self, no: u64, incoming: &Incoming<'_>) {
         let Some(no) = self.provisional(no) else { return };
+        if self.excuse(incoming).is_some() {
+            return;
+        }
         let event = incoming.event;
         if self.rules.class(&event.class).passes != Passes::Never {
             let Some(entity) = self.state.entities.get(incoming.object) else { return };
@@ -124,13 +128,16 @@ impl Engine<'_> {
     /// It counts too when nothing has ended it for so long.
     fn stays(&mut self, no: u64) {
         let (rules, now) = (self.rules, self.now());
-        let Some(no) = self.provisional(no) else { return };
         let Some(live) = self.state.incidents.get_mut(&no) else { return };
-        let stays = live
-            .rows
-            .values()
-            .any(|row| row.lasting && !row.over && rules.class(&row.class).passes == Passes::UnlessItStays);
-        if stays && now.millis_since(live.head.opened_at) >= STAYS_MS {
+        let Some(cap) = live.head.cap.filter(|cap| cap.until.is_some_and(|until| until <= now)) else { return };
+        let goes_on = |row: &Row| row.lasting && !row.over;
+        let stays = |row: &Row| goes_on(row) && rules.class(&row.class).passes == Passes::UnlessItStays;
+        let lasts = if cap.planned {
+            live.head.root_row.and_then(|root| live.rows.get(&root)).is_some_and(goes_on)
+        } else {
+            live.rows.values().any(stays)
+        };
+        if lasts {
             live.head.cap = None;
         }
     }
@@ -138,9 +145,8 @@ impl Engine<'_> {
     /// The incident, if it is no more than a note because its like often passes by itself.
     fn provisional(&self, no: u64) -> Option<u64> {
         let (no, _) = self.state.today(no)?;
-        let head = &self.state.incidents.get(&no)?.head;
-        let opened_by = head.candidates.first()?;
-        (head.cap.is_some() && self.rules.class(&opened_by.class).passes != Passes::Never).then_some(no)
+        let cap = self.state.incidents.get(&no)?.head.cap?;
+        (!cap.planned).then_some(no)
     }
 
     /// Drops an incident that can no longer be reopened.

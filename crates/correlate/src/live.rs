@@ -28,6 +28,28 @@ const REMOVED_MS: i64 = 180_000;
 /// Its root has recovered, and not yet all that it did: longer than the longest back-off (300 s).
 const ROOT_RECOVERED_MS: i64 = 330_000;
 
+/// It is worth no more than that until it has lasted.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Cap {
+    pub severity: Severity,
+    /// A planned change explains it; otherwise its like often passes by itself.
+    pub planned: bool,
+    /// Log time at which it counts in full if it still goes on.
+    pub until: Option<Timestamp>,
+}
+
+impl Cap {
+    /// That of two incidents that are one: a planned change excuses what often passes anyway.
+    pub fn of_both(self, other: Self) -> Self {
+        let until = match (self.planned, other.planned) {
+            (true, false) => self.until,
+            (false, true) => other.until,
+            _ => self.until.into_iter().chain(other.until).min(),
+        };
+        Self { severity: self.severity.max(other.severity), planned: self.planned || other.planned, until }
+    }
+}
+
 /// All of an incident but its members.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Head {
@@ -38,8 +60,7 @@ pub(crate) struct Head {
     pub category: Category,
     /// The severity without the effect of `cap`.
     pub worst: Severity,
-    /// A planned change explains it: no more than this.
-    pub cap: Option<Severity>,
+    pub cap: Option<Cap>,
     /// It was over in less than a minute.
     pub healed: bool,
     pub opened_at: Timestamp,
@@ -160,7 +181,7 @@ pub(crate) struct Live {
 
 impl Head {
     pub fn severity(&self) -> Severity {
-        let capped = self.cap.map_or(self.worst, |cap| self.worst.min(cap));
+        let capped = self.cap.map_or(self.worst, |cap| self.worst.min(cap.severity));
         if self.healed { Severity::Info } else { capped }
     }
 
@@ -337,8 +358,8 @@ impl Live {
     fn due(&self) -> Option<Timestamp> {
         let head = &self.head;
         let held_back = head.due.then(|| head.told_at.plus_millis(UPDATE_MS));
-        let passed = head.opened_at.plus_millis(STAYS_MS);
-        let lasts = (head.cap.is_some() && self.pending > 0 && passed > head.told_at).then_some(passed);
+        let until = head.cap.and_then(|cap| cap.until);
+        let lasts = until.filter(|until| self.pending > 0 && *until > head.told_at);
         held_back.into_iter().chain(lasts).min()
     }
 

@@ -191,7 +191,7 @@ impl Engine<'_> {
         head.occurrences += gone.head.occurrences;
         head.more_pods += gone.head.more_pods;
         head.worst = head.worst.max(gone.head.worst);
-        head.cap = head.cap.zip(gone.head.cap).map(|(one, other)| one.max(other));
+        head.cap = head.cap.zip(gone.head.cap).map(|(one, other)| one.of_both(other));
         head.active = head.active.max(gone.head.active);
         head.last_event_at = head.last_event_at.max(gone.head.last_event_at);
         head.opened_at = head.opened_at.min(gone.head.opened_at);

@@ -1,6 +1,6 @@
 //! What an object is linked with: from its context, from what Events say, and, at last, from its name.
 
-use epicenter_model::{ContextUpdate, EnrichedEvent};
+use epicenter_model::{ContextUpdate, EnrichedEvent, Entity};
 
 use crate::edge::{Edge, EdgeSet};
 use crate::entity::bounded;
@@ -158,8 +158,14 @@ impl Engine<'_> {
                     self.state.cluster = cluster;
                 }
                 Edge::Related => {
-                    if let Some(related) = event.event.related.as_ref().filter(|related| !related.name.is_empty()) {
+                    let second = event.event.related.as_ref().filter(|related| !related.name.is_empty());
+                    // Before Kubernetes 1.19 only the text names it.
+                    let like = |named: &&Entity| named.kind == regarding.kind && named.name != regarding.name;
+                    if let Some(related) = second {
                         links.add(edge, self.state.entities.touch_ref(now, related), 1.0);
+                    } else if let Some(named) = event.entities.iter().find(like) {
+                        let id = self.state.entities.touch(now, &named.kind, &named.namespace, &named.name);
+                        links.add(edge, id, 1.0);
                     }
                 }
                 Edge::Target => {

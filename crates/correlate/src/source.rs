@@ -129,6 +129,9 @@ pub(crate) struct QuietRule {
     /// Open an incident of at most this severity; none at all when absent.
     #[serde(default)]
     pub severity: Option<Severity>,
+    /// It counts in full after all when it still goes on so long after it was opened.
+    #[serde(default)]
+    pub lasts_s: Option<i64>,
     pub source: String,
 }
 

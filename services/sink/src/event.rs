@@ -24,6 +24,7 @@ const VIRTUAL_KINDS: [&str; 5] = ["Registry", "StorageClass", "Zone", "Webhook",
 
 /// The Event that tells what happened between `before`, the document that the cluster showed so far, and `document`.
 ///
+/// What opens before any workload is known to suffer is told of its cause, and again of the workload once there is one.
 /// Nothing is told of backfill, of severity `info`, of what ended before anybody was told of it, and of what is older
 /// than an hour at `now`. The name follows from the incident and its version, so that a repetition is refused as
 /// existing.
@@ -66,9 +67,12 @@ pub(crate) fn of(before: Option<&Incident>, document: &Incident, now: Timestamp,
 
 fn transition(before: Option<&Incident>, document: &Incident) -> Option<Transition> {
     let quiet = |document: &Incident| document.backfill || document.severity == Severity::Info;
-    let told = before.filter(|before| !quiet(before)).map(|before| before.state);
-    match (told, document.state) {
+    let told = before.filter(|before| !quiet(before));
+    let spreads =
+        told.is_some_and(|before| before.impact.workloads.is_empty()) && !document.impact.workloads.is_empty();
+    match (told.map(|before| before.state), document.state) {
         (None, IncidentState::Open) if !quiet(document) => Some(Transition::Opened),
+        (Some(IncidentState::Open), IncidentState::Open) if spreads && !quiet(document) => Some(Transition::Opened),
         (Some(IncidentState::Open), IncidentState::Resolved) => Some(Transition::Resolved),
         (Some(IncidentState::Open), IncidentState::Merged) => Some(Transition::Merged),
         (Some(IncidentState::Resolved | IncidentState::Merged), IncidentState::Open) if !quiet(document) => {
@@ -169,6 +173,19 @@ mod tests {
         check(Some((Open, High)), (Merged, High), Some(("IncidentMerged", "Normal")));
         check(Some((Resolved, High)), (Open, High), Some(("IncidentReopened", "Warning")));
         check(Some((Resolved, High)), (Merged, High), None);
+    }
+
+    #[test]
+    fn is_told_of_the_first_workload_too() {
+        let spread = document(IncidentState::Open, Severity::High);
+        let mut begun = spread.clone();
+        begun.impact.workloads.clear();
+        let kind = |before: &Incident, document: &Incident| {
+            of(Some(before), document, Timestamp::default(), "i").map(|event| event.regarding.unwrap().kind.unwrap())
+        };
+        assert_eq!(kind(&begun, &spread).as_deref(), Some("Deployment"));
+        assert_eq!(kind(&begun, &begun), None);
+        assert_eq!(kind(&spread, &spread), None);
     }
 
     #[test]
