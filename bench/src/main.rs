@@ -2,6 +2,8 @@
 //!
 //! Absolute figures belong to the machine that is named above them; the ratios are medians of interleaved pairs of one run.
 
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
+
 mod bare;
 mod enricher;
 mod insight;

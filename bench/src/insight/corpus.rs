@@ -84,7 +84,7 @@ pub fn cases(set: Set) -> Vec<Case> {
             match (set, held_out(&scenario)) {
                 (Set::Train, true) => {}
                 (_, held_out) => {
-                    let family = if held_out { "one fault, held out" } else { "one fault" };
+                    let family = if held_out { "one fault, not in train" } else { "one fault" };
                     (0..rounds).for_each(|_| add(vec![(400.0, scenario)], form, family));
                 }
             }
