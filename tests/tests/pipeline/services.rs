@@ -1,5 +1,6 @@
 //! The same pipeline as separate services on a real broker, under the roles that the chart gives them.
 
+use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::{Command, Output};
@@ -14,6 +15,9 @@ use epicenter_tests::process::{Process, binary};
 use kube::api::{Api, PostParams};
 
 use crate::writer::{client, event};
+
+/// A rule of one's own, so that it is seen to be counted.
+const RULES: &str = "events: [{id: said, classes: [image.pull.not_found], then: keep}]";
 
 fn command(kafka: &Kafka, arguments: &[&str]) -> Command {
     let mut command = Command::new(binary().unwrap());
@@ -52,6 +56,8 @@ fn services_on_kafka_make_the_same_incidents() {
     let access =
         ["epicenter-exporter", "epicenter-sink"].map(|account| plane.kubeconfig_of(NAMESPACE, account).unwrap());
     let [of_exporter, of_sink] = access.each_ref().map(|file| ["--kubeconfig", file.to_str().unwrap()]);
+    fs::create_dir(directory.path().join("rules")).unwrap();
+    fs::write(directory.path().join("rules/own.yaml"), RULES).unwrap();
     let services = [
         [&["exporter"][..], &of_exporter].concat(),
         vec!["enricher"],
@@ -66,6 +72,7 @@ fn services_on_kafka_make_the_same_incidents() {
             let log = directory.path().join(format!("{}.log", arguments[0]));
             let mut command = command(&kafka, arguments);
             command.env("EPICENTER_ADMIN__LISTEN", format!("127.0.0.1:{port}"));
+            command.env("EPICENTER_RULES__DIRECTORY", directory.path().join("rules"));
             Process::spawn(arguments[0], &mut command, &log).unwrap()
         })
         .collect();
