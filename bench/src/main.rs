@@ -5,6 +5,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
 
 mod bare;
+mod engine;
 mod enricher;
 mod insight;
 mod kernel;
@@ -37,6 +38,8 @@ enum What {
     Enricher,
     /// From an Event in the cluster to its incident, on a real API server and a real broker.
     Latency(latency::Asked),
+    /// The engine, in memory, on one core.
+    Engine,
     /// Whether the incidents are the right ones.
     Insight {
         /// Which recordings.
@@ -62,6 +65,9 @@ fn main() -> anyhow::Result<()> {
     }
     if matches!(what, What::All | What::Local) {
         local::measure(&mut report)?;
+    }
+    if matches!(what, What::All | What::Engine) {
+        engine::measure(&mut report)?;
     }
     if matches!(what, What::All | What::Enricher) {
         enricher::measure(&mut report)?;
