@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::kafka::{KafkaBus, KafkaReader, KafkaSource};
 use crate::local::{LocalBus, LocalReader, LocalSource};
+use crate::topic::topics::POSITIONS;
 use crate::{Emit, Fault, KafkaConfig, LocalConfig, Observer, Processor, ProcessorSpec, Record, Stop, TopicProblem};
 
 /// A log with topics: a Kafka cluster, or a directory. Cheap to clone.
@@ -15,6 +16,9 @@ pub enum Bus {
     /// A directory of this machine; one process at a time.
     Local(LocalBus),
 }
+
+/// A key of a source's table, and its new value, if it is to have one.
+pub type Row<'r> = (&'r [u8], Option<&'r [u8]>);
 
 /// Where a reader begins.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,9 +75,20 @@ impl Bus {
         partition: u32,
         prefix: &[u8],
     ) -> Result<(Source, BTreeMap<Vec<u8>, Vec<u8>>), Fault> {
+        self.source_in(POSITIONS.name, id, partition, prefix)
+    }
+
+    /// The same for a source that keeps its positions in the compacted topic `table`.
+    pub fn source_in(
+        &self,
+        table: &'static str,
+        id: &str,
+        partition: u32,
+        prefix: &[u8],
+    ) -> Result<(Source, BTreeMap<Vec<u8>, Vec<u8>>), Fault> {
         match self {
-            Self::Kafka(bus) => bus.source(id, partition, prefix).map(|(s, p)| (Source::Kafka(Box::new(s)), p)),
-            Self::Local(bus) => bus.source(id, partition, prefix).map(|(s, p)| (Source::Local(s), p)),
+            Self::Kafka(bus) => bus.source(table, id, partition, prefix).map(|(s, p)| (Source::Kafka(Box::new(s)), p)),
+            Self::Local(bus) => bus.source(table, id, partition, prefix).map(|(s, p)| (Source::Local(s), p)),
         }
     }
 
@@ -110,8 +125,8 @@ impl Bus {
     }
 }
 
-/// What brings records from outside: its records and its position are committed together. Positions live in the
-/// `positions` topic.
+/// What brings records from outside, or takes them there: its records and its position are committed together. Positions
+/// live in the `positions` topic, or in a table of its own.
 pub enum Source {
     /// On Kafka.
     Kafka(Box<KafkaSource>),
@@ -125,9 +140,16 @@ impl Source {
     /// [`Fault::Retry`]: nothing was written, call it again with the same. [`Fault::Fenced`]: open the source anew and go
     /// on from the position that it gives.
     pub fn commit(&mut self, records: &[Emit], positions: &[(Vec<u8>, Vec<u8>)]) -> Result<(), Fault> {
+        let rows: Vec<Row<'_>> =
+            positions.iter().map(|(key, value)| (key.as_slice(), Some(value.as_slice()))).collect();
+        self.change(records, &rows)
+    }
+
+    /// The same, with positions that may also be deleted (`None`).
+    pub fn change(&mut self, records: &[Emit], rows: &[Row<'_>]) -> Result<(), Fault> {
         match self {
-            Self::Kafka(source) => source.commit(records, positions),
-            Self::Local(source) => source.commit(records, positions),
+            Self::Kafka(source) => source.commit(records, rows),
+            Self::Local(source) => source.commit(records, rows),
         }
     }
 }

@@ -21,7 +21,7 @@ mod step;
 mod stop;
 mod topic;
 
-pub use bus::{Bus, Reader, Source, Start};
+pub use bus::{Bus, Reader, Row, Source, Start};
 pub use drive::Driver;
 pub use fault::Fault;
 pub use kafka::KafkaConfig;

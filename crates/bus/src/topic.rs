@@ -199,6 +199,8 @@ pub mod topics {
     pub const INCIDENT_CHANGES: Topic = delete("incident.changes", 30);
     /// The newest document of each incident: the sink's changelog, and a public table.
     pub const INCIDENTS: Topic = compact("incidents");
+    /// What receivers of alerts were told, and are to be told: private to the alerts.
+    pub const ALERTS_STATE: Topic = Topic { spread: Spread::Fleet, ..compact("alerts.state") };
     /// What could not be processed, with the reason.
     pub const DEAD_LETTER: Topic = delete("dead-letter", 30);
 
@@ -214,6 +216,7 @@ pub mod topics {
         FLEET_STATE,
         INCIDENT_CHANGES,
         INCIDENTS,
+        ALERTS_STATE,
         DEAD_LETTER,
     ];
 }
@@ -226,7 +229,7 @@ mod tests {
     fn places_the_fleet_in_one_partition_and_clusters_in_their_own() {
         for topic in topics::ALL {
             let fleet = topic.spread == Spread::Fleet;
-            assert_eq!(fleet, ["fleet.signals", "fleet.state"].contains(&topic.name));
+            assert_eq!(fleet, ["fleet.signals", "fleet.state", "alerts.state"].contains(&topic.name));
             assert_eq!((count(topic.name, 12), partition_in(topic.name, 7)), if fleet { (1, 0) } else { (12, 7) });
         }
         assert_eq!((count("of a test", 3), partition_in("of a test", 2)), (3, 2));

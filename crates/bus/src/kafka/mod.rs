@@ -57,11 +57,12 @@ impl KafkaBus {
 
     pub(crate) fn source(
         &self,
+        table: &'static str,
         id: &str,
         partition: u32,
         prefix: &[u8],
     ) -> Result<(KafkaSource, BTreeMap<Vec<u8>, Vec<u8>>), Fault> {
-        KafkaSource::open(&self.clients, id, partition, prefix)
+        KafkaSource::open(&self.clients, table, id, partition, prefix)
     }
 
     pub(crate) fn reader(&self, topic: &'static str, partitions: &[u32], start: Start) -> Result<KafkaReader, Fault> {

@@ -10,12 +10,13 @@ use super::fetch::Fetch;
 use super::restore::{self, BARRIER};
 use super::transaction::{Unfinished, Write, fence, transact};
 use crate::record::now;
-use crate::topic::{partition_in, topics::POSITIONS};
-use crate::{Emit, Fault};
+use crate::topic::partition_in;
+use crate::{Emit, Fault, Row};
 
 /// A source on a Kafka cluster. Its `transactional.id` is its id: who opens it later fences it.
 pub struct KafkaSource {
     clients: Arc<Clients>,
+    table: &'static str,
     id: String,
     partition: u32,
     producer: BaseProducer,
@@ -24,25 +25,27 @@ pub struct KafkaSource {
 impl KafkaSource {
     pub(super) fn open(
         clients: &Arc<Clients>,
+        table: &'static str,
         id: &str,
         partition: u32,
         prefix: &[u8],
     ) -> Result<(Self, BTreeMap<Vec<u8>, Vec<u8>>), Fault> {
         let producer = clients.transactional(id)?;
         fence(&producer, id)?;
-        let source = Self { clients: Arc::clone(clients), id: id.to_owned(), partition, producer };
+        let source = Self { clients: Arc::clone(clients), table, id: id.to_owned(), partition, producer };
         let nonce = restore::nonce(id);
-        let positions = clients.topic(POSITIONS.name);
+        let full = clients.topic(table);
+        let at = partition_in(table, partition);
         let payload = Some(nonce.as_slice());
-        let barrier = Write { topic: &positions, partition, key: BARRIER, payload, timestamp: now(), headers: &[] };
+        let barrier = Write { topic: &full, partition: at, key: BARRIER, payload, timestamp: now(), headers: &[] };
         source.transact(std::iter::once(barrier))?;
         let mut fetch = Fetch::new(clients, id)?;
         let mut found = BTreeMap::new();
         restore::replay(
             clients,
             &mut fetch,
-            POSITIONS.name,
-            partition,
+            table,
+            at,
             &nonce,
             || Ok(()),
             |record| {
@@ -57,8 +60,8 @@ impl KafkaSource {
         Ok((source, found))
     }
 
-    pub(crate) fn commit(&mut self, records: &[Emit], positions: &[(Vec<u8>, Vec<u8>)]) -> Result<(), Fault> {
-        let topic_of_positions = self.clients.topic(POSITIONS.name);
+    pub(crate) fn commit(&mut self, records: &[Emit], rows: &[Row<'_>]) -> Result<(), Fault> {
+        let table = self.clients.topic(self.table);
         let mut topics: Vec<(&'static str, String)> = Vec::new();
         for record in records {
             if !topics.iter().any(|(name, _)| *name == record.topic) {
@@ -75,15 +78,15 @@ impl KafkaSource {
             headers: &emit.headers,
         });
         let newest = records.iter().map(|emit| emit.timestamp).max().unwrap_or_else(now);
-        let positions = positions.iter().map(|(key, value)| Write {
-            topic: &topic_of_positions,
-            partition: self.partition,
+        let rows = rows.iter().map(|(key, value)| Write {
+            topic: &table,
+            partition: partition_in(self.table, self.partition),
             key,
-            payload: Some(value),
+            payload: *value,
             timestamp: newest,
             headers: &[],
         });
-        self.transact(emits.chain(positions))
+        self.transact(emits.chain(rows))
     }
 
     fn transact<'w>(&self, writes: impl Iterator<Item = Write<'w>>) -> Result<(), Fault> {

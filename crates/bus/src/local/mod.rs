@@ -92,11 +92,12 @@ impl LocalBus {
 
     pub(crate) fn source(
         &self,
+        table: &'static str,
         id: &str,
         partition: u32,
         prefix: &[u8],
     ) -> Result<(LocalSource, BTreeMap<Vec<u8>, Vec<u8>>), Fault> {
-        LocalSource::open(&self.store, id, partition, prefix)
+        LocalSource::open(&self.store, table, id, partition, prefix)
     }
 
     pub(crate) fn reader(&self, topic: &'static str, partitions: &[u32], start: Start) -> Result<LocalReader, Fault> {
