@@ -1,4 +1,5 @@
-//! A condition in CEL: compiled once, checked for all that can be known before an Event comes, and bounded by its form.
+//! A condition in CEL over an Event or an incident: compiled once, checked for all that can be known before one comes, and
+//! bounded by its form.
 //!
 //! A limit on time would make the same log give other incidents on a slower machine. So what could take long is refused:
 //! a macro within a macro, a pattern that is not written out, an expression that is long or deep.
@@ -7,7 +8,19 @@ use cel::common::ast::{EntryExpr, Expr, IdedExpr, LiteralValue};
 use cel::{Context, ExecutionError, Program, Value};
 use regex::{Regex, RegexBuilder};
 
-use crate::subject::{EVENT, FIELDS, OBJECT, OBJECTS, VARIABLES};
+/// What a condition can look at.
+#[derive(Debug)]
+pub(crate) struct Vocabulary {
+    /// The variable with the fields, and what it stands for in a message.
+    pub root: &'static str,
+    pub what: &'static str,
+    pub fields: &'static [&'static str],
+    /// Those of the fields that are tables, and the fields of these.
+    pub tables: &'static [&'static str],
+    pub table: &'static [&'static str],
+    /// The other variables.
+    pub variables: &'static [&'static str],
+}
 
 /// The longest expression, bytes.
 const LONGEST: usize = 1024;
@@ -23,7 +36,7 @@ const FUNCTIONS: [&str; 8] = ["contains", "endsWith", "matches", "size", "starts
 #[derive(Debug)]
 pub(crate) struct Condition {
     program: Program,
-    /// Fields of the Event that it looks at.
+    /// Fields that it looks at.
     pub fields: Vec<&'static str>,
     /// Patterns of `matches` in it.
     pub patterns: Vec<(String, Regex)>,
@@ -31,12 +44,12 @@ pub(crate) struct Condition {
 
 impl Condition {
     /// Compiles `text`; an error says what is wrong and how to mend it.
-    pub fn compile(text: &str) -> Result<Self, String> {
+    pub fn compile(text: &str, vocabulary: &'static Vocabulary) -> Result<Self, String> {
         if text.len() > LONGEST {
             return Err(format!("it is {} bytes long, {LONGEST} are allowed: write several rules", text.len()));
         }
         let program = Program::compile(text).map_err(|errors| explained(&errors))?;
-        let mut walk = Walk::default();
+        let mut walk = Walk::new(vocabulary);
         walk.expression(program.expression(), 0);
         match walk.problems.is_empty() {
             true => Ok(Self { program, fields: walk.fields, patterns: walk.patterns }),
@@ -53,12 +66,12 @@ impl Condition {
         }
     }
 
-    /// What is wrong with it for every Event, as far as `sample` shows it.
+    /// What is wrong with it whatever it is asked of, as far as `sample` shows it.
     pub fn check(&self, sample: &Context<'_, '_>) -> Result<(), String> {
         match self.program.execute(sample) {
             Ok(Value::Bool(_)) => Ok(()),
             Ok(other) => Err(format!("it gives {:?}, not true or false", other.type_of())),
-            // A label that this Event lacks another one may have.
+            // A label that this one lacks another one may have.
             Err(ExecutionError::NoSuchKey(_) | ExecutionError::IndexOutOfBounds(_)) => Ok(()),
             Err(ExecutionError::FunctionError { .. }) => Ok(()),
             Err(error) => Err(error.to_string()),
@@ -77,8 +90,8 @@ fn explained(errors: &cel::ParseErrors) -> String {
     format!("this is no CEL: {}", said.join("; "))
 }
 
-#[derive(Default)]
 struct Walk {
+    vocabulary: &'static Vocabulary,
     fields: Vec<&'static str>,
     patterns: Vec<(String, Regex)>,
     problems: Vec<String>,
@@ -88,6 +101,11 @@ struct Walk {
 }
 
 impl Walk {
+    fn new(vocabulary: &'static Vocabulary) -> Self {
+        let (fields, patterns, problems, bound) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Self { vocabulary, fields, patterns, problems, bound, macros: 0 }
+    }
+
     fn wrong(&mut self, problem: String) {
         if self.problems.len() < 5 && !self.problems.contains(&problem) {
             self.problems.push(problem);
@@ -143,30 +161,33 @@ impl Walk {
     }
 
     fn variable(&mut self, name: &str) {
-        if name == EVENT {
-            self.wrong(format!("`{EVENT}` as a whole cannot be used: name a field, such as event.reason"));
-        } else if !VARIABLES.contains(&name) && !self.bound.iter().any(|bound| bound == name) {
-            self.wrong(format!("there is no `{name}`: there are {EVENT}.FIELD and {}", VARIABLES.join(", ")));
+        let Vocabulary { root, fields, variables, .. } = self.vocabulary;
+        if name == *root {
+            let field = fields.first().copied().unwrap_or_default();
+            self.wrong(format!("`{root}` as a whole cannot be used: name a field, such as {root}.{field}"));
+        } else if !variables.contains(&name) && !self.bound.iter().any(|bound| bound == name) {
+            self.wrong(format!("there is no `{name}`: there are {root}.FIELD and {}", variables.join(", ")));
         }
     }
 
-    /// A field of the Event, or of an object in it. `false` for one of something else.
+    /// A field, or one of a table in it. `false` for one of something else.
     fn field(&mut self, of: &Expr, field: &str) -> bool {
+        let Vocabulary { root, what, fields, tables, table, .. } = self.vocabulary;
         match of {
-            Expr::Ident(name) if name == EVENT => {
-                match FIELDS.iter().find(|known| **known == field) {
+            Expr::Ident(name) if name == root => {
+                match fields.iter().find(|known| **known == field) {
                     Some(known) if !self.fields.contains(known) => self.fields.push(known),
                     Some(_) => {}
-                    None => self.wrong(format!("an Event has no `{field}`: it has {}", FIELDS.join(", "))),
+                    None => self.wrong(format!("{what} has no `{field}`: it has {}", fields.join(", "))),
                 }
                 true
             }
             Expr::Select(select)
-                if OBJECTS.contains(&select.field.as_str())
-                    && matches!(&select.operand.expr, Expr::Ident(name) if name == EVENT) =>
+                if tables.contains(&select.field.as_str())
+                    && matches!(&select.operand.expr, Expr::Ident(name) if name == root) =>
             {
-                if !OBJECT.contains(&field) {
-                    self.wrong(format!("event.{} has no `{field}`: it has {}", select.field, OBJECT.join(", ")));
+                if !table.contains(&field) {
+                    self.wrong(format!("{root}.{} has no `{field}`: it has {}", select.field, table.join(", ")));
                 }
                 self.field(&select.operand.expr, &select.field)
             }

@@ -8,22 +8,26 @@ use serde_saphyr::Spanned;
 
 /// A value and where it stands.
 #[derive(Clone, Debug)]
-pub(crate) struct Node {
+pub struct Node {
     /// From 1.
     pub line: u64,
+    /// What it holds.
     pub content: Content,
 }
 
+/// What a value holds.
 #[derive(Clone, Debug)]
-pub(crate) enum Content {
+pub enum Content {
+    /// A text, a number, a truth value or nothing.
     Scalar(Value),
+    /// A list.
     List(Vec<Node>),
     /// Each key with its line.
     Table(Vec<(String, u64, Node)>),
 }
 
-/// What is wrong, and in which line.
-pub(crate) type Wrong = (u64, String, String);
+/// What is wrong: its line, its field, and what it is.
+pub type Wrong = (u64, String, String);
 
 impl Node {
     /// Reads a document.

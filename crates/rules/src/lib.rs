@@ -10,11 +10,14 @@ mod classes;
 mod classifier;
 mod condition;
 mod document;
+mod incident;
 mod read;
 mod source;
 mod subject;
 
 pub use classes::classes;
 pub use classifier::{Classifier, Reading};
+pub use document::{Content, Node, Wrong};
+pub use incident::IncidentCondition;
 pub use read::{Problem, Problems, RuleSet};
 pub use source::{Action, EventRule};

@@ -15,7 +15,7 @@ use crate::classifier::Classifier;
 use crate::condition::Condition;
 use crate::document::{Content, Node, Wrong};
 use crate::source::{Action, EventRule, EventSource};
-use crate::subject::Subjects;
+use crate::subject::{OF_EVENTS, Subjects};
 
 /// The largest file, bytes.
 const LARGEST: usize = 1 << 20;
@@ -302,7 +302,7 @@ fn concerned(catalog: &Catalog, patterns: &[String]) -> Vec<String> {
 
 /// Compiles a condition, and tries it.
 fn compiled(text: &str) -> Result<Condition, String> {
-    let condition = Condition::compile(text)?;
+    let condition = Condition::compile(text, &OF_EVENTS)?;
     let event = Event { reason: "Sample".into(), note: "a sample".into(), ..Event::default() };
     let meaning = Classified {
         class: "unknown.warning",

@@ -10,16 +10,16 @@ use epicenter_model::{Event, ObjectRef};
 use regex::Regex;
 use rustc_hash::FxHashMap;
 
-use crate::condition::Condition;
+use crate::condition::{Condition, Vocabulary};
 
 /// The variable with the Event's fields.
-pub(crate) const EVENT: &str = "event";
+const EVENT: &str = "event";
 
 /// The other variables: where the Event is from, and what it means without rules of one's own.
-pub(crate) const VARIABLES: [&str; 5] = ["cluster", "class", "category", "severity", "role"];
+const VARIABLES: [&str; 5] = ["cluster", "class", "category", "severity", "role"];
 
 /// The fields of [`EVENT`], as `epicenter events -o json` spells them.
-pub(crate) const FIELDS: [&str; 14] = [
+const FIELDS: [&str; 14] = [
     "reason",
     "note",
     "type",
@@ -37,8 +37,18 @@ pub(crate) const FIELDS: [&str; 14] = [
 ];
 
 /// Those of them that are objects, and the fields of these.
-pub(crate) const OBJECTS: [&str; 2] = ["regarding", "related"];
-pub(crate) const OBJECT: [&str; 4] = ["apiVersion", "kind", "namespace", "name"];
+const OBJECTS: [&str; 2] = ["regarding", "related"];
+const OBJECT: [&str; 4] = ["apiVersion", "kind", "namespace", "name"];
+
+/// What a condition over an Event can look at.
+pub(crate) static OF_EVENTS: Vocabulary = Vocabulary {
+    root: EVENT,
+    what: "an Event",
+    fields: &FIELDS,
+    tables: &OBJECTS,
+    table: &OBJECT,
+    variables: &VARIABLES,
+};
 
 /// How much of a text is looked at, bytes; the catalogue looks at as much.
 const TEXT: usize = 4096;
@@ -82,17 +92,23 @@ impl Subjects {
         {
             subject.add_variable_from_value(name, value.to_owned());
         }
-        if !self.patterns.is_empty() {
-            let patterns = Arc::clone(&self.patterns);
-            let matches = move |This(text): This<Arc<String>>, pattern: Arc<String>| match patterns.get(&*pattern) {
-                Some(regex) => Ok(regex.is_match(&text)),
-                None => Err(ExecutionError::function_error("matches", "the pattern is not written out")),
-            };
-            // Only an overload of the same name would be in its way: the library is built without its own.
-            let _ = subject.add_function("matches", matches);
-        }
+        add_patterns(&mut subject, &self.patterns);
         subject
     }
+}
+
+/// Lets `subject` match against `patterns`, which were compiled with their condition.
+pub(crate) fn add_patterns(subject: &mut Context<'_, '_>, patterns: &Arc<FxHashMap<String, Regex>>) {
+    if patterns.is_empty() {
+        return;
+    }
+    let patterns = Arc::clone(patterns);
+    let matches = move |This(text): This<Arc<String>>, pattern: Arc<String>| match patterns.get(&*pattern) {
+        Some(regex) => Ok(regex.is_match(&text)),
+        None => Err(ExecutionError::function_error("matches", "the pattern is not written out")),
+    };
+    // Only an overload of the same name would be in its way: the library is built without its own.
+    let _ = subject.add_function("matches", matches);
 }
 
 fn field(event: &Event, name: &str) -> Value {
@@ -115,11 +131,11 @@ fn field(event: &Event, name: &str) -> Value {
     }
 }
 
-fn text(text: &str) -> Value {
+pub(crate) fn text(text: &str) -> Value {
     Value::String(Arc::new(text[..text.floor_char_boundary(TEXT)].to_owned()))
 }
 
-fn object(object: &ObjectRef) -> Value {
+pub(crate) fn object(object: &ObjectRef) -> Value {
     let fields = [&object.api_version, &object.kind, &object.namespace, &object.name];
     OBJECT.into_iter().zip(fields).map(|(name, value)| (name.to_owned(), text(value))).collect::<HashMap<_, _>>().into()
 }
