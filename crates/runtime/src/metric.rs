@@ -92,6 +92,10 @@ metrics! {
     LAST_COMMIT: Gauge "epicenter_last_commit_timestamp_seconds" ["processor", "partition"] "When a partition's owner last committed, seconds since the epoch: it stands still with the heartbeats of clusters, or when the log cannot be written.";
     INCIDENTS: Counter "epicenter_incident_transitions_total" ["cluster", "transition"] "Changes of incidents.";
     OPEN_INCIDENTS: Gauge "epicenter_incidents_open" ["cluster", "severity"] "Incidents that are open, told by the owner of the cluster's partition.";
+    ALERTS: Counter "epicenter_alerts_total" ["receiver", "kind", "outcome"] "Attempts to tell a receiver of an incident: sent, failed (it is tried again) or refused (it is in dead-letter); by kind of notice: firing, worse, repeat, resolved.";
+    ALERTS_BEHIND: Gauge "epicenter_alerts_lag_seconds" ["receiver"] "Age of the change of an incident that a receiver is being told of, or that was read last; 0 when there is nothing to read.";
+    ALERTS_OPEN: Gauge "epicenter_alerts_incidents" ["receiver"] "Incidents that a receiver knows of, or may be told of yet.";
+    WATCHDOG: Counter "epicenter_alerts_watchdog_total" ["receiver", "outcome"] "Signs of life of the dead-man's switch: sent or failed; `heartbeat` is its URL.";
     API_REQUESTS: Counter "epicenter_api_requests_total" ["cluster", "verb", "code"] "Answers of the API server to the sink, by HTTP method and status; the code `none` stands for requests without an answer.";
 }
 

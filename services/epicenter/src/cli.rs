@@ -56,6 +56,9 @@ pub enum Command {
     /// Check rules of your own, and see what they would change
     #[command(subcommand)]
     Rules(Rules),
+    /// Tell receivers of incidents; check a file of alerts, and see who would be told of what
+    #[command(subcommand)]
+    Alerts(Alerts),
     /// List incidents
     Incidents(Incidents),
     /// Tell one incident
@@ -156,6 +159,41 @@ pub enum Rules {
         #[arg(required = true, value_name = "RECORDING")]
         recordings: Vec<PathBuf>,
         /// How
+        #[arg(short, long, value_enum, default_value_t = Document::Text)]
+        output: Document,
+        /// Name of the cluster that the recordings are from
+        #[arg(long, default_value = "replay", value_name = "NAME")]
+        cluster: String,
+    },
+}
+
+/// `alerts`.
+#[derive(Debug, Subcommand)]
+pub enum Alerts {
+    /// Tell receivers of incidents, as the file of `alerts.file` says. One process for all clusters
+    Run,
+    /// Check a file of alerts, and say all that is wrong
+    Check {
+        /// The file
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
+    /// Say who would be told of what, and tell nobody
+    #[command(
+        after_help = "Examples:\n  epicenter alerts test alerts.yaml events.json    what a recording would have told\n  \
+                            epicenter alerts test alerts.yaml --incident epc-7f3k"
+    )]
+    Test {
+        /// A file of alerts
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        /// What `epicenter replay` takes; without any, the incidents of this installation
+        #[arg(value_name = "RECORDING")]
+        recordings: Vec<PathBuf>,
+        /// Only incidents whose id begins so
+        #[arg(long, value_name = "ID")]
+        incident: Option<String>,
+        /// How: a line for each notice, or all that would be sent
         #[arg(short, long, value_enum, default_value_t = Document::Text)]
         output: Document,
         /// Name of the cluster that the recordings are from

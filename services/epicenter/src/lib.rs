@@ -4,6 +4,7 @@
 //! log), [`pipeline`] (the whole pipeline on a local log).
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
 
+pub mod alerts;
 pub mod cli;
 pub mod cluster;
 pub mod commands;

@@ -10,7 +10,9 @@ use epicenter_bus::topics::{DEAD_LETTER, EVENTS_ENRICHED, EVENTS_RAW, INCIDENT_C
 use epicenter_bus::{
     Bus, Emit, Fault, LocalConfig, Processor, ProcessorSpec, Record, Reject, Start, State, Step, Stop,
 };
-use epicenter_model::{Codec, CodecError, DeadLetter, EnrichedEvent, EnrichedRecord, Incident, RecordType};
+use epicenter_model::{
+    Codec, CodecError, DeadLetter, EnrichedEvent, EnrichedRecord, Incident, IncidentChange, RecordType,
+};
 
 use crate::engine::Engine;
 use crate::history::History;
@@ -33,6 +35,8 @@ pub struct Outcome {
     pub dead_letters: Vec<DeadLetter>,
     /// Records that went into the log, heartbeats included.
     pub records: u64,
+    /// All changes of incidents, in their order, when they were asked for.
+    pub changes: Vec<IncidentChange>,
     /// The Events with their meaning, when they were asked for.
     pub events: Vec<EnrichedEvent>,
 }
@@ -42,6 +46,8 @@ pub struct Outcome {
 pub enum Heed {
     /// Incidents.
     Incidents,
+    /// How they came about, too.
+    Changes,
     /// The Events that they are made of, too.
     Events,
 }
@@ -113,9 +119,14 @@ pub fn run(engine: &Engine, timeline: Timeline, progress: &Progress, heed: Heed)
     })?;
 
     let mut history = History::default();
+    let mut changes = Vec::new();
     let mut newest = None;
     for record in all(&bus, INCIDENT_CHANGES.name)? {
-        history.take(engine.codec.decode(record.payload.as_deref().unwrap_or_default())?);
+        let change: IncidentChange = engine.codec.decode(record.payload.as_deref().unwrap_or_default())?;
+        if heed == Heed::Changes {
+            changes.push(change.clone());
+        }
+        history.take(change);
         newest = Some(record.offset);
     }
     if let Some(newest) = newest {
@@ -143,7 +154,7 @@ pub fn run(engine: &Engine, timeline: Timeline, progress: &Progress, heed: Heed)
         }
     }
     let records = progress.written.load(Ordering::Relaxed);
-    Ok(Outcome { incidents: history.into_incidents(), published, dead_letters, records, events })
+    Ok(Outcome { incidents: history.into_incidents(), published, dead_letters, records, changes, events })
 }
 
 /// Writes the timeline to events.raw; gives the timestamp of the last record, which no other has.

@@ -30,6 +30,8 @@ pub struct Settings {
     pub exporter: ExporterConfig,
     /// What is shown in the cluster.
     pub objects: ObjectsConfig,
+    /// Who is told of incidents.
+    pub alerts: AlertsConfig,
     /// All clusters together.
     pub fleet: FleetSection,
 }
@@ -56,6 +58,14 @@ pub struct RulesConfig {
     /// A directory whose files `*.yaml` are read when a service starts, in order of name; empty for none. Enrichers and
     /// correlators must have the same ones.
     pub directory: String,
+}
+
+/// Who is told of incidents.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AlertsConfig {
+    /// A file of receivers and rules, read by `up` and by `alerts run` when they start; empty for none.
+    pub file: String,
 }
 
 /// How to reach the cluster.

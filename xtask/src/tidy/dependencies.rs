@@ -10,7 +10,7 @@ const LAYERS: &[&[&str]] = &[
     &["epicenter-rules"],
     &["epicenter-bus"],
     &["epicenter-runtime"],
-    &["epicenter-exporter", "epicenter-enricher", "epicenter-correlator", "epicenter-sink"],
+    &["epicenter-exporter", "epicenter-enricher", "epicenter-correlator", "epicenter-sink", "epicenter-alerts"],
     &["epicenter"],
     &["epicenter-scenarios"],
     &["epicenter-tests"],

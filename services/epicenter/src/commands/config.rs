@@ -11,7 +11,9 @@ pub(super) fn run(what: Config, global: &Global) -> anyhow::Result<ExitCode> {
         Config::Defaults => print_json(&Settings::default())?,
         Config::Show => print_json(&settings(global)?)?,
         Config::Check => {
-            crate::rules::configured(&settings(global)?.rules)?;
+            let settings = settings(global)?;
+            crate::rules::configured(&settings.rules)?;
+            crate::alerts::configured(&settings.alerts)?;
             print("the configuration is right\n")?;
         }
     }

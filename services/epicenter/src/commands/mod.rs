@@ -1,5 +1,6 @@
 //! The commands, a module each.
 
+mod alerts;
 mod api;
 mod config;
 mod console;
@@ -20,7 +21,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use epicenter_runtime::{metric, telemetry};
 
-use crate::cli::{Cli, Command, Global};
+use crate::cli::{Alerts, Cli, Command, Global};
 use crate::settings::Settings;
 
 /// Runs a command.
@@ -36,7 +37,12 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let settings = settings(&global)?;
     let service = matches!(
         command,
-        Command::Exporter | Command::Enricher | Command::Correlator | Command::Fleet | Command::Sink(_)
+        Command::Exporter
+            | Command::Enricher
+            | Command::Correlator
+            | Command::Fleet
+            | Command::Sink(_)
+            | Command::Alerts(Alerts::Run)
     );
     let quiet = if service { "info" } else { "error" };
     telemetry::init(if settings.log.is_empty() { quiet } else { &settings.log })?;
@@ -44,6 +50,8 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Demo => demo::run(),
         Command::Replay(arguments) => replay::run(&settings, &arguments),
         Command::Rules(what) => rules::run(&what),
+        Command::Alerts(Alerts::Run) => block_on(services::alerts(settings)),
+        Command::Alerts(what) => alerts::run(&settings, what),
         Command::Topics(what) => topics::run(what, &settings),
         Command::Up(arguments) => block_on(up::run(settings, arguments)),
         Command::Incidents(arguments) => block_on(incidents::list(&settings, &arguments)),

@@ -1,10 +1,12 @@
-//! The services, each by itself: `epicenter exporter`, `enricher`, `correlator`, `fleet`, `sink`.
+//! The services, each by itself: `epicenter exporter`, `enricher`, `correlator`, `fleet`, `sink`, `alerts run`.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::ensure;
+use anyhow::{Context as _, ensure};
 use axum::Router;
+use epicenter_alerts::Alerts;
 use epicenter_bus::{Bus, Fault, Stop};
 use epicenter_exporter::{Claims, ExporterConfig, Fleet, Log, Origin};
 use epicenter_runtime::metric::PARTITIONS;
@@ -187,6 +189,46 @@ pub(super) async fn correlator(settings: Settings) -> anyhow::Result<ExitCode> {
 pub(super) async fn fleet(settings: Settings) -> anyhow::Result<ExitCode> {
     let mut frame = Frame::new(&settings, Engine::configured(&settings)?).await?;
     frame.processor(PROCESSORS[2])?;
+    frame.run().await
+}
+
+/// Starts a thread for each receiver of alerts, and one for the dead-man's switch.
+pub(super) fn tell(
+    supervisor: &mut Supervisor,
+    alerts: Alerts,
+    bus: &Bus,
+    engine: &Engine,
+    health: &Health,
+    metrics: &Metrics,
+) -> anyhow::Result<()> {
+    let context = epicenter_alerts::Context {
+        bus: bus.clone(),
+        codec: engine.codec.clone(),
+        alerts: Arc::new(alerts),
+        metrics: metrics.clone(),
+        health: health.clone(),
+        runtime: tokio::runtime::Handle::current(),
+    };
+    for receiver in &context.alerts.receivers {
+        let (context, receiver) = (context.clone(), Arc::clone(receiver));
+        supervisor.thread(&format!("alerts/{}", receiver.name), move |stop| {
+            epicenter_alerts::run(&context, &receiver, stop)
+        })?;
+    }
+    if let Some(watchdog) = context.alerts.watchdog.clone() {
+        let context = context.clone();
+        supervisor.thread("watchdog", move |stop| epicenter_alerts::watch(&context, &watchdog, stop))?;
+    }
+    Ok(())
+}
+
+pub(super) async fn alerts(settings: Settings) -> anyhow::Result<ExitCode> {
+    let alerts = crate::alerts::configured(&settings.alerts)?;
+    let alerts =
+        alerts.context("nobody is to be told: name a file of alerts in alerts.file (EPICENTER_ALERTS__FILE)")?;
+    let mut frame = Frame::new(&settings, Engine::builtin()).await?;
+    let Frame { bus, engine, health, metrics, supervisor, .. } = &mut frame;
+    tell(supervisor, alerts, bus, engine, health, metrics)?;
     frame.run().await
 }
 

@@ -20,6 +20,7 @@ const LOOK: Duration = Duration::from_millis(100);
 
 pub(super) async fn run(mut settings: Settings, arguments: Up) -> anyhow::Result<ExitCode> {
     let engine = Engine::configured(&settings)?;
+    let alerts = crate::alerts::configured(&settings.alerts)?;
     let cluster = Cluster::open(&settings.cluster).await?;
     services::name(&mut settings, arguments.cluster, &cluster.context);
     // Its log is its own: another exporter of the cluster writes elsewhere.
@@ -53,6 +54,9 @@ pub(super) async fn run(mut settings: Settings, arguments: Up) -> anyhow::Result
     for (name, run) in services::PROCESSORS {
         let (engine, bus, metrics) = (engine.clone(), bus.clone(), metrics.clone());
         supervisor.thread(name, move |stop| run(&engine, &bus, &metrics, stop))?;
+    }
+    if let Some(alerts) = alerts {
+        services::tell(&mut supervisor, alerts, &bus, &engine, &health, &metrics)?;
     }
     supervisor.task("admin", admin.run(shutdown.token().clone()));
     if let Some(client) = objects {

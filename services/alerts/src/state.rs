@@ -1,0 +1,77 @@
+//! What is kept of a receiver in `alerts.state`: how far it has read, and what it was told. One row for each partition and
+//! for each incident that goes on, as JSON.
+
+use std::collections::BTreeMap;
+
+use epicenter_bus::Row;
+use serde::{Deserialize, Serialize};
+
+use crate::desk::{Key, Thread};
+
+/// A receiver's position: the offset to read next, by partition.
+pub(crate) type Position = BTreeMap<u32, i64>;
+
+#[derive(Serialize, Deserialize)]
+struct Reached {
+    next: i64,
+}
+
+/// The prefix of a receiver's keys.
+pub(crate) fn prefix(receiver: &str) -> Vec<u8> {
+    format!("{receiver}/").into_bytes()
+}
+
+/// What the rows of a receiver say. A row that cannot be read is told and left out.
+pub(crate) fn read(receiver: &str, rows: &BTreeMap<Vec<u8>, Vec<u8>>) -> (Position, BTreeMap<Key, Thread>) {
+    let (mut position, mut threads) = (Position::new(), BTreeMap::new());
+    for (key, value) in rows {
+        if read_row(receiver, key, value, &mut position, &mut threads).is_none() {
+            let key = String::from_utf8_lossy(key);
+            tracing::error!(receiver, %key, "a row of alerts.state cannot be read: its incident may be told once more");
+        }
+    }
+    (position, threads)
+}
+
+fn read_row(
+    receiver: &str,
+    key: &[u8],
+    value: &[u8],
+    position: &mut Position,
+    threads: &mut BTreeMap<Key, Thread>,
+) -> Option<()> {
+    let key = std::str::from_utf8(key).ok()?.strip_prefix(receiver)?.strip_prefix('/')?;
+    match key.rsplit_once('/') {
+        Some((cluster, id)) => {
+            let thread = serde_json::from_slice(value).ok()?;
+            threads.insert((cluster.to_owned(), id.to_owned()), thread);
+        }
+        None => {
+            let partition = key.strip_prefix('@')?.parse().ok()?;
+            position.insert(partition, serde_json::from_slice::<Reached>(value).ok()?.next);
+        }
+    }
+    Some(())
+}
+
+/// Rows to be written.
+#[derive(Default)]
+pub(crate) struct Rows(Vec<(Vec<u8>, Option<Vec<u8>>)>);
+
+impl Rows {
+    pub fn position(&mut self, receiver: &str, partition: u32, next: i64) {
+        self.0.push((format!("{receiver}/@{partition}").into_bytes(), Some(json(&Reached { next }))));
+    }
+
+    pub fn thread(&mut self, receiver: &str, (cluster, id): &Key, thread: Option<&Thread>) {
+        self.0.push((format!("{receiver}/{cluster}/{id}").into_bytes(), thread.map(json)));
+    }
+
+    pub fn rows(&self) -> Vec<Row<'_>> {
+        self.0.iter().map(|(key, value)| (key.as_slice(), value.as_deref())).collect()
+    }
+}
+
+fn json(value: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(value).expect("it has names and plain values only")
+}
