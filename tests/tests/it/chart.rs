@@ -15,6 +15,8 @@ const BOOTSTRAP: &str = "kafka.bootstrap=broker-1:9093\\,broker-2:9093";
 
 const RULES: &str = "rules.mine\\.yaml=events: []";
 
+const ALERTS: &str = "alerts.file=receivers: [{name: screen\\, stdout: {}}]";
+
 /// What an installation may look like.
 const INSTALLATIONS: [&[&str]; 4] = [
     &[BOOTSTRAP, "cluster=prod-eu-1"],
@@ -44,6 +46,8 @@ const INSTALLATIONS: [&[&str]; 4] = [
         "enricher.extraEnv[0].name=HTTPS_PROXY,enricher.extraEnv[0].value=http://proxy:3128",
         "networkPolicy.scrapers[0].namespaceSelector.matchLabels.name=monitoring",
         "grafanaDashboard.enabled=true",
+        ALERTS,
+        "alerts.secretName=receivers",
         "imagePullSecrets[0].name=registry",
         "defaults.priorityClassName=system-cluster-critical",
     ],
@@ -221,6 +225,22 @@ fn enrichers_and_correlators_get_the_same_rules_and_nobody_else_any() {
 }
 
 #[test]
+fn alerts_run_only_with_a_file_and_once() {
+    let deployment = |values: &[&str]| {
+        let objects = objects(&chart::render(values).unwrap());
+        objects.into_iter().find(|it| is(it, "Deployment") && it["metadata"]["name"] == "epicenter-alerts")
+    };
+    assert_eq!(deployment(INSTALLATIONS[0]), None, "there is nobody to be told");
+    let spec = deployment(INSTALLATIONS[3]).unwrap()["spec"].clone();
+    assert_eq!((&spec["replicas"], &spec["strategy"]["type"]), (&json!(1), &json!("Recreate")));
+    let pod = &spec["template"]["spec"];
+    let arguments = pod["containers"][0]["args"].as_array().unwrap();
+    assert_eq!(arguments[..2], [json!("alerts"), json!("run")]);
+    let volumes = pod["volumes"].to_string();
+    assert!(volumes.contains("epicenter-alerts") && volumes.contains("receivers"), "{volumes}");
+}
+
+#[test]
 fn values_that_cannot_work_are_told() {
     let check = |values: &[&str], expected: &str| {
         let error = chart::render(values).unwrap_err().to_string();
@@ -232,6 +252,7 @@ fn values_that_cannot_work_are_told() {
     check(&[BOOTSTRAP, "cluster=a/b"], "/cluster");
     check(&[BOOTSTRAP, "cluster=a", "rules.mine=events: []"], "invalid propertyName 'mine'");
     check(&[BOOTSTRAP, "cluster=a", "exporter.replicas=2"], "/exporter/replicas");
+    check(&[BOOTSTRAP, "cluster=a", ALERTS, "alerts.replicas=2"], "/alerts/replicas");
     check(&[BOOTSTRAP, "cluster=a", "enricher.replica=2"], "replica");
     check(&[BOOTSTRAP, "cluster=a", "kafka.properties.sasl\\.password=x"], "sasl.password");
     check(&[BOOTSTRAP, "cluster=a", "kafka.secrets.sasl\\.password.secretName=x"], "/kafka/secrets");

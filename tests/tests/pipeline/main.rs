@@ -2,6 +2,7 @@
 //! killed; and as services on a real broker.
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
+mod alerts;
 mod audit;
 mod compaction;
 mod faults;

@@ -40,6 +40,9 @@ fn metrics(port: u16) -> String {
     answer
 }
 
+const ALERTS: &str =
+    "receivers: [{name: screen, stdout: {}}]\nrules: [{name: all, receivers: [screen], group_wait: 0s}]\n";
+
 fn is_watching(line: &str) -> bool {
     line.contains("\"is well\"") && line.contains("test/events")
 }
@@ -58,13 +61,16 @@ fn services_on_kafka_make_the_same_incidents() {
     let [of_exporter, of_sink] = access.each_ref().map(|file| ["--kubeconfig", file.to_str().unwrap()]);
     fs::create_dir(directory.path().join("rules")).unwrap();
     fs::write(directory.path().join("rules/own.yaml"), RULES).unwrap();
+    let alerts = directory.path().join("alerts.yaml");
+    fs::write(&alerts, ALERTS).unwrap();
     let services = [
         [&["exporter"][..], &of_exporter].concat(),
         vec!["enricher"],
         vec!["correlator"],
         [&["sink"][..], &of_sink].concat(),
+        vec!["alerts", "run"],
     ];
-    let admin = ports::free::<4>().unwrap();
+    let admin = ports::free::<5>().unwrap();
     let mut running: Vec<_> = services
         .iter()
         .zip(admin)
@@ -73,6 +79,7 @@ fn services_on_kafka_make_the_same_incidents() {
             let mut command = command(&kafka, arguments);
             command.env("EPICENTER_ADMIN__LISTEN", format!("127.0.0.1:{port}"));
             command.env("EPICENTER_RULES__DIRECTORY", directory.path().join("rules"));
+            command.env("EPICENTER_ALERTS__FILE", &alerts);
             Process::spawn(arguments[0], &mut command, &log).unwrap()
         })
         .collect();
@@ -101,9 +108,13 @@ fn services_on_kafka_make_the_same_incidents() {
     assert_eq!(shown[0]["cause"]["class"], "image.pull.not_found", "{shown:#}");
     assert_eq!(shown.as_array().unwrap().len(), 1, "{shown:#}");
 
+    running[4]
+        .until(Duration::from_secs(30), |log| log.contains("[medium] test: ") || log.contains("[high] test: "))
+        .unwrap();
     let shown = admin.map(metrics).concat();
     let at_faults = ["epicenter_watch_gaps_total", "epicenter_watch_restarts_total", "epicenter_dead_letters_total"];
-    for metric in metric::ALL.iter().filter(|metric| !at_faults.contains(&metric.name)) {
+    let later = ["epicenter_alerts_watchdog_total"];
+    for metric in metric::ALL.iter().filter(|metric| ![&at_faults[..], &later].concat().contains(&metric.name)) {
         assert!(shown.contains(&format!("# TYPE {} ", metric.name)), "nobody feeds {}:\n{shown}", metric.name);
     }
     let row = |row: &str| assert!(shown.lines().any(|line| line == row), "{row}:\n{shown}");

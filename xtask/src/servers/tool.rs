@@ -46,14 +46,23 @@ const GO: Tool = Tool {
     package: "golang-go (Debian 12: from bookworm-backports, or https://go.dev/dl; 1.21 and newer fetch what they need)",
 };
 
+const ALERTMANAGER: Tool = Tool {
+    name: "prometheus-alertmanager",
+    version: "--version",
+    after: "alertmanager, version ",
+    oldest: (0, 22),
+    purpose: "is told of incidents in a test",
+    package: "prometheus-alertmanager",
+};
+
 /// What running the servers needs is there.
 pub fn check_run() -> Result<()> {
-    check(&[JAVA])
+    check(&[JAVA, ALERTMANAGER])
 }
 
 /// What building the servers needs is there; the error names all that is not.
 pub fn check_build() -> Result<()> {
-    check(&[JAVA, MAVEN, GO])
+    check(&[JAVA, MAVEN, GO, ALERTMANAGER])
 }
 
 /// Maven, in `directory`.

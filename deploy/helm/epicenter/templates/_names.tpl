@@ -35,7 +35,10 @@ app.kubernetes.io/component: {{ . }}
 {{- /* A service's values above the defaults, as YAML: (list root service). */}}
 {{- define "epicenter.service" -}}
 {{- $root := index . 0 -}}
-{{- mergeOverwrite (deepCopy $root.Values.defaults) (deepCopy (index $root.Values (index . 1))) | toYaml }}
+{{- $service := mergeOverwrite (deepCopy $root.Values.defaults) (deepCopy (index $root.Values (index . 1))) -}}
+{{- /* Without a file there is nobody to be told. */}}
+{{- if and (eq (index . 1) "alerts") (not $service.file) }}{{- $_ := set $service "enabled" false }}{{- end }}
+{{- $service | toYaml }}
 {{- end }}
 
 {{- /* Whether a service works on a cluster: (list root service). */}}
