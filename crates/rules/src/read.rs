@@ -54,7 +54,7 @@ impl std::error::Error for Problems {}
 
 impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the rules are wrong in {} place(s):", self.0.len())?;
+        write!(f, "wrong in {} place(s):", self.0.len())?;
         self.0.iter().try_for_each(|problem| write!(f, "\n  {problem}"))
     }
 }
