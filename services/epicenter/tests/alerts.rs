@@ -46,7 +46,7 @@ fn check_tells_all_that_is_wrong_or_that_nothing_is() {
     };
     check(&guide(), 0, "the file is right: 4 receiver(s), 4 rule(s)");
     check(
-        "receivers: [{name: x, stdout: {}}]\nrules: [{name: a, receivers: [y]}]",
+        "receivers: [{name: x, stdout: {}}]\nrules: [{name: a, receivers: [z]}]",
         65,
         "alerts.yaml:2: rules[0].receivers: ",
     );
