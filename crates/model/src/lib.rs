@@ -20,9 +20,10 @@ mod position;
 mod raw;
 mod schema;
 mod time;
+mod writer;
 
 pub use cloudevents::headers;
-pub use codec::{Codec, CodecError, Framing};
+pub use codec::{Codec, CodecError};
 pub use dead_letter::DeadLetter;
 pub use enriched::{Context, ContextUpdate, EnrichedEvent, EnrichedRecord, Entity};
 pub use event::Event;
@@ -39,3 +40,4 @@ pub use position::WatchPosition;
 pub use raw::{Gap, GapReason, Heartbeat, ObjectChange, RawEvent, RawRecord, Swept};
 pub use schema::{Contract, RecordType};
 pub use time::{Timestamp, TimestampError};
+pub use writer::{NoWriter, Schemas, Writer};
