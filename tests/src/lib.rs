@@ -10,3 +10,4 @@ pub mod kafka;
 pub mod kube;
 pub mod ports;
 pub mod process;
+pub mod registry;

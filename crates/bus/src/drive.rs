@@ -8,7 +8,7 @@ use epicenter_model::{Codec, DeadLetter, Timestamp};
 
 use crate::step::{Batch, Limits};
 use crate::topic::topics::DEAD_LETTER;
-use crate::{Emit, Fault, MAX_RECORD, Processor, ProcessorSpec, Progress, Record, Reject, State, Step};
+use crate::{Emit, Fault, MAX_RECORD, Processor, ProcessorSpec, Progress, Record, Reject, State, Step, StoreId};
 
 /// A batch closes after that time, when its input is not drained before.
 const BATCH_TIME: Duration = Duration::from_millis(100);
@@ -33,6 +33,9 @@ pub(crate) trait Assigned {
 
     /// Offsets from the last record that was read to the end; `None` when that is not known.
     fn behind(&mut self) -> Option<u64>;
+
+    /// Whether the partition is still to be worked on; when not, what [`Assigned::poll`] would say is [`Poll::Drain`].
+    fn is_owned(&mut self) -> Result<bool, Fault>;
 }
 
 /// What a partition has to say.
@@ -53,17 +56,25 @@ pub(crate) fn drive<P: Processor>(
     state: State,
     mut tell: impl FnMut(Progress),
 ) -> Result<(), Fault> {
+    let codec = processor.codec();
+    while !is_readable(&codec, spec, &state) {
+        if !log.is_owned()? {
+            return Ok(());
+        }
+        std::thread::sleep(IDLE);
+    }
+    let mut input = Input { log, codec, held: None };
     let mut lane = Lane::new(spec, processor, state)?;
     let (mut looked, mut newest) = (None, None);
     loop {
         if looked.is_none_or(|looked: Instant| looked.elapsed() > LOOK) {
             looked = Some(Instant::now());
-            if let Some(records) = log.behind() {
+            if let Some(records) = input.behind() {
                 tell(Progress::Behind { records, newest });
             }
         }
         let mut batch = Batch::default();
-        let record = match log.poll(IDLE)? {
+        let record = match input.poll(IDLE)? {
             Poll::Idle => continue,
             Poll::Drain => return Ok(()),
             Poll::Record(record) => record,
@@ -75,7 +86,7 @@ pub(crate) fn drive<P: Processor>(
         // The clock is not asked for every record.
         let in_time = |batch: &Batch| !batch.records.is_multiple_of(32) || Instant::now() < deadline;
         while batch.size < BATCH_BYTES && !lane.astray && in_time(&batch) {
-            match log.poll(Duration::ZERO)? {
+            match input.poll(Duration::ZERO)? {
                 Poll::Record(record) => lane.take(&record, &mut batch),
                 Poll::Idle => break,
                 Poll::Drain => {
@@ -85,7 +96,7 @@ pub(crate) fn drive<P: Processor>(
             }
         }
         let processing = began.elapsed();
-        log.commit(&batch)?;
+        input.log.commit(&batch)?;
         let commit = began.elapsed() - processing;
         let Batch { records, dead_letters, oldest, .. } = batch;
         tell(Progress::Committed { records, dead_letters, oldest, processing, commit });
@@ -97,10 +108,55 @@ pub(crate) fn drive<P: Processor>(
     }
 }
 
+/// The values of the public stores name schemas that can be had. A private store is its processor's own matter.
+fn is_readable(codec: &Codec, spec: &ProcessorSpec, state: &State) -> bool {
+    let public = spec.stores.iter().enumerate().filter(|(_, store)| store.public);
+    let mut values = public.flat_map(|(index, _)| state.scan(StoreId(index), b"")).map(|(_, value)| value);
+    values.all(|value| !waits(codec, value))
+}
+
+/// The schema by which a payload was written cannot be had now.
+fn waits(codec: &Codec, payload: &[u8]) -> bool {
+    codec.record_type(payload).is_err_and(|error| error.is_retryable())
+}
+
+/// The partition's records, as far as their schemas can be had.
+struct Input<'l, L> {
+    log: &'l mut L,
+    codec: Codec,
+    /// A record that was read and whose schema cannot be had now.
+    held: Option<Record>,
+}
+
+impl<L: Assigned> Input<'_, L> {
+    /// The next record. While one is held, there is none.
+    fn poll(&mut self, wait: Duration) -> Result<Poll, Fault> {
+        let record = match self.held.take() {
+            Some(_) if !self.log.is_owned()? => return Ok(Poll::Drain),
+            Some(record) => record,
+            None => match self.log.poll(wait)? {
+                Poll::Record(record) => record,
+                other => return Ok(other),
+            },
+        };
+        if record.payload.as_deref().is_some_and(|payload| waits(&self.codec, payload)) {
+            self.held = Some(record);
+            std::thread::sleep(wait);
+            return Ok(Poll::Idle);
+        }
+        Ok(Poll::Record(record))
+    }
+
+    fn behind(&mut self) -> Option<u64> {
+        Some(self.log.behind()? + u64::from(self.held.is_some()))
+    }
+}
+
 /// A processor with its partition's state.
 struct Lane<'s, P> {
     spec: &'s ProcessorSpec,
     processor: P,
+    codec: Codec,
     state: State,
     /// The processor's memory does not follow from the state any more: it panicked, or what it took for done was refused.
     /// It is restored after the commit.
@@ -109,7 +165,8 @@ struct Lane<'s, P> {
 
 impl<'s, P: Processor> Lane<'s, P> {
     fn new(spec: &'s ProcessorSpec, processor: P, state: State) -> Result<Self, Fault> {
-        let mut lane = Self { spec, processor, state, astray: false };
+        let codec = processor.codec();
+        let mut lane = Self { spec, processor, codec, state, astray: false };
         lane.restore()?;
         Ok(lane)
     }
@@ -138,7 +195,7 @@ impl<'s, P: Processor> Lane<'s, P> {
                 reason = %reject, "record goes to dead-letter"
             );
             batch.dead_letters += 1;
-            batch.emits.push(dead_letter(&self.spec.name, record, &reject));
+            batch.emits.push(dead_letter(&self.codec, &self.spec.name, record, &reject));
         }
     }
 
@@ -161,7 +218,7 @@ impl<'s, P: Processor> Lane<'s, P> {
     }
 }
 
-fn dead_letter(service: &str, record: &Record, reject: &Reject) -> Emit {
+fn dead_letter(codec: &Codec, service: &str, record: &Record, reject: &Reject) -> Emit {
     let payload = record.payload.as_deref().unwrap_or_default();
     let letter = DeadLetter {
         topic: record.topic.to_owned(),
@@ -176,7 +233,7 @@ fn dead_letter(service: &str, record: &Record, reject: &Reject) -> Emit {
         topic: DEAD_LETTER.name,
         timestamp: record.timestamp,
         key: record.key.clone(),
-        payload: Some(Codec::single_object().encode(&letter).expect("a dead letter fits its schema: tested").into()),
+        payload: Some(codec.encode(&letter).expect("a dead letter fits its schema, which has an id: tested").into()),
         headers: vec![("ce_type".into(), Bytes::from_static(b"dev.epicenter.dead-letter"))],
     }
 }
@@ -224,13 +281,39 @@ impl<'s, P: Processor> Driver<'s, P> {
 #[cfg(test)]
 mod tests {
     use std::collections::VecDeque;
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicU32;
+    use std::sync::atomic::Ordering::Relaxed;
+
+    use epicenter_model::{NoWriter, RecordType, Schemas, Writer};
 
     use super::*;
-    use crate::{Store, StoreId};
+    use crate::Store;
 
     /// Counts records per key; rejects `bad`, panics on `panic`.
+    #[derive(Default)]
     struct Counter {
         restored: usize,
+        codec: Codec,
+    }
+
+    /// A registry that answers only after it was asked so often.
+    #[derive(Debug)]
+    struct Down(AtomicU32);
+
+    impl Schemas for Down {
+        fn writer(&self, _: u32) -> Result<Arc<Writer>, NoWriter> {
+            let left = self.0.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1));
+            if left.is_ok() {
+                Err(NoWriter::Unavailable("it is down".into()))
+            } else {
+                Ok(Arc::new(Writer::own(RecordType::Gap)))
+            }
+        }
+    }
+
+    fn down_for(questions: u32) -> Codec {
+        Codec::single_object().reading(Arc::new(Down(questions.into())))
     }
 
     impl Processor for Counter {
@@ -250,10 +333,14 @@ mod tests {
             }
             Ok(())
         }
+
+        fn codec(&self) -> Codec {
+            self.codec.clone()
+        }
     }
 
     fn spec() -> ProcessorSpec {
-        let store = Store { topic: "counts", public: false };
+        let store = Store { topic: "counts", public: true };
         ProcessorSpec { name: "counter".into(), input: "in", stores: vec![store], outputs: vec!["out"] }
     }
 
@@ -274,6 +361,9 @@ mod tests {
         fn behind(&mut self) -> Option<u64> {
             Some(self.input.len() as u64)
         }
+        fn is_owned(&mut self) -> Result<bool, Fault> {
+            Ok(true)
+        }
     }
 
     fn record(offset: i64, payload: &str) -> Record {
@@ -286,7 +376,7 @@ mod tests {
         let mut log = Memory::default();
         log.input.extend([record(0, "ok"), record(1, "bad"), record(2, "panic"), record(3, "ok")]);
         let mut told = Vec::new();
-        drive(&mut log, &spec(), Counter { restored: 0 }, State::new(1), |progress| told.push(progress)).unwrap();
+        drive(&mut log, &spec(), Counter::default(), State::new(1), |progress| told.push(progress)).unwrap();
         assert_eq!(told[0], Progress::Behind { records: 4, newest: None });
         assert!(matches!(told[1], Progress::Committed { records: 3, dead_letters: 2, oldest: 7, .. }), "{told:?}");
         let emits: Vec<_> = log.committed.iter().flat_map(|batch| &batch.emits).collect();
@@ -298,10 +388,29 @@ mod tests {
         assert_eq!(log.committed.last().unwrap().next_offset, 4);
     }
 
+    #[test]
+    fn waits_in_its_place_for_a_schema_that_cannot_be_had() {
+        let mut log = Memory::default();
+        log.input.extend([record(0, "ok"), record(1, "\0\0\0\0\u{7}"), record(2, "ok")]);
+        let mut told = Vec::new();
+        let processor = Counter { codec: down_for(3), ..Counter::default() };
+        drive(&mut log, &spec(), processor, State::new(1), |progress| told.push(progress)).unwrap();
+        let records: Vec<_> = log.committed.iter().map(|batch| (batch.records, batch.next_offset)).collect();
+        assert_eq!(records, [(1, 1), (2, 3)], "what came before is committed, and nothing is passed over");
+        assert_eq!(log.committed.iter().map(|batch| batch.dead_letters).sum::<usize>(), 0);
+
+        let mut state = State::new(1);
+        state.set(StoreId(0), b"k", Some(&[0, 0, 0, 0, 7]));
+        log.input.push_back(record(3, "ok"));
+        let processor = Counter { codec: down_for(2), ..Counter::default() };
+        drive(&mut log, &spec(), processor, state, drop).unwrap();
+        assert_eq!(log.committed.last().unwrap().next_offset, 4, "the state was waited for, too");
+    }
+
     #[track_caller]
     fn check_restored_after(payload: &str) {
         let spec = spec();
-        let mut lane = Lane::new(&spec, Counter { restored: 9 }, State::new(1)).unwrap();
+        let mut lane = Lane::new(&spec, Counter { restored: 9, ..Counter::default() }, State::new(1)).unwrap();
         let mut batch = Batch::default();
         lane.take(&record(0, "ok"), &mut batch);
         lane.take(&record(1, payload), &mut batch);

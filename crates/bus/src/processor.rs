@@ -1,6 +1,6 @@
 //! What a service is to the kernel.
 
-use epicenter_model::partition_of;
+use epicenter_model::{Codec, partition_of};
 
 use crate::topic::count;
 use crate::{Record, State, Step};
@@ -17,6 +17,12 @@ pub trait Processor: Send {
     /// Maps one input record to effects. On an error the record's effects are taken back and the record goes to the
     /// dead-letter topic in the same commit; the processor must not have changed its own memory then.
     fn process(&mut self, record: &Record, step: &mut Step<'_>) -> Result<(), Reject>;
+
+    /// How records and public stores are framed. What it cannot read now and may read later waits, in its place: the
+    /// processor sees neither a record nor a state whose schema cannot be had.
+    fn codec(&self) -> Codec {
+        Codec::single_object()
+    }
 }
 
 /// Why a record cannot be processed: what is wrong, where, and how to mend it.

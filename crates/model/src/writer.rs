@@ -51,11 +51,10 @@ impl Writer {
     pub fn parse(text: &str) -> Result<Self, NoWriter> {
         let schema = Schema::parse_str(text).map_err(|error| NoWriter::Foreign(format!("it is no schema: {error}")))?;
         let name = schema.name().map(ToString::to_string).unwrap_or_default();
-        let record_type = RecordType::ALL
-            .iter()
-            .copied()
-            .find(|record| record.full_name() == name)
-            .ok_or_else(|| NoWriter::Foreign(format!("it is the schema of `{name}`, which is no record of Epicenter")))?;
+        let record_type =
+            RecordType::ALL.iter().copied().find(|record| record.full_name() == name).ok_or_else(|| {
+                NoWriter::Foreign(format!("it is the schema of `{name}`, which is no record of Epicenter"))
+            })?;
         if fingerprint(&schema) == record_type.compiled().fingerprint {
             return Ok(Self::own(record_type));
         }

@@ -25,7 +25,10 @@ struct Registry(BTreeMap<u32, Arc<Writer>>);
 impl Schemas for Registry {
     fn writer(&self, id: u32) -> Result<Arc<Writer>, NoWriter> {
         match id {
-            400 => Err(Writer::parse(r#"{"type": "record", "name": "Order", "namespace": "shop", "fields": []}"#).unwrap_err()),
+            400 => {
+                Err(Writer::parse(r#"{"type": "record", "name": "Order", "namespace": "shop", "fields": []}"#)
+                    .unwrap_err())
+            }
             500.. => Err(NoWriter::Unavailable("http://registry: 500 Internal Server Error".into())),
             id => self.0.get(&id).cloned().ok_or(NoWriter::Unknown),
         }
@@ -179,6 +182,9 @@ fn check_refused(id: u32, expected: &str) {
 fn an_id_without_schema_is_refused_and_one_that_cannot_be_asked_for_waits() {
     let mend = "the producer has another registry, or wrote to the wrong topic";
     check_refused(7, &format!("schema id 7: the registry does not know it; {mend}"));
-    check_refused(400, &format!("schema id 400: it is the schema of `shop.Order`, which is no record of Epicenter; {mend}"));
+    check_refused(
+        400,
+        &format!("schema id 400: it is the schema of `shop.Order`, which is no record of Epicenter; {mend}"),
+    );
     check_refused(500, "the schema of id 500 cannot be had: http://registry: 500 Internal Server Error");
 }

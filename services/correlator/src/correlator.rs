@@ -98,6 +98,10 @@ impl Processor for Correlator {
         effects.signals.iter().for_each(|signal| self.signal(cluster, signal, step));
         Ok(())
     }
+
+    fn codec(&self) -> Codec {
+        self.codec.clone()
+    }
 }
 
 /// Cluster and engine's key of an entry.

@@ -58,4 +58,8 @@ impl Processor for FleetCorrelator {
         effects.changes.iter().for_each(|change| emit(&self.codec, FLEET, change, step));
         Ok(())
     }
+
+    fn codec(&self) -> Codec {
+        self.codec.clone()
+    }
 }

@@ -91,6 +91,10 @@ impl Processor for Enricher {
         // The memo may have seen facts that are now taken back.
         outcome.inspect_err(|_| scope.memory.forget())
     }
+
+    fn codec(&self) -> Codec {
+        self.codec.clone()
+    }
 }
 
 /// One record of one cluster.

@@ -89,6 +89,9 @@ pub enum Command {
     /// Topics of a Kafka cluster
     #[command(subcommand)]
     Topics(Topics),
+    /// Schemas of the topics' records in a schema registry
+    #[command(subcommand)]
+    Schemas(Schemas),
     /// Print the custom resource definition: `epicenter crd | kubectl apply -f -`
     Crd,
     /// Print the metrics that there are, in Markdown
@@ -255,6 +258,17 @@ pub enum Topics {
     /// Create those that are missing
     Create,
     /// Check those that there are
+    Check,
+}
+
+/// `schemas`.
+#[derive(Debug, Clone, Copy, Subcommand)]
+pub enum Schemas {
+    /// Those that there should be, with their subjects
+    List,
+    /// Register those of this version that are missing: before its services start
+    Register,
+    /// Say what is not as the services of this version need it
     Check,
 }
 

@@ -80,6 +80,10 @@ impl<P: Processor> Processor for Counted<P> {
         }
         Ok(())
     }
+
+    fn codec(&self) -> Codec {
+        self.codec.clone()
+    }
 }
 
 impl<P> Drop for Counted<P> {

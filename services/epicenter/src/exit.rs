@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use epicenter_bus::Fault;
-use epicenter_runtime::{AdminError, ConfigErrors, OpenError};
+use epicenter_runtime::{AdminError, ConfigErrors, OpenError, RegistryError};
 
 use crate::pipeline::PipelineError;
 use crate::replay::ReplayError;
@@ -41,6 +41,10 @@ pub fn code(error: &anyhow::Error) -> u8 {
                 .or_else(|| cause.downcast_ref::<ConfigErrors>().map(|_| CONFIG))
                 .or_else(|| cause.downcast_ref::<AdminError>().map(|_| CONFIG))
                 .or_else(|| cause.downcast_ref::<OpenError>().map(|_| UNAVAILABLE))
+                .or_else(|| {
+                    let registry = cause.downcast_ref::<RegistryError>()?;
+                    Some(if matches!(registry, RegistryError::Authorities { .. }) { CONFIG } else { UNAVAILABLE })
+                })
                 .or_else(|| cause.downcast_ref::<Fault>().map(fault))
                 .or_else(|| match cause.downcast_ref::<PipelineError>()? {
                     PipelineError::Stalled(_) | PipelineError::Codec(_) => Some(SOFTWARE),

@@ -1,9 +1,14 @@
 //! Everything that can be configured.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use epicenter_exporter::{ExporterConfig, FleetConfig};
-use epicenter_runtime::{AdminConfig, BusConfig, ConfigErrors, Settings as Checked, telemetry};
+use epicenter_model::Codec;
+use epicenter_runtime::{
+    AdminConfig, BusConfig, ConfigErrors, Health, Registry, RegistryConfig, RegistryError, Settings as Checked,
+    telemetry,
+};
 use epicenter_sink::ObjectsConfig;
 use serde::{Deserialize, Serialize};
 
@@ -24,6 +29,8 @@ pub struct Settings {
     pub rules: RulesConfig,
     /// The log.
     pub bus: BusConfig,
+    /// The schema registry of a log on Kafka.
+    pub registry: RegistryConfig,
     /// The admin endpoint.
     pub admin: AdminConfig,
     /// What is read from the cluster.
@@ -96,6 +103,7 @@ impl Checked for Settings {
         if exporter.cluster.is_empty() {
             exporter.cluster = "unnamed".to_owned();
         }
+        problems.extend(self.registry.problems());
         problems.extend(below("clusters", self.clusters.problems()));
         problems.extend(below("exporter", exporter.problems()));
         problems.extend(below("objects", self.objects.problems()));
@@ -107,5 +115,16 @@ impl Settings {
     /// The configuration in `file` and in the environment.
     pub fn load(file: Option<&Path>) -> Result<Self, ConfigErrors> {
         epicenter_runtime::load(file, std::env::vars())
+    }
+
+    /// The schema registry, if there is one and the log is on Kafka.
+    pub fn registry(&self, health: Health) -> Result<Option<Arc<Registry>>, RegistryError> {
+        (self.registry.is_set() && self.bus.is_kafka()).then(|| Registry::open(&self.registry, health)).transpose()
+    }
+
+    /// A codec that reads the log.
+    pub fn reader(&self) -> Result<Codec, RegistryError> {
+        let registry = self.registry(Health::new())?;
+        Ok(registry.map_or_else(Codec::single_object, |registry| registry.reader()))
     }
 }

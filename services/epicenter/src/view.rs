@@ -23,8 +23,8 @@ pub enum View {
         /// What `/api` asks for.
         token: Option<String>,
     },
-    /// A log.
-    Log(Bus),
+    /// A log, and how it is read.
+    Log(Bus, Codec),
 }
 
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -33,7 +33,7 @@ impl View {
     /// The view that the settings lead to.
     pub async fn open(settings: &Settings) -> anyhow::Result<Self> {
         if settings.bus.is_kafka() {
-            return Ok(Self::Log(settings.bus.open(std::path::Path::new(""))?));
+            return Ok(Self::Log(settings.bus.open(std::path::Path::new(""))?, settings.reader()?));
         }
         let directory = DataDirectory::of(settings)?;
         if let Some(address) = directory.address()
@@ -48,14 +48,14 @@ impl View {
                 directory.path().display()
             );
         }
-        Ok(Self::Log(directory.open(settings)?))
+        Ok(Self::Log(directory.open(settings)?, Codec::single_object()))
     }
 
     /// All incidents, the first that opened first.
     pub async fn incidents(self) -> anyhow::Result<Vec<Incident>> {
         match self {
             Self::Running { address, token } => get(address, "/api/incidents", token.as_deref()).await,
-            Self::Log(bus) => tokio::task::spawn_blocking(move || incidents(&bus)).await?,
+            Self::Log(bus, codec) => tokio::task::spawn_blocking(move || incidents(&bus, &codec)).await?,
         }
     }
 
@@ -65,14 +65,13 @@ impl View {
             Self::Running { address, token } => {
                 get(address, &format!("/api/events?limit={limit}"), token.as_deref()).await
             }
-            Self::Log(bus) => tokio::task::spawn_blocking(move || events(&bus, limit)).await?,
+            Self::Log(bus, codec) => tokio::task::spawn_blocking(move || events(&bus, &codec, limit)).await?,
         }
     }
 }
 
 /// All incidents of a log. Blocks.
-pub fn incidents(bus: &Bus) -> anyhow::Result<Vec<Incident>> {
-    let codec = Codec::single_object();
+pub fn incidents(bus: &Bus, codec: &Codec) -> anyhow::Result<Vec<Incident>> {
     let mut incidents: Vec<Incident> = Vec::new();
     for value in bus.table(INCIDENTS.name)?.values() {
         incidents.push(codec.decode(value)?);
@@ -82,8 +81,7 @@ pub fn incidents(bus: &Bus) -> anyhow::Result<Vec<Incident>> {
 }
 
 /// The newest `limit` Events of a log. Blocks.
-pub fn events(bus: &Bus, limit: usize) -> anyhow::Result<Vec<EnrichedEvent>> {
-    let codec = Codec::single_object();
+pub fn events(bus: &Bus, codec: &Codec, limit: usize) -> anyhow::Result<Vec<EnrichedEvent>> {
     let partitions: Vec<u32> = (0..bus.partitions()).collect();
     let mut reader = bus.reader(EVENTS_ENRICHED.name, &partitions, Start::Earliest)?;
     let mut newest = VecDeque::new();
@@ -91,7 +89,7 @@ pub fn events(bus: &Bus, limit: usize) -> anyhow::Result<Vec<EnrichedEvent>> {
     let wait = if matches!(bus, Bus::Local(_)) { Duration::ZERO } else { Duration::from_secs(2) };
     while let Some(record) = reader.next(wait)? {
         let payload = record.payload.as_deref().unwrap_or_default();
-        if let Ok(EnrichedRecord::Event(event)) = EnrichedRecord::decode(&codec, payload) {
+        if let Ok(EnrichedRecord::Event(event)) = EnrichedRecord::decode(codec, payload) {
             newest.push_back(*event);
             if newest.len() > limit {
                 newest.pop_front();

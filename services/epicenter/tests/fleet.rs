@@ -98,7 +98,7 @@ impl Clusters {
         let deadline = Instant::now() + LIMIT;
         loop {
             self.beat(clusters);
-            let incidents = view::incidents(&self.bus).unwrap();
+            let incidents = view::incidents(&self.bus, &Codec::single_object()).unwrap();
             if let Some(found) = incidents.iter().find(|it| it.cluster == FLEET && wanted(it)) {
                 return found.clone();
             }

@@ -252,8 +252,9 @@ impl Exporter {
     ) -> Result<Option<(epicenter_bus::Source, BTreeMap<Vec<u8>, Vec<u8>>)>, ExporterError> {
         let mut backoff = self.backoff();
         loop {
-            let (bus, cluster, uid) = (self.log.bus.clone(), self.config.cluster.clone(), cluster_uid.to_owned());
-            let opened = tokio::task::spawn_blocking(move || committer::open(&bus, &cluster, &uid)).await;
+            let (log, cluster, uid) = (self.log.clone(), self.config.cluster.clone(), cluster_uid.to_owned());
+            let opened =
+                tokio::task::spawn_blocking(move || committer::open(&log.bus, &log.codec, &cluster, &uid)).await;
             let fault = match opened.map_err(|_| ExporterError::Ended("committer"))? {
                 Ok(opened) => {
                     self.health.log(None);

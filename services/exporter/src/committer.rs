@@ -58,10 +58,22 @@ pub(crate) struct Batch {
     done: Committed,
 }
 
-/// Opens the source of a cluster: fences its predecessor, and gives what was committed.
-pub(crate) fn open(bus: &Bus, cluster: &str, cluster_uid: &str) -> Result<(Source, BTreeMap<Vec<u8>, Vec<u8>>), Fault> {
+/// Opens the source of a cluster: fences its predecessor, and gives what was committed. [`Fault::Retry`] when that cannot
+/// be read now.
+pub(crate) fn open(
+    bus: &Bus,
+    codec: &Codec,
+    cluster: &str,
+    cluster_uid: &str,
+) -> Result<(Source, BTreeMap<Vec<u8>, Vec<u8>>), Fault> {
     let partition = partition_of(cluster, bus.partitions());
-    bus.source(&format!("exporter.{cluster_uid}"), partition, &Positions::prefix(cluster))
+    let (source, rows) = bus.source(&format!("exporter.{cluster_uid}"), partition, &Positions::prefix(cluster))?;
+    match rows.values().filter_map(|row| codec.record_type(row).err()).find(CodecError::is_retryable) {
+        Some(error) => {
+            Err(Fault::Retry { what: format!("reading the positions of {cluster}"), why: error.to_string() })
+        }
+        None => Ok((source, rows)),
+    }
 }
 
 impl Committer {

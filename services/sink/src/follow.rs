@@ -74,7 +74,7 @@ fn gather(reader: &mut Reader, codec: &Codec, cluster: &str) -> Result<(Newest, 
     {
         records += 1;
         wait = MORE;
-        if let Some((id, document)) = read_record(&record, codec, cluster) {
+        if let Some((id, document)) = read_record(&record, codec, cluster)? {
             newest.insert(id, document);
         }
     }
@@ -82,18 +82,23 @@ fn gather(reader: &mut Reader, codec: &Codec, cluster: &str) -> Result<(Newest, 
 }
 
 /// The incident that a record is about, if it is one of `cluster`.
-fn read_record(record: &Record, codec: &Codec, cluster: &str) -> Option<(String, Option<Incident>)> {
-    let id = std::str::from_utf8(&record.key).ok()?.strip_prefix(cluster)?.strip_prefix('/')?;
-    match record.payload.as_deref().map(|payload| codec.decode::<Incident>(payload)).transpose() {
+fn read_record(record: &Record, codec: &Codec, cluster: &str) -> Result<Option<(String, Option<Incident>)>, Fault> {
+    let key = std::str::from_utf8(&record.key).ok();
+    let Some(id) = key.and_then(|key| key.strip_prefix(cluster)?.strip_prefix('/')) else { return Ok(None) };
+    Ok(match record.payload.as_deref().map(|payload| codec.decode::<Incident>(payload)).transpose() {
         // A cluster's name may go on behind a slash: the document says whose it is.
         Ok(Some(document)) if document.cluster != cluster || document.id != id => None,
         Ok(document) => Some((id.to_owned(), document)),
+        Err(error) if error.is_retryable() => {
+            let what = format!("reading {}/{}", INCIDENTS.name, record.partition);
+            return Err(Fault::Retry { what, why: error.to_string() });
+        }
         Err(error) => {
             let (partition, offset) = (record.partition, record.offset);
             tracing::error!(topic = INCIDENTS.name, partition, offset, %error, "a document cannot be read; its object stays as it is");
             None
         }
-    }
+    })
 }
 
 fn by_urgency(newest: Newest) -> Vec<Work> {
@@ -121,7 +126,7 @@ mod tests {
     #[track_caller]
     fn check(key: &str, payload: Option<Vec<u8>>, expected: Option<(&str, bool)>) {
         let record = Record { key: key.to_owned().into(), payload: payload.map(Into::into), ..Record::default() };
-        let got = read_record(&record, &Codec::single_object(), "c");
+        let got = read_record(&record, &Codec::single_object(), "c").unwrap();
         assert_eq!(got.as_ref().map(|(id, document)| (id.as_str(), document.is_some())), expected);
     }
 

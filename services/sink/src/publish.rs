@@ -102,6 +102,10 @@ impl Processor for Publisher {
         }
         Ok(())
     }
+
+    fn codec(&self) -> Codec {
+        self.codec.clone()
+    }
 }
 
 fn key(cluster: &str, id: &str) -> Vec<u8> {

@@ -55,14 +55,26 @@ const ALERTMANAGER: Tool = Tool {
     package: "prometheus-alertmanager",
 };
 
+/// Virtual environments, and `pip` in them: Debian has both apart from Python itself.
+const PYTHON: Tool = Tool {
+    name: "python3",
+    version: "--version",
+    after: "Python ",
+    oldest: (3, 9),
+    purpose: "fetches the Java of the schema registry, and runs the example of a consumer",
+    package: "python3-venv",
+};
+
 /// What running the servers needs is there.
 pub fn check_run() -> Result<()> {
-    check(&[JAVA, ALERTMANAGER])
+    check(&[JAVA, PYTHON, ALERTMANAGER])?;
+    check_venv()
 }
 
 /// What building the servers needs is there; the error names all that is not.
 pub fn check_build() -> Result<()> {
-    check(&[JAVA, MAVEN, GO, ALERTMANAGER])
+    check(&[JAVA, MAVEN, GO, PYTHON, ALERTMANAGER])?;
+    check_venv()
 }
 
 /// Maven, in `directory`.
@@ -85,6 +97,14 @@ pub fn go_install(build: &Build<'_>, package: &str) -> Result<()> {
     let mut compile = go(scratch);
     compile.env("GOBIN", target).args(["install", "-ldflags", "-s -w"]).arg(format!("{package}@v{version}"));
     step(&format!("{package} {version}: building"), || run(&mut compile)).map(drop)
+}
+
+/// Debian's Python comes without what makes virtual environments.
+fn check_venv() -> Result<()> {
+    let found = Command::new(PYTHON.name).args(["-c", "import ensurepip, venv"]).output();
+    let found = found.is_ok_and(|output| output.status.success());
+    ensure!(found, "`python3` cannot make virtual environments: install the Debian package {}", PYTHON.package);
+    Ok(())
 }
 
 fn check(tools: &[Tool]) -> Result<()> {

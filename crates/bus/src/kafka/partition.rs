@@ -252,10 +252,8 @@ impl KafkaPartition<'_> {
 
 impl Assigned for KafkaPartition<'_> {
     fn poll(&mut self, wait: Duration) -> Result<Poll, Fault> {
-        match self.control.phase() {
-            Phase::Owned => {}
-            Phase::Draining => return Ok(Poll::Drain),
-            Phase::Lost | Phase::Gone => return Err(Fault::fenced("reading", "the group took the partition away")),
+        if !self.is_owned()? {
+            return Ok(Poll::Drain);
         }
         match self.fetch.poll(wait)? {
             Fetched::Record(record) => Ok(Poll::Record(record)),
@@ -281,5 +279,13 @@ impl Assigned for KafkaPartition<'_> {
 
     fn behind(&mut self) -> Option<u64> {
         self.fetch.behind(self.partition)
+    }
+
+    fn is_owned(&mut self) -> Result<bool, Fault> {
+        match self.control.phase() {
+            Phase::Owned => Ok(true),
+            Phase::Draining => Ok(false),
+            Phase::Lost | Phase::Gone => Err(Fault::fenced("reading", "the group took the partition away")),
+        }
     }
 }

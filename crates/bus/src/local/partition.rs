@@ -46,7 +46,7 @@ impl<'s> LocalPartition<'s> {
 
 impl Assigned for LocalPartition<'_> {
     fn poll(&mut self, wait: Duration) -> Result<Poll, Fault> {
-        if self.stop.requested() {
+        if !self.is_owned()? {
             return Ok(Poll::Drain);
         }
         if self.ahead.is_empty() {
@@ -68,6 +68,10 @@ impl Assigned for LocalPartition<'_> {
         }
         changes.offset = Some((&self.spec.name, self.spec.input, batch.next_offset));
         self.store.commit_until(self.writes_for, &changes, self.stop)
+    }
+
+    fn is_owned(&mut self) -> Result<bool, Fault> {
+        Ok(!self.stop.requested())
     }
 
     fn behind(&mut self) -> Option<u64> {

@@ -6,17 +6,21 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use epicenter_bus::Bus;
+use epicenter_model::Codec;
 use serde::{Deserialize, Serialize};
 
 use crate::view;
 
+/// A log, and how it is read.
+type Log = (Bus, Codec);
+
 /// The routes below `/api`, on a log.
-pub(super) fn routes(bus: Bus) -> Router {
+pub(super) fn routes(bus: Bus, codec: Codec) -> Router {
     Router::new()
         .route("/incidents", get(incidents))
         .route("/incidents/{id}", get(incident))
         .route("/events", get(events))
-        .with_state(bus)
+        .with_state((bus, codec))
 }
 
 #[derive(Deserialize)]
@@ -27,12 +31,12 @@ struct Limit {
 /// Events that one answer has at most.
 const MOST: usize = 10_000;
 
-async fn incidents(State(bus): State<Bus>) -> Response {
-    answer(move || view::incidents(&bus)).await
+async fn incidents(State((bus, codec)): State<Log>) -> Response {
+    answer(move || view::incidents(&bus, &codec)).await
 }
 
-async fn incident(State(bus): State<Bus>, Path(id): Path<String>) -> Response {
-    let found = tokio::task::spawn_blocking(move || view::incidents(&bus)).await;
+async fn incident(State((bus, codec)): State<Log>, Path(id): Path<String>) -> Response {
+    let found = tokio::task::spawn_blocking(move || view::incidents(&bus, &codec)).await;
     match found {
         Ok(Ok(incidents)) => match incidents.into_iter().find(|incident| incident.id == id) {
             Some(incident) => Json(incident).into_response(),
@@ -43,8 +47,8 @@ async fn incident(State(bus): State<Bus>, Path(id): Path<String>) -> Response {
     }
 }
 
-async fn events(State(bus): State<Bus>, Query(Limit { limit }): Query<Limit>) -> Response {
-    answer(move || view::events(&bus, limit.unwrap_or(100).min(MOST))).await
+async fn events(State((bus, codec)): State<Log>, Query(Limit { limit }): Query<Limit>) -> Response {
+    answer(move || view::events(&bus, &codec, limit.unwrap_or(100).min(MOST))).await
 }
 
 /// Runs what blocks.

@@ -12,7 +12,7 @@ use epicenter_runtime::Metrics;
 use k8s_openapi::api::authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec};
 use kube::{Api, Client};
 
-use super::print;
+use super::{print, schemas};
 use crate::cluster::Cluster;
 use crate::directory::DataDirectory;
 use crate::render::Paint;
@@ -49,6 +49,7 @@ pub(super) async fn run(settings: &Settings) -> anyhow::Result<ExitCode> {
     let mut findings = Findings { paint: Paint::detect(), bad: 0 };
     findings.well("the configuration can be read")?;
     log(settings, &mut findings).await?;
+    registry(settings, &mut findings).await?;
     match Cluster::open(&settings.cluster)
         .await
         .and_then(|cluster| Ok((cluster.asking("", &Metrics::default())?, cluster)))
@@ -81,7 +82,8 @@ async fn log(settings: &Settings, findings: &mut Findings) -> anyhow::Result<()>
         Ok(bus) => bus,
         Err(error) => return findings.bad(&format!("log: {error:#}")),
     };
-    let (problems, letters) = tokio::task::spawn_blocking(move || (topics(&bus), dead_letters(&bus))).await?;
+    let codec = settings.reader()?;
+    let (problems, letters) = tokio::task::spawn_blocking(move || (topics(&bus), dead_letters(&bus, &codec))).await?;
     match problems {
         Ok(problems) if problems.is_empty() => {
             findings.well("log: it can be reached, and its topics are as they should be")?
@@ -105,6 +107,18 @@ async fn log(settings: &Settings, findings: &mut Findings) -> anyhow::Result<()>
     Ok(())
 }
 
+async fn registry(settings: &Settings, findings: &mut Findings) -> anyhow::Result<()> {
+    if !settings.registry.is_set() {
+        return Ok(());
+    }
+    let settings = settings.clone();
+    match tokio::task::spawn_blocking(move || schemas::problems(&settings)).await? {
+        Ok(problems) if problems.is_empty() => findings.well("schema registry: it has the schemas of this version"),
+        Ok(problems) => problems.iter().try_for_each(|problem| findings.bad(&format!("schema registry: {problem}"))),
+        Err(error) => findings.bad(&format!("{error:#}")),
+    }
+}
+
 fn topics(bus: &Bus) -> anyhow::Result<Vec<String>> {
     let mut problems: Vec<String> = bus.check_topics()?.iter().map(ToString::to_string).collect();
     if let Bus::Local(local) = bus
@@ -119,8 +133,7 @@ fn topics(bus: &Bus) -> anyhow::Result<Vec<String>> {
 }
 
 /// Of each service: how many records it could not process, and the newest.
-fn dead_letters(bus: &Bus) -> anyhow::Result<BTreeMap<String, (u64, DeadLetter)>> {
-    let codec = Codec::single_object();
+fn dead_letters(bus: &Bus, codec: &Codec) -> anyhow::Result<BTreeMap<String, (u64, DeadLetter)>> {
     let partitions: Vec<u32> = (0..bus.partitions()).collect();
     let mut reader = bus.reader(DEAD_LETTER.name, &partitions, Start::Earliest)?;
     let wait = if matches!(bus, Bus::Local(_)) { Duration::ZERO } else { Duration::from_secs(2) };

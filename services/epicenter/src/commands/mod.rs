@@ -10,6 +10,7 @@ mod doctor;
 mod incidents;
 mod replay;
 mod rules;
+mod schemas;
 mod services;
 mod topics;
 mod up;
@@ -53,6 +54,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Alerts(Alerts::Run) => block_on(services::alerts(settings)),
         Command::Alerts(what) => alerts::run(&settings, what),
         Command::Topics(what) => topics::run(what, &settings),
+        Command::Schemas(what) => schemas::run(what, &settings),
         Command::Up(arguments) => block_on(up::run(settings, arguments)),
         Command::Incidents(arguments) => block_on(incidents::list(&settings, &arguments)),
         Command::Show { id, why, output } => block_on(incidents::show(&settings, &id, why, output)),

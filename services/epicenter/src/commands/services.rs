@@ -9,8 +9,9 @@ use axum::Router;
 use epicenter_alerts::Alerts;
 use epicenter_bus::{Bus, Fault, Stop};
 use epicenter_exporter::{Claims, ExporterConfig, Fleet, Log, Origin};
+use epicenter_model::Codec;
 use epicenter_runtime::metric::PARTITIONS;
-use epicenter_runtime::{Health, Metrics, Shutdown, Supervisor};
+use epicenter_runtime::{Health, Metrics, Registry, Shutdown, Supervisor};
 use epicenter_sink::InstallError;
 use kube::Client;
 
@@ -115,10 +116,19 @@ impl Frame {
         metrics.set(&PARTITIONS, &[], f64::from(bus.partitions()));
         let shutdown = Shutdown::new();
         let mut supervisor = Supervisor::new(shutdown.clone());
-        let routes: Router = api::routes(bus.clone());
+        let registry = settings.registry(health.clone())?;
+        let reader = registry.as_ref().map_or_else(Codec::single_object, |registry| registry.reader());
+        let routes: Router = api::routes(bus.clone(), reader.clone());
         let admin = epicenter_runtime::serve(&settings.admin, health.clone(), metrics.clone(), routes).await?;
         tracing::info!(address = %admin.address(), "admin endpoint");
         supervisor.task("admin", admin.run(shutdown.token().clone()));
+        let codec = match registry {
+            Some(registry) if settings.registry.write => {
+                writer(registry, &settings.bus.kafka.prefix, &shutdown).await?
+            }
+            _ => reader,
+        };
+        let engine = Engine { codec, ..engine };
         Ok(Self { bus, engine, health, metrics, shutdown, supervisor })
     }
 
@@ -139,6 +149,19 @@ impl Frame {
     async fn run(self) -> anyhow::Result<ExitCode> {
         self.supervisor.run().await?;
         Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// A codec that writes the registry's ids, as soon as those can be had.
+async fn writer(registry: Arc<Registry>, prefix: &str, shutdown: &Shutdown) -> anyhow::Result<Codec> {
+    let (prefix, stop) = (prefix.to_owned(), shutdown.stop().clone());
+    let mut waiting = tokio::task::spawn_blocking(move || registry.wait_for_writer(&prefix, &stop));
+    tokio::select! {
+        codec = &mut waiting => Ok(codec??),
+        signal = shutdown.on_signal() => {
+            signal?;
+            Ok(waiting.await??)
+        }
     }
 }
 
@@ -239,7 +262,12 @@ pub(super) fn forget(settings: &Settings, cluster: &str) -> anyhow::Result<ExitC
         "only on Kafka are there several clusters: set bus.kafka.bootstrap (EPICENTER_BUS__KAFKA__BOOTSTRAP)"
     );
     let bus = settings.bus.open(std::path::Path::new(""))?;
-    let known = epicenter_exporter::farewell(&log(bus, &Engine::builtin()), cluster)?;
+    let codec = match settings.registry(Health::new())? {
+        Some(registry) if settings.registry.write => registry.writer(&settings.bus.kafka.prefix)?,
+        _ => settings.reader()?,
+    };
+    let engine = Engine { codec, ..Engine::builtin() };
+    let known = epicenter_exporter::farewell(&log(bus, &engine), cluster)?;
     ensure!(known, "no cluster {cluster} was ever read");
     print(&format!("{cluster} is no longer expected; an exporter that reads it makes it known again\n"))?;
     Ok(ExitCode::SUCCESS)

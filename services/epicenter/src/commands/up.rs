@@ -34,8 +34,13 @@ pub(super) async fn run(mut settings: Settings, arguments: Up) -> anyhow::Result
     }
     let (health, metrics) = (Health::new(), Metrics::new(env!("CARGO_PKG_VERSION")));
     metrics.set(&PARTITIONS, &[], f64::from(bus.partitions()));
-    let admin =
-        epicenter_runtime::serve(&settings.admin, health.clone(), metrics.clone(), api::routes(bus.clone())).await?;
+    let admin = epicenter_runtime::serve(
+        &settings.admin,
+        health.clone(),
+        metrics.clone(),
+        api::routes(bus.clone(), engine.codec.clone()),
+    )
+    .await?;
     let _announced = directory.announce(admin.address())?;
     let objects = services::objects(&settings, &cluster, &metrics, arguments.no_objects).await?;
 
