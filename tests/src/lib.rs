@@ -10,4 +10,5 @@ pub mod kafka;
 pub mod kube;
 pub mod ports;
 pub mod process;
+pub mod python;
 pub mod registry;

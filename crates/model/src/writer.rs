@@ -87,7 +87,14 @@ impl Writer {
 
 /// CRC-64-AVRO of the parsing canonical form, as it stands in a single-object header.
 pub(crate) fn fingerprint(schema: &Schema) -> [u8; 8] {
-    schema.fingerprint::<Rabin>().bytes.try_into().expect("a Rabin fingerprint has 8 bytes")
+    // Avro's specification has `"long"` where apache-avro leaves `{"type":"long"}` of what had a logical type; readers in
+    // other languages look for the specification's.
+    let primitives = ["null", "boolean", "int", "long", "float", "double", "bytes", "string"];
+    let canonical = primitives.iter().fold(schema.canonical_form(), |canonical, primitive| {
+        canonical.replace(&format!("{{\"type\":\"{primitive}\"}}"), &format!("\"{primitive}\""))
+    });
+    let canonical = Schema::parse_str(&canonical).expect("a schema's canonical form is a schema");
+    canonical.fingerprint::<Rabin>().bytes.try_into().expect("a Rabin fingerprint has 8 bytes")
 }
 
 /// What is known of the schema that a frame names.
@@ -108,5 +115,22 @@ impl Frame {
 impl From<Arc<Writer>> for Frame {
     fn from(writer: Arc<Writer>) -> Self {
         if writer.is_own() { Self::Own(writer.record_type.compiled()) } else { Self::Other(writer) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn agrees_with_readers_in_other_languages() {
+        let check = |text: &str, expected: &str| {
+            let found = fingerprint(&Schema::parse_str(text).unwrap());
+            assert_eq!(data_encoding::HEXLOWER.encode(&found), expected);
+        };
+        // The first is the specification's own; the others are what fastavro 1.13.1 makes of them.
+        check("\"null\"", "8a8f25cce724dd63");
+        check(RecordType::Heartbeat.schema_text(), "201e584ea427cb1e");
+        check(RecordType::Incident.schema_text(), "d4eeafb985baca78");
     }
 }

@@ -54,6 +54,11 @@ impl Installation {
 
     /// Starts a service, with its log in `name`.log: an exporter of the clusters of the directory, a sink of all clusters.
     pub fn service(&self, name: &str, service: &str) -> Process {
+        self.service_with(name, service, &[])
+    }
+
+    /// The same, with settings of its own.
+    pub fn service_with(&self, name: &str, service: &str, settings: &[(&str, String)]) -> Process {
         let mut command = match service {
             "sink" => self.command(&["sink", "--role", "central"]),
             service => self.command(&[service]),
@@ -61,7 +66,7 @@ impl Installation {
         if service == "exporter" {
             command.env("EPICENTER_CLUSTERS__DIRECTORY", self.directory.path().join("clusters"));
         }
-        self.spawn(name, &mut command)
+        self.spawn(name, command.envs(settings.iter().cloned()))
     }
 
     /// Starts the sink that writes the objects of a cluster.

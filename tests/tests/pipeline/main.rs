@@ -12,6 +12,7 @@ mod installation;
 mod live;
 mod lossless;
 mod outage;
+mod registry;
 mod scene;
 mod services;
 mod topics;
