@@ -13,12 +13,14 @@ use serde_json::{Map, Value, json};
 const LIMIT: Duration = Duration::from_secs(60);
 const BOOTSTRAP: &str = "kafka.bootstrap=broker-1:9093\\,broker-2:9093";
 
+const REGISTRY: &str = "registry.url=https://registry:8081";
+
 const RULES: &str = "rules.mine\\.yaml=events: []";
 
 const ALERTS: &str = "alerts.file=receivers: [{name: screen\\, stdout: {}}]";
 
 /// What an installation may look like.
-const INSTALLATIONS: [&[&str]; 4] = [
+const INSTALLATIONS: [&[&str]; 5] = [
     &[BOOTSTRAP, "cluster=prod-eu-1"],
     &[BOOTSTRAP, "exporter.enabled=false", "sink.role=central", "sink.replicas=3"],
     &[
@@ -50,6 +52,14 @@ const INSTALLATIONS: [&[&str]; 4] = [
         "alerts.secretName=receivers",
         "imagePullSecrets[0].name=registry",
         "defaults.priorityClassName=system-cluster-critical",
+    ],
+    &[
+        BOOTSTRAP,
+        "cluster=prod-eu-1",
+        REGISTRY,
+        "registry.username=epicenter",
+        "registry.password.secretName=registry,registry.password.key=password",
+        "registry.ca.secretName=registry,registry.ca.key=ca.crt",
     ],
 ];
 
@@ -159,10 +169,13 @@ fn what_it_passes_to_the_services_is_what_they_take() {
             process::output(check.args(["config", "check", "--config"]).arg(&file), LIMIT).unwrap();
         }
         for object in objects.iter().filter(|object| is(object, "Deployment") || is(object, "Job")) {
-            let container = &object["spec"]["template"]["spec"]["containers"][0];
-            let arguments = container["args"].as_array().unwrap().iter().map(|argument| argument.as_str().unwrap());
-            let mut command = Command::new(process::binary().unwrap());
-            process::output(command.args(arguments).arg("--help"), LIMIT).unwrap();
+            let pod = &object["spec"]["template"]["spec"];
+            let containers = ["initContainers", "containers"].map(|list| &pod[list]);
+            for container in containers.iter().flat_map(|list| list.as_array().into_iter().flatten()) {
+                let arguments = container["args"].as_array().unwrap().iter().map(|argument| argument.as_str().unwrap());
+                let mut command = Command::new(process::binary().unwrap());
+                process::output(command.args(arguments).arg("--help"), LIMIT).unwrap();
+            }
         }
     }
 }
@@ -183,7 +196,7 @@ fn a_service_gets_no_more_than_it_needs() {
             assert!(!rules.contains('*') && !rules.contains("secrets"), "{rules}");
         }
     };
-    let [all, central, member, remote] = INSTALLATIONS;
+    let [all, central, member, remote, _] = INSTALLATIONS;
     check(all, "exporter", true);
     check(all, "enricher", false);
     check(all, "correlator", false);
@@ -241,6 +254,32 @@ fn alerts_run_only_with_a_file_and_once() {
 }
 
 #[test]
+fn schemas_are_registered_behind_the_topics_and_the_registry_can_be_reached() {
+    let check = |values: &[&str], expected: &[&str]| {
+        let objects = objects(&chart::render(&[&[BOOTSTRAP, "cluster=a"], values].concat()).unwrap());
+        let job = objects.iter().find(|it| is(it, "Job"));
+        let pod = job.map(|job| &job["spec"]["template"]["spec"]);
+        let lists = pod.into_iter().flat_map(|pod| ["initContainers", "containers"].map(|list| &pod[list]));
+        let steps = lists.flat_map(|list| list.as_array().into_iter().flatten());
+        let steps: Vec<_> = steps.map(|step| step["args"][0].as_str().unwrap()).collect();
+        assert_eq!(steps, expected, "{values:?}");
+        let registry = values.contains(&REGISTRY);
+        for policy in objects.iter().filter(|it| is(it, "NetworkPolicy")) {
+            assert_eq!(policy["spec"]["egress"].to_string().contains("8081"), registry, "{policy}");
+        }
+        for deployment in objects.iter().filter(|it| is(it, "Deployment")) {
+            let mounted = deployment["spec"]["template"]["spec"]["containers"][0]["volumeMounts"].to_string();
+            assert_eq!(mounted.contains("/var/cache/epicenter"), registry, "{mounted}");
+        }
+    };
+    check(&[], &["topics"]);
+    check(&[REGISTRY], &["topics", "schemas"]);
+    check(&[REGISTRY, "topics.create=false"], &["schemas"]);
+    check(&[REGISTRY, "registry.register=false"], &["topics"]);
+    check(&["topics.create=false"], &[]);
+}
+
+#[test]
 fn values_that_cannot_work_are_told() {
     let check = |values: &[&str], expected: &str| {
         let error = chart::render(values).unwrap_err().to_string();
@@ -250,6 +289,7 @@ fn values_that_cannot_work_are_told() {
     check(&[BOOTSTRAP], "cluster: name the cluster, such as prod-eu-1; the exporter needs it");
     check(&["kafka.bootstrap=broker", "cluster=a"], "/kafka/bootstrap");
     check(&[BOOTSTRAP, "cluster=a/b"], "/cluster");
+    check(&[BOOTSTRAP, "cluster=a", "registry.url=registry:8081"], "/registry/url");
     check(&[BOOTSTRAP, "cluster=a", "rules.mine=events: []"], "invalid propertyName 'mine'");
     check(&[BOOTSTRAP, "cluster=a", "exporter.replicas=2"], "/exporter/replicas");
     check(&[BOOTSTRAP, "cluster=a", ALERTS, "alerts.replicas=2"], "/alerts/replicas");

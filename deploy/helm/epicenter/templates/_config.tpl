@@ -19,10 +19,34 @@ kafka:
   {{- end }}
 {{- end }}
 
+{{- /* The section `registry` of epicenter.yaml. */}}
+{{- define "epicenter.registry" -}}
+{{- with .Values.registry -}}
+url: {{ .url | quote }}
+write: {{ .write }}
+cache: /var/cache/epicenter
+{{- with .username }}
+username: {{ . | quote }}
+{{- end }}
+{{- if .password }}
+password: {file: /etc/epicenter/secrets/registry/password}
+{{- end }}
+{{- if .token }}
+token: {file: /etc/epicenter/secrets/registry/token}
+{{- end }}
+{{- if .ca }}
+ca: /etc/epicenter/secrets/registry/ca
+{{- end }}
+{{- end }}
+{{- end }}
+
 {{- /* epicenter.yaml; what `config` says is above it. */}}
 {{- define "epicenter.config" -}}
 {{- $settings := dict "log" .Values.log }}
 {{- $_ := set $settings "bus" (include "epicenter.bus" . | fromYaml) }}
+{{- if .Values.registry.url }}
+{{- $_ := set $settings "registry" (include "epicenter.registry" . | fromYaml) }}
+{{- end }}
 {{- $admin := dict "listen" (printf "0.0.0.0:%d" (int .Values.admin.port)) }}
 {{- if .Values.admin.token }}
 {{- $_ := set $admin "token" (dict "file" "/etc/epicenter/secrets/admin/token") }}
@@ -35,15 +59,22 @@ kafka:
 {{- mergeOverwrite $settings (deepCopy .Values.config) | toYaml }}
 {{- end }}
 
-{{- /* Sources of a projected volume: the Secrets that the configuration names. */}}
-{{- define "epicenter.kafkaSecrets" -}}
+{{- /* Sources of a projected volume: the Secrets that brokers and registry ask for. */}}
+{{- define "epicenter.logSecrets" -}}
 {{- range $property, $secret := .Values.kafka.secrets }}
 - secret: {name: {{ $secret.secretName }}, items: [{key: {{ $secret.key }}, path: kafka/{{ $property }}}]}
+{{- end }}
+{{- if .Values.registry.url }}
+{{- range $file := list "password" "token" "ca" }}
+{{- with index $.Values.registry $file }}
+- secret: {name: {{ .secretName }}, items: [{key: {{ .key }}, path: registry/{{ $file }}}]}
+{{- end }}
+{{- end }}
 {{- end }}
 {{- end }}
 
 {{- define "epicenter.secrets" -}}
-{{- include "epicenter.kafkaSecrets" . }}
+{{- include "epicenter.logSecrets" . }}
 {{- with .Values.admin.token }}
 - secret: {name: {{ .secretName }}, items: [{key: {{ .key }}, path: admin/token}]}
 {{- end }}
