@@ -1,5 +1,6 @@
 //! The servers that the tests run against, and tools that check the chart: downloaded or built once, kept outside the repository, keyed by version.
 
+mod alertmanager;
 mod apicurio;
 mod etcd;
 mod kafka;
@@ -50,6 +51,7 @@ pub fn install_all(cache: &Path) -> Result<()> {
             "kubernetes" => install(cache, name, version, kubernetes::build)?,
             "etcd" => install(cache, name, version, etcd::build)?,
             "kwok" => install(cache, name, version, kwok::build)?,
+            "alertmanager" => install(cache, name, version, alertmanager::build)?,
             "apicurio" => install(cache, name, version, apicurio::build)?,
             "helm" => install(cache, name, version, |build| tool::go_install(build, "helm.sh/helm/v3/cmd/helm"))?,
             "kubeconform" => {

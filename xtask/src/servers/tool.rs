@@ -46,15 +46,6 @@ const GO: Tool = Tool {
     package: "golang-go (Debian 12: from bookworm-backports, or https://go.dev/dl; 1.21 and newer fetch what they need)",
 };
 
-const ALERTMANAGER: Tool = Tool {
-    name: "prometheus-alertmanager",
-    version: "--version",
-    after: "alertmanager, version ",
-    oldest: (0, 22),
-    purpose: "is told of incidents in a test",
-    package: "prometheus-alertmanager",
-};
-
 /// Virtual environments, and `pip` in them: Debian has both apart from Python itself.
 const PYTHON: Tool = Tool {
     name: "python3",
@@ -67,13 +58,13 @@ const PYTHON: Tool = Tool {
 
 /// What running the servers needs is there.
 pub fn check_run() -> Result<()> {
-    check(&[JAVA, PYTHON, ALERTMANAGER])?;
+    check(&[JAVA, PYTHON])?;
     check_venv()
 }
 
 /// What building the servers needs is there; the error names all that is not.
 pub fn check_build() -> Result<()> {
-    check(&[JAVA, MAVEN, GO, PYTHON, ALERTMANAGER])?;
+    check(&[JAVA, MAVEN, GO, PYTHON])?;
     check_venv()
 }
 
@@ -99,11 +90,24 @@ pub fn go_install(build: &Build<'_>, package: &str) -> Result<()> {
     step(&format!("{package} {version}: building"), || run(&mut compile)).map(drop)
 }
 
-/// Debian's Python comes without what makes virtual environments.
+/// Debian's Python comes without what makes virtual environments: it is installed where that is allowed.
 fn check_venv() -> Result<()> {
-    let found = Command::new(PYTHON.name).args(["-c", "import ensurepip, venv"]).output();
-    let found = found.is_ok_and(|output| output.status.success());
-    ensure!(found, "`python3` cannot make virtual environments: install the Debian package {}", PYTHON.package);
+    let found = || {
+        let found = Command::new(PYTHON.name).args(["-c", "import ensurepip, venv"]).output();
+        found.is_ok_and(|output| output.status.success())
+    };
+    if !found() {
+        let mut install = Command::new("apt-get");
+        install.args(["install", "--yes", "--no-install-recommends", PYTHON.package]);
+        let mut update = Command::new("apt-get");
+        update.arg("update");
+        let installed = step(&format!("{}: installing", PYTHON.package), || run(&mut update).and(run(&mut install)));
+        ensure!(
+            installed.is_ok() && found(),
+            "`python3` cannot make virtual environments: install the Debian package {}",
+            PYTHON.package
+        );
+    }
     Ok(())
 }
 

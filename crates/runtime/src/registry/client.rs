@@ -231,3 +231,98 @@ fn of(schema: &str) -> Value {
 fn number(found: &Value) -> Option<u32> {
     found["id"].as_u64().and_then(|id| id.try_into().ok())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead, BufReader, Read, Write};
+    use std::net::TcpListener;
+
+    use super::*;
+    use crate::Secret;
+
+    /// Answers one request; gives what was asked.
+    fn once(answer: &'static str) -> (String, std::thread::JoinHandle<String>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let asked = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut reader = BufReader::new(stream.try_clone().unwrap());
+            let (mut head, mut length) = (String::new(), 0);
+            while !head.ends_with("\r\n\r\n") {
+                let start = head.len();
+                reader.read_line(&mut head).unwrap();
+                length = head[start..].strip_prefix("content-length: ").map_or(length, |n| n.trim().parse().unwrap());
+            }
+            let mut body = vec![0; length];
+            reader.read_exact(&mut body).unwrap();
+            let (status, body) = answer.split_once(' ').unwrap();
+            write!(stream, "HTTP/1.1 {status} X\r\ncontent-length: {}\r\n\r\n{body}", body.len()).unwrap();
+            head
+        });
+        (url, asked)
+    }
+
+    fn client(url: &str) -> Client {
+        Client::new(&RegistryConfig { url: url.to_owned(), ..RegistryConfig::default() }).unwrap()
+    }
+
+    #[track_caller]
+    fn check(answer: &'static str, expected: Result<Option<&str>, &str>) {
+        let (url, _) = once(answer);
+        let found = client(&url).schema(7).map_err(|error| error.to_string());
+        let expected = expected.map(|schema| schema.map(str::to_owned));
+        assert_eq!(found, expected.map_err(|why| format!("the schema registry {url} answers {why}")));
+    }
+
+    #[test]
+    fn only_a_registry_that_says_so_does_not_know_a_schema() {
+        check(r#"200 {"schema": "{}"}"#, Ok(Some("{}")));
+        check(r#"404 {"error_code": 40403, "message": "Schema 7 not found"}"#, Ok(None));
+        let at = "GET /schemas/ids/7";
+        let api = "is registry.url the Confluent API? That of Apicurio is below /apis/ccompat/v7";
+        check("404 no such page", Err(&format!("404 to {at}: no such page; {api}")));
+        check("200 <html>", Err(&format!("200 to {at}: <html>; {api}")));
+        let credentials = "look at registry.username, registry.password and registry.token";
+        check(r#"401 {"message": "who is it?"}"#, Err(&format!("401 to {at}: who is it?; {credentials}")));
+        check("500 the disk is full", Err(&format!("500 to {at}: the disk is full")));
+    }
+
+    #[test]
+    fn tells_why_a_schema_does_not_fit() {
+        let (url, _) = once(r#"409 {"error_code": 409, "message": "a field is missing"}"#);
+        assert_eq!(client(&url).register("s", "{}"), Ok(Err("a field is missing".to_owned())));
+        let (url, _) = once(r#"200 {"is_compatible": false, "messages": ["a", "b"]}"#);
+        assert_eq!(client(&url).fits("s", "{}"), Ok(Some(Err("a; b".to_owned()))));
+        let (url, _) = once(r#"404 {"error_code": 40401}"#);
+        assert_eq!(client(&url).fits("s", "{}"), Ok(None));
+    }
+
+    #[test]
+    fn says_who_it_is() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "secret\n").unwrap();
+        let secret = Secret { file: Some(file.path().to_owned()), env: None };
+        let check = |change: &dyn Fn(&mut RegistryConfig), expected: &str| {
+            let (url, asked) = once(r#"200 {"id": 7}"#);
+            let mut config = RegistryConfig { url, ..RegistryConfig::default() };
+            change(&mut config);
+            assert_eq!(Client::new(&config).unwrap().id("s", "{}"), Ok(Some(7)));
+            let head = asked.join().unwrap();
+            assert!(head.starts_with("POST /subjects/s HTTP/1.1\r\n") && head.contains(expected), "{head}");
+        };
+        check(&|_| {}, "user-agent: epicenter\r\n");
+        check(&|config| config.token = secret.clone(), "authorization: Bearer secret\r\n");
+        let basic = |config: &mut RegistryConfig| {
+            (config.username, config.password) = ("me".to_owned(), secret.clone());
+        };
+        check(&basic, "authorization: Basic bWU6c2VjcmV0\r\n");
+    }
+
+    #[test]
+    fn names_a_file_of_authorities_that_is_none() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let config = RegistryConfig { ca: Some(file.path().to_owned()), ..RegistryConfig::default() };
+        let error = Client::new(&config).unwrap_err().to_string();
+        assert_eq!(error, format!("registry.ca {}: it has no certificate (PEM)", file.path().display()));
+    }
+}
