@@ -3,6 +3,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
 
 pub mod cache;
+pub mod certificates;
 pub mod chart;
 pub mod counting;
 pub mod faults;

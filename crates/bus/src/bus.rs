@@ -108,6 +108,15 @@ impl Bus {
         }
     }
 
+    /// What keeps this process from the log, and how to mend it; `None` when nothing is known to. When something is, the
+    /// brokers are asked anew: it may block for some seconds.
+    pub fn trouble(&self) -> Option<String> {
+        match self {
+            Self::Kafka(bus) => bus.trouble(),
+            Self::Local(_) => None,
+        }
+    }
+
     /// Creates the topics that are missing.
     pub fn create_topics(&self) -> Result<Vec<String>, Fault> {
         match self {

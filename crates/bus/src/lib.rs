@@ -8,6 +8,7 @@
 //! what leaves is read by a [`Reader`].
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
 
+mod access;
 mod bus;
 mod drive;
 mod fault;
@@ -21,6 +22,7 @@ mod step;
 mod stop;
 mod topic;
 
+pub use access::{Grant, Operation, Resource};
 pub use bus::{Bus, Reader, Row, Source, Start};
 pub use drive::Driver;
 pub use fault::Fault;

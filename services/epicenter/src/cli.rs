@@ -247,7 +247,7 @@ pub enum Config {
 }
 
 /// `topics`.
-#[derive(Debug, Clone, Copy, Subcommand)]
+#[derive(Debug, Clone, Subcommand)]
 pub enum Topics {
     /// Those that there should be
     List {
@@ -259,6 +259,14 @@ pub enum Topics {
     Create,
     /// Check those that there are
     Check,
+    /// Print the commands that allow each service what it needs, and no more, on brokers with an authorizer
+    Acls {
+        /// One service: exporter, enricher, correlator, fleet, sink, sink-objects, topics, viewer [default: all]
+        service: Option<String>,
+        /// The principal that is allowed [default: User:epicenter-SERVICE for each]
+        #[arg(long)]
+        principal: Option<String>,
+    },
 }
 
 /// `schemas`.

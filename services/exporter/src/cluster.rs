@@ -51,7 +51,8 @@ pub enum ExporterError {
 /// How a session ended that did not fail.
 enum Session {
     Stopped,
-    Fenced(Fault),
+    /// The log takes no more from it: another exporter has it, or somebody must mend something.
+    Ended(Fault),
 }
 
 /// Where an exporter writes to. Cheap to clone.
@@ -132,7 +133,7 @@ impl Exporter {
             match ended? {
                 Session::Stopped if self.stop.is_cancelled() => break,
                 Session::Stopped => {}
-                Session::Fenced(fault) => {
+                Session::Ended(fault) => {
                     self.health.restarted();
                     self.health.log(Some(fault.to_string()));
                     tracing::warn!(cluster = self.config.cluster, %fault, "beginning again");
@@ -236,12 +237,18 @@ impl Exporter {
             None => committing.await,
         };
         match ended.map_err(|_| ExporterError::Ended("committer"))? {
-            Err(CommitError::Fault(fault @ Fault::Fenced { .. })) => Ok(Session::Fenced(fault)),
+            Err(CommitError::Fault(fault @ Fault::Fenced { .. })) => Ok(Session::Ended(fault)),
+            Err(CommitError::Fault(fault)) if self.log_heals() => Ok(Session::Ended(fault)),
             Err(CommitError::Fault(fault)) => Err(ExporterError::Log(fault)),
             Err(CommitError::Codec(error)) => Err(error.into()),
             Ok(()) | Err(CommitError::Abandoned) if stopped => Ok(Session::Stopped),
             Ok(()) | Err(CommitError::Abandoned) => Err(ExporterError::Ended("watches")),
         }
+    }
+
+    /// Somebody can mend the log while this process waits for it: brokers, topics, access.
+    fn log_heals(&self) -> bool {
+        matches!(self.log.bus, Bus::Kafka(_))
     }
 
     /// Opens the source, as soon as the log can be reached; `None` when it is to stop.
@@ -260,7 +267,7 @@ impl Exporter {
                     self.health.log(None);
                     return Ok(Some(opened));
                 }
-                Err(fault @ Fault::Fatal { .. }) => return Err(ExporterError::Log(fault)),
+                Err(fault @ Fault::Fatal { .. }) if !self.log_heals() => return Err(ExporterError::Log(fault)),
                 Err(fault) => fault,
             };
             self.health.log(Some(fault.to_string()));

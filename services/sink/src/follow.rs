@@ -6,6 +6,7 @@ use std::time::Duration;
 use epicenter_bus::topics::INCIDENTS;
 use epicenter_bus::{Bus, Fault, Reader, Record, Start};
 use epicenter_model::{Codec, Incident, partition_of};
+use epicenter_runtime::Health;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::writer::Work;
@@ -25,16 +26,24 @@ pub(crate) struct Batch {
     pub done: oneshot::Sender<()>,
 }
 
-/// Reads from where it was committed last until the receiver of `out` has gone. Blocks. Returns an error only for what
-/// somebody must mend.
-pub(crate) fn follow(bus: &Bus, codec: &Codec, cluster: &str, out: &mpsc::Sender<Batch>) -> Result<(), Fault> {
+/// Reads from where it was committed last until the receiver of `out` has gone. Blocks. `health` hears what keeps it from
+/// reading. Returns an error only for what cannot be mended while this process runs.
+pub(crate) fn follow(
+    bus: &Bus,
+    codec: &Codec,
+    cluster: &str,
+    out: &mpsc::Sender<Batch>,
+    health: &Health,
+) -> Result<(), Fault> {
+    let part = format!("incidents/{cluster}");
     while !out.is_closed() {
-        match read(bus, codec, cluster, out) {
+        match read(bus, codec, cluster, out, || health.well(&part)) {
             Ok(()) => return Ok(()),
-            Err(fault @ Fault::Fatal { .. }) => return Err(fault),
+            Err(fault @ Fault::Fatal { .. }) if matches!(bus, Bus::Local(_)) => return Err(fault),
             Err(fault) => {
                 // What was not committed is read again, which is harmless.
                 tracing::warn!(cluster, %fault, "reading incidents again from the last committed position");
+                health.unwell(&part, fault.to_string());
                 std::thread::sleep(PAUSE);
             }
         }
@@ -42,10 +51,17 @@ pub(crate) fn follow(bus: &Bus, codec: &Codec, cluster: &str, out: &mpsc::Sender
     Ok(())
 }
 
-fn read(bus: &Bus, codec: &Codec, cluster: &str, out: &mpsc::Sender<Batch>) -> Result<(), Fault> {
+fn read(
+    bus: &Bus,
+    codec: &Codec,
+    cluster: &str,
+    out: &mpsc::Sender<Batch>,
+    opened: impl FnOnce(),
+) -> Result<(), Fault> {
     let partition = partition_of(cluster, bus.partitions());
     let start = Start::Committed(format!("sink-objects.{cluster}"));
     let mut reader = bus.reader(INCIDENTS.name, &[partition], start)?;
+    opened();
     while !out.is_closed() {
         let (newest, records) = gather(&mut reader, codec, cluster)?;
         if !newest.is_empty() {

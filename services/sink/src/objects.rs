@@ -80,7 +80,7 @@ impl ObjectsConfig {
 /// next change, and with another `IncidentOpened`. Give it a client that does not retry by itself.
 ///
 /// # Errors
-/// [`Fault::Fatal`] from the log.
+/// [`Fault::Fatal`] from a log in a directory.
 pub async fn run_objects(
     client: Client,
     bus: Bus,
@@ -92,8 +92,8 @@ pub async fn run_objects(
 ) -> Result<(), Fault> {
     let (out, batches) = mpsc::channel(1);
     let reader = tokio::task::spawn_blocking({
-        let cluster = cluster.clone();
-        move || follow(&bus, &codec, &cluster, &out)
+        let (cluster, health) = (cluster.clone(), health.clone());
+        move || follow(&bus, &codec, &cluster, &out, &health)
     });
     let part = format!("objects/{cluster}");
     let task = Task { writer: Writer::new(client, cluster, config), part, health };

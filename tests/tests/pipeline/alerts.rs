@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use epicenter_bus::{Bus, Emit, KafkaConfig, topics};
 use epicenter_model::{Codec, Incident, IncidentChange, IncidentState, Severity, Timestamp, partition_of};
 use epicenter_tests::kafka::Kafka;
-use epicenter_tests::ports;
+use epicenter_tests::{cache, ports};
 use epicenter_tests::process::{Process, Signal, binary};
 use serde_json::Value;
 
@@ -19,12 +19,12 @@ const PARTITIONS: u32 = 3;
 fn alertmanager(port: u16, directory: &std::path::Path) -> Process {
     let config = directory.join("alertmanager.yaml");
     fs::write(&config, "route: {receiver: nobody}\nreceivers: [{name: nobody}]\n").unwrap();
-    let mut command = Command::new("prometheus-alertmanager");
+    let server = cache::server("alertmanager").unwrap();
+    let mut command = Command::new(server.join("usr/bin/prometheus-alertmanager"));
     command.arg(format!("--config.file={}", config.display()));
     command.arg(format!("--storage.path={}", directory.join("alertmanager").display()));
     command.args([format!("--web.listen-address=127.0.0.1:{port}"), "--cluster.listen-address=".to_owned()]);
-    let mut running = Process::spawn("prometheus-alertmanager", &mut command, &directory.join("alertmanager.log"))
-        .expect("install the Debian package prometheus-alertmanager");
+    let mut running = Process::spawn("alertmanager", &mut command, &directory.join("alertmanager.log")).unwrap();
     running.until(LIMIT, |_| ports::answers(port)).unwrap();
     running
 }

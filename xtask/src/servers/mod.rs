@@ -48,6 +48,7 @@ pub fn install_all(cache: &Path) -> Result<()> {
     for (name, version) in versions() {
         match name {
             "kafka" => install(cache, name, version, kafka::build)?,
+            "kafka-tools" => install(cache, name, version, kafka::build_tools)?,
             "kubernetes" => install(cache, name, version, kubernetes::build)?,
             "etcd" => install(cache, name, version, etcd::build)?,
             "kwok" => install(cache, name, version, kwok::build)?,

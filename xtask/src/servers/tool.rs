@@ -56,15 +56,24 @@ const PYTHON: Tool = Tool {
     package: "python3-venv",
 };
 
-/// What running the servers needs is there.
+const PERL: Tool = Tool {
+    name: "perl",
+    version: "-v",
+    after: "(v",
+    oldest: (5, 10),
+    purpose: "configures the OpenSSL that is built in for TLS to Kafka",
+    package: "perl",
+};
+
+/// What running the servers, and building what is tested, needs is there.
 pub fn check_run() -> Result<()> {
-    check(&[JAVA, PYTHON])?;
+    check(&[JAVA, PERL, PYTHON])?;
     check_venv()
 }
 
 /// What building the servers needs is there; the error names all that is not.
 pub fn check_build() -> Result<()> {
-    check(&[JAVA, MAVEN, GO, PYTHON])?;
+    check(&[JAVA, PERL, MAVEN, GO, PYTHON])?;
     check_venv()
 }
 
@@ -178,6 +187,7 @@ mod tests {
         );
         check(&JAVA, Some("no such thing"), &format!("`java` is of version 0.0, and 17.0 is needed: {mend}"));
         check(&GO, Some("go version go1.26.8 linux/amd64"), "fine");
+        check(&PERL, Some("\nThis is perl 5, version 36, subversion 0 (v5.36.0) built for x86_64"), "fine");
         check(&MAVEN, Some("Apache Maven 3.8.7\nMaven home: /usr/share/maven"), "fine");
         assert!(GO.judge(Some(b"go version go1.19.8 linux/amd64")).unwrap_err().to_string().contains("golang-go"));
     }

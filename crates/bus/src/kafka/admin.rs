@@ -1,17 +1,18 @@
 //! Creates topics, and looks at them.
 
 use rdkafka::admin::{AdminClient, AdminOptions, ConfigResource, NewTopic, ResourceSpecifier, TopicReplication};
-use rdkafka::client::DefaultClientContext;
-use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 use super::DEADLINE;
 use super::client::{Clients, fault, number};
+use super::trouble::Context;
 use crate::{Fault, Spread, Topic, TopicProblem};
 
 /// Creates those of `topics` that are missing; gives their full names.
 pub(super) fn create(clients: &Clients, topics: &[Topic]) -> Result<Vec<String>, Fault> {
     let admin = admin(clients)?;
+    // Says why when no broker can be asked.
+    clients.metadata(&clients.consumer("doctor")?, None, "creating topics")?;
     let of = |topic: &Topic| {
         let partitions = number(topic.partitions(clients.config.partitions));
         (clients.topic(topic.name), partitions, topic.settings(clients.config.batch_bytes))
@@ -45,7 +46,7 @@ pub(super) fn create(clients: &Clients, topics: &[Topic]) -> Result<Vec<String>,
 /// What is wrong with `topics`.
 pub(super) fn check(clients: &Clients, topics: &[Topic]) -> Result<Vec<TopicProblem>, Fault> {
     let consumer = clients.consumer("doctor")?;
-    let metadata = consumer.fetch_metadata(None, DEADLINE).map_err(|error| fault("looking at the topics", &error))?;
+    let metadata = clients.metadata(&consumer, None, "looking at the topics")?;
     let mut problems = Vec::new();
     let mut found = Vec::new();
     for topic in topics {
@@ -100,8 +101,8 @@ fn wrong(topic: &str, found: &ConfigResource, expected: &[(&'static str, String)
     expected.iter().filter_map(problem).collect()
 }
 
-fn admin(clients: &Clients) -> Result<AdminClient<DefaultClientContext>, Fault> {
-    clients.base().create().map_err(|error| clients.unusable(error))
+fn admin(clients: &Clients) -> Result<AdminClient<Context>, Fault> {
+    clients.base().create_with_context(clients.context("doctor")).map_err(|error| clients.unusable(error))
 }
 
 fn options() -> AdminOptions {

@@ -1,24 +1,41 @@
 //! Makes clients with the settings that the kernel needs.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
-use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::consumer::{Consumer as _, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::producer::{BaseProducer, Producer};
+use rdkafka::metadata::Metadata;
+use rdkafka::producer::{BaseProducer, Producer as _};
 use rdkafka::types::RDKafkaErrorCode as Code;
 
 use super::config::BATCH_OVERHEAD;
+use super::trouble::{Context, GRANTS, Obstacle, Trouble};
 use super::{DEADLINE, KafkaConfig};
 use crate::Fault;
 
+/// A consumer that listens to its client.
+pub(super) type Consumer = rdkafka::consumer::BaseConsumer<Context>;
+/// A producer that listens to its client.
+pub(super) type Producer = BaseProducer<Context>;
+
+/// How long one try to reach a broker takes, before it is looked why there is no answer.
+const TRY: Duration = Duration::from_secs(2);
+
 pub(super) struct Clients {
     pub(super) config: KafkaConfig,
+    pub(super) trouble: Arc<Trouble>,
 }
 
 impl Clients {
     pub(super) fn new(config: KafkaConfig) -> Result<Self, Fault> {
-        let clients = Self { config };
+        if let Some(property) = config.needs_tls().filter(|_| !cfg!(feature = "tls")) {
+            let why = format!("{property} needs TLS, and this epicenter is built without it");
+            let mend = "Use an image of Epicenter, or build with perl installed: `cargo build --release -p epicenter --features tls`";
+            return Err(Fault::fatal(format!("connecting to Kafka at {}", config.bootstrap), why, mend));
+        }
+        let clients = Self { config, trouble: Arc::default() };
         // librdkafka checks names and values of all properties when a client is made.
         clients.base().create::<BaseProducer>().map_err(|error| clients.unusable(error))?;
         Ok(clients)
@@ -30,6 +47,10 @@ impl Clients {
 
     pub(super) fn base(&self) -> ClientConfig {
         let mut config = ClientConfig::new();
+        if self.config.needs_tls().is_some() && !self.config.properties.keys().any(|name| name.starts_with("ssl.ca.")) {
+            // The OpenSSL that is built in does not know where this system keeps the authorities that it trusts.
+            config.set("ssl.ca.location", "probe");
+        }
         for (name, value) in &self.config.properties {
             config.set(name, value);
         }
@@ -44,8 +65,66 @@ impl Clients {
     }
 
     /// A consumer with the offsets of `group`, with nothing assigned.
-    pub(super) fn consumer(&self, group: &str) -> Result<BaseConsumer, Fault> {
-        self.fetching(group).create().map_err(|error| self.unusable(error))
+    pub(super) fn consumer(&self, group: &str) -> Result<Consumer, Fault> {
+        self.fetching(group).create_with_context(self.context(group)).map_err(|error| self.unusable(error))
+    }
+
+    /// Listens to the client with that group or transactional id.
+    pub(super) fn context(&self, id: &str) -> Context {
+        Context::new(&self.trouble, self.topic(id))
+    }
+
+    /// What the brokers know of `topic`, or of all topics that this client may see. Says why when they cannot be asked.
+    pub(super) fn metadata(&self, consumer: &Consumer, topic: Option<&str>, what: &str) -> Result<Metadata, Fault> {
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            let error = match consumer.fetch_metadata(topic, TRY) {
+                Ok(metadata) => {
+                    self.trouble.connected();
+                    return Ok(metadata);
+                }
+                Err(error) => error,
+            };
+            // What the client says beside its calls is heard only by polling.
+            while consumer.poll(Duration::ZERO).is_some() {}
+            match self.trouble.connection() {
+                Some(obstacle) if obstacle.by_refusal || Instant::now() > deadline => {
+                    let obstacle = self.explained(obstacle);
+                    return Err(Fault::fatal(what, obstacle.why, obstacle.mend));
+                }
+                _ if Instant::now() > deadline => return Err(fault(what, &error)),
+                _ => {}
+            }
+        }
+    }
+
+    /// What stands in the way now. Asks the brokers again, and OpenSSL why a certificate is refused.
+    pub(super) fn trouble(&self) -> Option<String> {
+        if let Some(obstacle) = self.trouble.connection() {
+            let asked = self.consumer("doctor").and_then(|consumer| {
+                let answer = consumer.fetch_metadata(None, TRY);
+                while consumer.poll(Duration::ZERO).is_some() {}
+                answer.map_err(|error| fault("asking the brokers", &error))
+            });
+            match asked {
+                Ok(_) => self.trouble.connected(),
+                Err(_) => drop(self.explained(self.trouble.connection().unwrap_or(obstacle))),
+            }
+        }
+        self.trouble.text()
+    }
+
+    /// The same with what OpenSSL says, when it is about the broker's certificate.
+    fn explained(&self, obstacle: Obstacle) -> Obstacle {
+        #[cfg(feature = "tls")]
+        if let Some(verdict) =
+            obstacle.refused_by().and_then(|broker| super::certificate::verdict(&self.config, broker))
+        {
+            let explained = Obstacle { why: verdict.why, mend: verdict.mend, ..obstacle };
+            self.trouble.explain(explained.clone());
+            return explained;
+        }
+        obstacle
     }
 
     /// The settings of a consumer that reads what it is told to, committed records only, and begins exactly where it is told.
@@ -68,7 +147,11 @@ impl Clients {
     }
 
     /// A member of the group that owns partitions. It never reads.
-    pub(super) fn member<C: ConsumerContext>(&self, group: &str, context: C) -> Result<BaseConsumer<C>, Fault> {
+    pub(super) fn member<C: ConsumerContext>(
+        &self,
+        group: &str,
+        context: C,
+    ) -> Result<rdkafka::consumer::BaseConsumer<C>, Fault> {
         self.fetching(group)
             .set("partition.assignment.strategy", "cooperative-sticky")
             .set("session.timeout.ms", self.config.session_timeout.as_millis().to_string())
@@ -78,7 +161,7 @@ impl Clients {
     }
 
     /// A producer that writes transactions as `id`. Not fenced in yet.
-    pub(super) fn transactional(&self, id: &str) -> Result<BaseProducer, Fault> {
+    pub(super) fn transactional(&self, id: &str) -> Result<Producer, Fault> {
         self.base()
             .set("transactional.id", self.topic(id))
             .set("transaction.timeout.ms", self.config.transaction_timeout.as_millis().to_string())
@@ -93,7 +176,7 @@ impl Clients {
             .set("queue.buffering.max.kbytes", "65536")
             // The commit tells whether everything was written; a report for each record costs as much as writing it.
             .set("delivery.report.only.error", "true")
-            .create()
+            .create_with_context(self.context(id))
             .map_err(|error| self.unusable(error))
     }
 
@@ -103,7 +186,7 @@ impl Clients {
     }
 
     /// The log start offset and the end of a partition, transactions that are open included.
-    pub(super) fn watermarks(&self, consumer: &BaseConsumer, topic: &str, partition: u32) -> Result<(i64, i64), Fault> {
+    pub(super) fn watermarks(&self, consumer: &Consumer, topic: &str, partition: u32) -> Result<(i64, i64), Fault> {
         consumer
             .fetch_watermarks(topic, number(partition), DEADLINE)
             .map_err(|error| fault(format!("looking up the ends of {topic}/{partition}"), &error))
@@ -117,6 +200,9 @@ pub(super) fn number(partition: u32) -> i32 {
 
 /// What a failed call means for its caller.
 pub(super) fn fault(what: impl Into<String>, error: &KafkaError) -> Fault {
+    if let Some(access) = refused_access(error) {
+        return Fault::fatal(what, error, format!("Grant {access}: {GRANTS}"));
+    }
     if let KafkaError::Transaction(inner) = error
         && inner.is_fatal()
     {
@@ -129,12 +215,6 @@ pub(super) fn fault(what: impl Into<String>, error: &KafkaError) -> Fault {
         Some(Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition) => {
             Fault::fatal(what, error, "Create the topics with `epicenter topics create`")
         }
-        Some(
-            Code::TopicAuthorizationFailed
-            | Code::GroupAuthorizationFailed
-            | Code::ClusterAuthorizationFailed
-            | Code::TransactionalIdAuthorizationFailed,
-        ) => Fault::fatal(what, error, "Grant the access that docs/operations.md lists"),
         Some(Code::MessageSizeTooLarge | Code::MessageBatchTooLarge) => Fault::fatal(
             what,
             error,
@@ -147,6 +227,17 @@ pub(super) fn fault(what: impl Into<String>, error: &KafkaError) -> Fault {
              retention, and set the group's offset to the topic's start to go on with what is left",
         ),
         _ => Fault::retry(what, error),
+    }
+}
+
+/// What this client is not allowed to do, when that is what the error says.
+pub(super) fn refused_access(error: &KafkaError) -> Option<&'static str> {
+    match error.rdkafka_error_code()? {
+        Code::TopicAuthorizationFailed => Some("access to the topic"),
+        Code::GroupAuthorizationFailed => Some("Read on the group"),
+        Code::ClusterAuthorizationFailed => Some("access to the cluster"),
+        Code::TransactionalIdAuthorizationFailed => Some("Write on the transactional id"),
+        _ => None,
     }
 }
 
@@ -167,13 +258,13 @@ pub(super) fn is_stale_member(error: &KafkaError) -> bool {
 const LOOK: Duration = Duration::from_millis(1);
 
 /// Serves the producer's reports, then gives it a moment. `poll` with a time instead would spin for its last millisecond.
-pub(super) fn serve(producer: &BaseProducer) {
+pub(super) fn serve(producer: &Producer) {
     producer.poll(Duration::ZERO);
     std::thread::sleep(LOOK);
 }
 
 /// Waits until the producer has nothing outstanding; says whether that came about in time.
-pub(super) fn drain(producer: &BaseProducer) -> bool {
+pub(super) fn drain(producer: &Producer) -> bool {
     let deadline = Instant::now() + DEADLINE;
     while producer.in_flight_count() > 0 && Instant::now() < deadline {
         serve(producer);

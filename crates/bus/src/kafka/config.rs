@@ -32,6 +32,16 @@ pub struct KafkaConfig {
 }
 
 impl KafkaConfig {
+    /// The property for which a client must have TLS built in, if there is one.
+    pub(super) fn needs_tls(&self) -> Option<&str> {
+        let needs = |(name, value): &(&String, &String)| match name.as_str() {
+            "security.protocol" => value.to_ascii_lowercase().contains("ssl"),
+            "sasl.mechanism" | "sasl.mechanisms" => !value.eq_ignore_ascii_case("PLAIN"),
+            name => name.starts_with("ssl."),
+        };
+        self.properties.iter().find(needs).map(|(name, _)| name.as_str())
+    }
+
     /// The least for `batch_bytes`: the largest record, and what goes around it.
     pub const MIN_BATCH_BYTES: usize = MAX_RECORD + BATCH_OVERHEAD;
 

@@ -5,13 +5,13 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use rdkafka::config::ClientConfig;
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::Consumer as _;
 use rdkafka::error::KafkaError;
 use rdkafka::message::{BorrowedMessage, Headers as _};
 use rdkafka::{Message, Offset, TopicPartitionList};
 
-use super::DEADLINE;
-use super::client::{Clients, fault, number};
+use super::client::{Clients, Consumer, fault, number};
+use super::trouble::Context;
 use crate::record::header;
 use crate::{Fault, Headers, Record};
 
@@ -29,8 +29,9 @@ const GLANCE: Duration = Duration::from_millis(250);
 /// librdkafka can stop fetching a partition for good after its broker restarted, without an error. So a silent partition
 /// is compared with its end from time to time, and the client is replaced when it should have had something.
 pub(super) struct Fetch {
-    pub(super) consumer: BaseConsumer,
+    pub(super) consumer: Consumer,
     config: ClientConfig,
+    context: Context,
     /// The topic, without and with prefix.
     topic: &'static str,
     full: String,
@@ -68,8 +69,20 @@ impl Fetch {
     pub(super) fn new(clients: &Clients, group: &str) -> Result<Self, Fault> {
         let config = clients.fetching(group);
         let consumer = clients.consumer(group)?;
+        let context = clients.context(group);
         let (topic, full, partitions, room) = Default::default();
-        Ok(Self { consumer, config, topic, full, partitions, looked: Instant::now(), polls: 0, idle: true, room })
+        Ok(Self {
+            consumer,
+            config,
+            context,
+            topic,
+            full,
+            partitions,
+            looked: Instant::now(),
+            polls: 0,
+            idle: true,
+            room,
+        })
     }
 
     /// Reads `partitions` of `topic` from the given offsets on, and nothing else.
@@ -84,6 +97,8 @@ impl Fetch {
         self.partitions = partitions
             .map(|(partition, next)| (partition, Progress { next, heard: false, at_end: false, nothing_until: -1 }))
             .collect();
+        // Without it the client asks for the topic's leader only with its next tick, up to a second later.
+        clients.metadata(&self.consumer, Some(&self.full), &format!("reading {}", self.full))?;
         self.reassign()
     }
 
@@ -94,8 +109,6 @@ impl Fetch {
             list.add_partition_offset(&self.full, number(*partition), progress.next)
                 .map_err(|error| fault(what(), &error))?;
         }
-        // Without it the client asks for the topic's leader only with its next tick, up to a second later.
-        self.consumer.fetch_metadata(Some(&self.full), DEADLINE).map_err(|error| fault(what(), &error))?;
         self.looked = Instant::now();
         self.consumer.assign(&list).map_err(|error| fault(what(), &error))
     }
@@ -177,7 +190,10 @@ impl Fetch {
             return Ok(());
         }
         tracing::warn!(topic = self.full, ?missed, "the client stands still behind the end: it is replaced");
-        self.consumer = self.config.create().map_err(|error| fault(format!("reading {}", self.full), &error))?;
+        self.consumer = self
+            .config
+            .create_with_context(self.context.clone())
+            .map_err(|error| fault(format!("reading {}", self.full), &error))?;
         self.reassign()
     }
 }

@@ -10,6 +10,7 @@ use std::thread::{Scope, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
+use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaRespErr;
@@ -17,6 +18,7 @@ use rdkafka::{ClientContext, Offset, TopicPartitionList};
 
 use super::client::{Clients, fault};
 use super::partition::{self, Control, Phase};
+use super::trouble::Context;
 use crate::{Fault, Observer, Processor, ProcessorSpec, Progress, Stop};
 
 const POLL: Duration = Duration::from_millis(50);
@@ -29,12 +31,21 @@ type Controls = Arc<Mutex<BTreeMap<u32, Arc<Control>>>>;
 
 /// Follows rebalances. Runs inside `poll`, on the thread of [`run`].
 struct Member {
+    context: Context,
     owned: Controls,
     /// A drain that takes longer is left to be fenced by the next owner.
     drain: Duration,
 }
 
-impl ClientContext for Member {}
+impl ClientContext for Member {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        self.context.log(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.context.error(error, reason);
+    }
+}
 
 impl ConsumerContext for Member {
     fn rebalance(&self, consumer: &BaseConsumer<Self>, code: RDKafkaRespErr, list: &mut TopicPartitionList) {
@@ -60,6 +71,7 @@ impl Member {
         for element in list.elements() {
             silent.add_partition_offset(element.topic(), element.partition(), Offset::End)?;
         }
+        self.context.admitted();
         consumer.incremental_assign(&silent)?;
         consumer.pause(&silent)?;
         let mut owned = self.owned.lock();
@@ -118,7 +130,8 @@ pub(super) fn run<P: Processor>(
 ) -> Result<(), Fault> {
     let owned = Controls::default();
     let drain = clients.config.session_timeout / 2;
-    let member = clients.member(&spec.name, Member { owned: Arc::clone(&owned), drain })?;
+    let member = clients
+        .member(&spec.name, Member { context: clients.context(&spec.name), owned: Arc::clone(&owned), drain })?;
     let topic = clients.topic(spec.input);
     member.subscribe(&[&topic]).map_err(|error| fault(format!("subscribing to {topic}"), &error))?;
     std::thread::scope(|scope| {
@@ -144,7 +157,7 @@ fn poll(member: &BaseConsumer<Member>) {
         None | Some(Ok(_)) => {}
         Some(Err(error)) => match fault("following the group", &error) {
             Fault::Retry { .. } => tracing::trace!(%error, "passing"),
-            fault => tracing::error!(%fault, "waiting"),
+            fault => tracing::debug!(%fault, "waiting"),
         },
     }
 }
@@ -166,13 +179,15 @@ fn tend<'scope, 'env, P: Processor>(
         lanes.iter().filter(|(_, lane)| lane.thread.is_finished()).map(|(partition, _)| *partition).collect();
     for partition in ended {
         let Some(lane) = lanes.remove(&partition) else { continue };
+        let part = format!("{}/{partition}", spec.name);
         let outcome = lane.thread.join().unwrap_or_else(|_| {
             Err(Fault::fatal(format!("{}/{partition}", spec.name), "its thread panicked", "A bug: please report it"))
         });
         let pause = match &outcome {
             Ok(()) => Duration::ZERO,
-            Err(fault @ Fault::Fatal { .. }) => {
-                tracing::error!(service = spec.name, partition, %fault, "the partition stands still");
+            Err(Fault::Fatal { what, why, mend }) => {
+                tracing::error!(service = spec.name, partition, "the partition stands still: {what}: {why}. {mend}");
+                clients.trouble.stands(&part, format!("{what}: {why}"), mend.clone());
                 LONG_PAUSE
             }
             Err(fault) => {
@@ -186,6 +201,8 @@ fn tend<'scope, 'env, P: Processor>(
             && Arc::ptr_eq(control, &lane.control)
         {
             *control = Arc::new(Control::default());
+        } else {
+            clients.trouble.goes_on(&part);
         }
     }
     let Some(token) = member.group_metadata().map(Arc::new) else { return };

@@ -6,6 +6,8 @@
 //! repeating anything.
 
 mod admin;
+#[cfg(feature = "tls")]
+mod certificate;
 mod client;
 mod config;
 mod fetch;
@@ -15,6 +17,7 @@ mod reader;
 mod restore;
 mod source;
 mod transaction;
+mod trouble;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -75,6 +78,10 @@ impl KafkaBus {
 
     pub(crate) fn create_topics(&self) -> Result<Vec<String>, Fault> {
         admin::create(&self.clients, crate::topics::ALL)
+    }
+
+    pub(crate) fn trouble(&self) -> Option<String> {
+        self.clients.trouble()
     }
 
     pub(crate) fn check_topics(&self) -> Result<Vec<TopicProblem>, Fault> {

@@ -5,10 +5,9 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 use rdkafka::consumer::ConsumerGroupMetadata;
-use rdkafka::producer::BaseProducer;
 use rdkafka::{Offset, TopicPartitionList};
 
-use super::client::{Clients, fault, is_stale_member, number};
+use super::client::{Clients, Producer, fault, is_stale_member, number};
 use super::fetch::{Fetch, Fetched};
 use super::restore::{self, BARRIER};
 use super::transaction::{Offsets, Unfinished, Write, fence, transact};
@@ -122,7 +121,7 @@ pub(super) fn own<P: Processor>(
     let id = format!("{}.{partition}", spec.name);
     let began = Instant::now();
     let producer = clients.transactional(&id)?;
-    fence(&producer, &id)?;
+    fence(clients, &producer, &id)?;
     let fetch = Fetch::new(clients, &spec.name)?;
     let offset = restore::committed(clients, &fetch, spec.input, partition)?;
     let names = Names::new(clients, spec, spec.writes_for(partition, clients.config.partitions));
@@ -142,6 +141,7 @@ pub(super) fn own<P: Processor>(
         "took partition over"
     );
     fetch_from(&mut log.fetch, clients, spec, partition, offset)?;
+    clients.trouble.goes_on(&format!("{}/{partition}", spec.name));
     let tell = |progress| observer(&spec.name, partition, progress);
     tell(Progress::TakenOver { took: began.elapsed() });
     drive(&mut log, spec, make(), state, tell)
@@ -189,7 +189,7 @@ struct KafkaPartition<'o> {
     spec: &'o ProcessorSpec,
     partition: u32,
     control: &'o Control,
-    producer: BaseProducer,
+    producer: Producer,
     names: Names,
     fetch: Fetch,
 }
@@ -235,7 +235,10 @@ impl KafkaPartition<'_> {
             let (issue, token) = self.control.token()?;
             let offsets = Offsets { offsets: offsets.clone(), token: &token };
             match transact(&self.producer, &what, writes(), Some(&offsets)) {
-                Ok(()) => return Ok(()),
+                Ok(()) => {
+                    self.clients.trouble.connected();
+                    return Ok(());
+                }
                 Err(Unfinished::Lost(fault)) => return Err(fault),
                 Err(Unfinished::Aborted(error)) => {
                     if is_stale_member(&error) {

@@ -3,9 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use rdkafka::producer::BaseProducer;
-
-use super::client::Clients;
+use super::client::{Clients, Producer};
 use super::fetch::Fetch;
 use super::restore::{self, BARRIER};
 use super::transaction::{Unfinished, Write, fence, transact};
@@ -19,7 +17,7 @@ pub struct KafkaSource {
     table: &'static str,
     id: String,
     partition: u32,
-    producer: BaseProducer,
+    producer: Producer,
 }
 
 impl KafkaSource {
@@ -31,7 +29,7 @@ impl KafkaSource {
         prefix: &[u8],
     ) -> Result<(Self, BTreeMap<Vec<u8>, Vec<u8>>), Fault> {
         let producer = clients.transactional(id)?;
-        fence(&producer, id)?;
+        fence(clients, &producer, id)?;
         let source = Self { clients: Arc::clone(clients), table, id: id.to_owned(), partition, producer };
         let nonce = restore::nonce(id);
         let full = clients.topic(table);
@@ -93,6 +91,8 @@ impl KafkaSource {
         transact(&self.producer, &self.id, writes, None).map_err(|unfinished| match unfinished {
             Unfinished::Aborted(error) => Fault::retry(format!("committing {}", self.id), error),
             Unfinished::Lost(fault) => fault,
-        })
+        })?;
+        self.clients.trouble.connected();
+        Ok(())
     }
 }

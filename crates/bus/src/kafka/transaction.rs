@@ -8,10 +8,11 @@ use rdkafka::TopicPartitionList;
 use rdkafka::consumer::ConsumerGroupMetadata;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::producer::{BaseRecord, Producer as _};
 
 use super::DEADLINE;
-use super::client::{drain, fault, number, serve};
+use super::client::{Clients, Producer, drain, fault, number, refused_access, serve};
+use super::trouble::GRANTS;
 use crate::Fault;
 
 /// What a transaction writes besides its records: offsets of a group, under the member's token.
@@ -39,14 +40,20 @@ pub(super) enum Unfinished {
 }
 
 /// Fences other producers of the same id and aborts what they left open.
-pub(super) fn fence(producer: &BaseProducer, what: &str) -> Result<(), Fault> {
+pub(super) fn fence(clients: &Clients, producer: &Producer, what: &str) -> Result<(), Fault> {
     let deadline = std::time::Instant::now() + DEADLINE;
     loop {
         match producer.init_transactions(Duration::from_secs(5)) {
-            Ok(()) => return Ok(()),
+            Ok(()) => {
+                clients.trouble.connected();
+                return Ok(());
+            }
             // The coordinator is loading, moving, or still ends the predecessor's transaction.
             Err(KafkaError::Transaction(error)) if error.is_retriable() && std::time::Instant::now() < deadline => {
                 serve(producer);
+                if let Some(obstacle) = clients.trouble.connection().filter(|obstacle| obstacle.by_refusal) {
+                    return Err(Fault::fatal(format!("fencing {what}"), obstacle.why, obstacle.mend));
+                }
             }
             Err(error) => return Err(fault(format!("fencing {what}"), &error)),
         }
@@ -55,7 +62,7 @@ pub(super) fn fence(producer: &BaseProducer, what: &str) -> Result<(), Fault> {
 
 /// Writes `writes`, and `offsets` to the group, in one transaction.
 pub(super) fn transact<'w>(
-    producer: &BaseProducer,
+    producer: &Producer,
     what: &str,
     writes: impl Iterator<Item = Write<'w>>,
     offsets: Option<&Offsets<'_>>,
@@ -86,6 +93,7 @@ pub(super) fn transact<'w>(
         Err(error) => {
             drain(producer);
             match retrying(|| producer.abort_transaction(DEADLINE)) {
+                Ok(()) if refused_access(&error).is_some() => Err(Unfinished::Lost(refused(producer, what, &error))),
                 Ok(()) if is_too_large(&error) => Err(Unfinished::Lost(fault(format!("committing {what}"), &error))),
                 Ok(()) => Err(Unfinished::Aborted(error)),
                 Err(second) => {
@@ -97,7 +105,7 @@ pub(super) fn transact<'w>(
     }
 }
 
-fn fill<'w>(producer: &BaseProducer, writes: impl Iterator<Item = Write<'w>>) -> Result<(), KafkaError> {
+fn fill<'w>(producer: &Producer, writes: impl Iterator<Item = Write<'w>>) -> Result<(), KafkaError> {
     for write in writes {
         let mut record =
             BaseRecord::to(write.topic).partition(number(write.partition)).key(write.key).timestamp(write.timestamp);
@@ -132,6 +140,17 @@ fn retrying(call: impl Fn() -> Result<(), KafkaError>) -> Result<(), KafkaError>
             }
             outcome => return outcome,
         }
+    }
+}
+
+/// The fault of a batch that this client may not write.
+fn refused(producer: &Producer, what: &str, error: &KafkaError) -> Fault {
+    serve(producer);
+    match producer.context().refused() {
+        Some(topic) => {
+            Fault::fatal(format!("committing {what}"), error, format!("Grant Write on topic {topic}: {GRANTS}"))
+        }
+        None => fault(format!("committing {what}"), error),
     }
 }
 

@@ -1,5 +1,6 @@
 //! The commands, a module each.
 
+mod acls;
 mod alerts;
 mod api;
 mod config;

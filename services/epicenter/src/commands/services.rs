@@ -129,6 +129,7 @@ impl Frame {
             _ => reader,
         };
         let engine = Engine { codec, ..engine };
+        supervisor.task("log", epicenter_runtime::watch_log(bus.clone(), health.clone(), shutdown.token().clone()));
         Ok(Self { bus, engine, health, metrics, shutdown, supervisor })
     }
 

@@ -9,7 +9,7 @@ use epicenter_bus::topics::ALL;
 use epicenter_bus::{Bus, Cleanup, Topic, TopicProblem};
 use epicenter_runtime::KafkaSection;
 
-use super::print;
+use super::{acls, print};
 use crate::cli::{TopicListing, Topics};
 use crate::settings::Settings;
 
@@ -18,6 +18,9 @@ const KNOWN: Duration = Duration::from_secs(15);
 const LOOK: Duration = Duration::from_millis(200);
 
 pub(super) fn run(what: Topics, settings: &Settings) -> anyhow::Result<ExitCode> {
+    if let Topics::Acls { service, principal } = &what {
+        return acls::run(&settings.bus.kafka, service.as_deref(), principal.as_deref());
+    }
     if let Topics::List { output } = what {
         let KafkaSection { prefix, partitions, batch_bytes, .. } = &settings.bus.kafka;
         let show = match output {

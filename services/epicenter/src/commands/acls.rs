@@ -1,0 +1,116 @@
+//! `epicenter topics acls`.
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use epicenter_bus::topics::{DEAD_LETTER, EVENTS_ENRICHED, EVENTS_RAW, INCIDENTS};
+use epicenter_bus::{Grant, Operation, Resource};
+use epicenter_runtime::KafkaSection;
+
+use super::print;
+
+/// What each service must be allowed to do.
+fn services() -> Vec<(&'static str, Vec<Grant>)> {
+    let read = |topic: &str| Grant::topic(topic, &[Operation::Read]);
+    let mut exporter = Grant::of_sources("exporter.", &[EVENTS_RAW.name, DEAD_LETTER.name]);
+    // `epicenter forget`.
+    exporter.extend([Grant::transactions("farewell."), Grant::groups("farewell."), Grant::group("table")]);
+    vec![
+        ("exporter", exporter),
+        ("enricher", Grant::of_processor(&epicenter_enricher::spec())),
+        ("correlator", Grant::of_processor(&epicenter_correlator::spec())),
+        ("fleet", Grant::of_processor(&epicenter_correlator::fleet_spec())),
+        ("sink", Grant::of_processor(&epicenter_sink::spec())),
+        ("sink-objects", vec![Grant::groups("sink-objects."), read(INCIDENTS.name)]),
+        ("topics", Grant::of_administration()),
+        (
+            "viewer",
+            vec![
+                Grant::group("table"),
+                Grant::group("reader"),
+                read(INCIDENTS.name),
+                read(EVENTS_ENRICHED.name),
+                read(DEAD_LETTER.name),
+            ],
+        ),
+    ]
+}
+
+pub(super) fn run(kafka: &KafkaSection, service: Option<&str>, principal: Option<&str>) -> anyhow::Result<ExitCode> {
+    let mut services = services();
+    if let Some(wanted) = service {
+        let names: Vec<_> = services.iter().map(|(name, _)| *name).collect();
+        services.retain(|(name, _)| *name == wanted);
+        (!services.is_empty())
+            .then_some(())
+            .with_context(|| format!("there is no service {wanted}: name one of {}", names.join(", ")))?;
+    }
+    let bootstrap = if kafka.bootstrap.is_empty() { "HOST:PORT" } else { &kafka.bootstrap };
+    for (service, grants) in services {
+        let principal = principal.map_or_else(|| format!("User:epicenter-{service}"), str::to_owned);
+        print(&format!("# {service}\n"))?;
+        for line in lines(&grants, &kafka.prefix) {
+            print(&format!(
+                "kafka-acls.sh --bootstrap-server {bootstrap} --add --allow-principal {principal} {line}\n"
+            ))?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Options of `kafka-acls.sh`, a line for all grants that differ only in their names.
+fn lines(grants: &[Grant], prefix: &str) -> Vec<String> {
+    let mut alike: BTreeMap<_, Vec<&str>> = BTreeMap::new();
+    for Grant { resource, prefixed, operations, name } in grants {
+        alike.entry((*resource, *prefixed, *operations)).or_default().push(name);
+    }
+    let line = |((resource, prefixed, operations), names): (_, Vec<&str>)| {
+        let option = match resource {
+            Resource::Topic => "topic",
+            Resource::Group => "group",
+            Resource::TransactionalId => "transactional-id",
+        };
+        let operations: &[Operation] = operations;
+        let operations: Vec<_> = operations.iter().map(|operation| format!("--operation {operation}")).collect();
+        let names: Vec<_> = names.iter().map(|name| format!("--{option} {prefix}{name}")).collect();
+        let pattern = if prefixed { " --resource-pattern-type prefixed" } else { "" };
+        format!("{}{pattern} {}", operations.join(" "), names.join(" "))
+    };
+    alike.into_iter().map(line).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn is_as_narrow_as_it_can_be() {
+        let services = services();
+        let of = |service: &str| {
+            let (_, grants) = services.iter().find(|(name, _)| *name == service).unwrap();
+            lines(grants, "epicenter.")
+        };
+        assert_eq!(
+            of("fleet"),
+            [
+                "--operation Read --topic epicenter.fleet.signals",
+                "--operation Read --operation Write --topic epicenter.fleet.state",
+                "--operation Write --topic epicenter.incident.changes --topic epicenter.dead-letter",
+                "--operation Read --group epicenter.fleet",
+                "--operation Write --resource-pattern-type prefixed --transactional-id epicenter.fleet.",
+            ]
+        );
+        assert_eq!(
+            of("sink-objects"),
+            [
+                "--operation Read --topic epicenter.incidents",
+                "--operation Read --resource-pattern-type prefixed --group epicenter.sink-objects.",
+            ]
+        );
+        for (service, grants) in &services {
+            let whole = |grant: &&Grant| grant.prefixed && grant.name.is_empty();
+            assert!(*service == "topics" || grants.iter().find(whole).is_none(), "{service} may do everything");
+        }
+    }
+}
