@@ -104,7 +104,7 @@ impl Grant {
     /// What creating and checking the topics needs.
     pub fn of_administration() -> Vec<Self> {
         let all = Self::topic("", &[Create, Describe, DescribeConfigs]);
-        vec![Self { prefixed: true, ..all }, Self::group("doctor")]
+        vec![Self { prefixed: true, ..all }]
     }
 }
 

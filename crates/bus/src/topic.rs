@@ -104,6 +104,14 @@ pub enum TopicProblem {
         /// Full name.
         topic: String,
     },
+    /// This client may not see it, whether it exists or not.
+    #[error(
+        "topic {topic} cannot be seen by this client, which may not do anything with it: `epicenter topics acls` prints what to grant"
+    )]
+    Hidden {
+        /// Full name.
+        topic: String,
+    },
     /// It has several partitions and belongs to all clusters together.
     #[error("topic {topic} has {found} partitions and must have one, so that its records have one order: recreate it")]
     NotOne {

@@ -1,7 +1,9 @@
 //! Brokers that ask who is there, and what of that goes wrong.
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
+mod access;
 mod brokers;
+mod refused;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -11,6 +13,8 @@ use epicenter_tests::certificates::{Authority, Certificate, Validity};
 use epicenter_tests::kafka::{Kafka, Port, Security};
 
 const PASSWORD: &str = "correct horse";
+/// Kafka's own tool that grants and takes back.
+const ACLS: &str = "org.apache.kafka.tools.AclCommand";
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// A guarded broker, and who signs for whom.
@@ -31,7 +35,7 @@ impl Site {
 
     /// Lets somebody do something, in the words of Kafka's own tool.
     fn grant(&self, arguments: &[&str]) {
-        self.kafka.tool("org.apache.kafka.tools.AclCommand", &[&["--add"], arguments].concat()).unwrap();
+        self.kafka.tool(ACLS, &[&["--add"], arguments].concat()).unwrap();
     }
 
     /// Properties of a client that trusts the site's authority.

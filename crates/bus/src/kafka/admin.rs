@@ -5,14 +5,14 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 use super::DEADLINE;
 use super::client::{Clients, fault, number};
-use super::trouble::Context;
+use super::trouble::{Context, GRANTS};
 use crate::{Fault, Spread, Topic, TopicProblem};
 
 /// Creates those of `topics` that are missing; gives their full names.
 pub(super) fn create(clients: &Clients, topics: &[Topic]) -> Result<Vec<String>, Fault> {
     let admin = admin(clients)?;
     // Says why when no broker can be asked.
-    clients.metadata(&clients.consumer("doctor")?, None, "creating topics")?;
+    clients.topics("creating topics")?;
     let of = |topic: &Topic| {
         let partitions = number(topic.partitions(clients.config.partitions));
         (clients.topic(topic.name), partitions, topic.settings(clients.config.batch_bytes))
@@ -33,6 +33,13 @@ pub(super) fn create(clients: &Clients, topics: &[Topic]) -> Result<Vec<String>,
         match outcome {
             Ok(name) => created.push(name),
             Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
+            Err((name, code @ RDKafkaErrorCode::TopicAuthorizationFailed)) => {
+                return Err(Fault::fatal(
+                    format!("creating topic {name}"),
+                    code,
+                    format!("Grant Create on it: {GRANTS}"),
+                ));
+            }
             Err((name, code)) => {
                 let mend = "Check the broker's settings and that this client may create topics, or create it by hand from \
                             deploy/topics.yaml";
@@ -45,8 +52,7 @@ pub(super) fn create(clients: &Clients, topics: &[Topic]) -> Result<Vec<String>,
 
 /// What is wrong with `topics`.
 pub(super) fn check(clients: &Clients, topics: &[Topic]) -> Result<Vec<TopicProblem>, Fault> {
-    let consumer = clients.consumer("doctor")?;
-    let metadata = clients.metadata(&consumer, None, "looking at the topics")?;
+    let metadata = clients.topics("looking at the topics")?;
     let mut problems = Vec::new();
     let mut found = Vec::new();
     for topic in topics {
@@ -54,7 +60,12 @@ pub(super) fn check(clients: &Clients, topics: &[Topic]) -> Result<Vec<TopicProb
         let Some(partitions) =
             metadata.topics().iter().find(|topic| topic.name() == name).map(|t| t.partitions().len())
         else {
-            problems.push(TopicProblem::Missing { topic: name });
+            let hidden = clients.hides(&name)?;
+            problems.push(if hidden {
+                TopicProblem::Hidden { topic: name }
+            } else {
+                TopicProblem::Missing { topic: name }
+            });
             continue;
         };
         let expected = topic.partitions(clients.config.partitions);

@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
+use rdkafka::client::Client;
+use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{Consumer as _, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::metadata::Metadata;
@@ -22,6 +24,11 @@ pub(super) type Producer = BaseProducer<Context>;
 
 /// How long one try to reach a broker takes, before it is looked why there is no answer.
 const TRY: Duration = Duration::from_secs(2);
+
+/// After that time what a client heard of the brokers counts as the reason why there is no answer.
+const PATIENCE: Duration = Duration::from_secs(8);
+/// How long to listen to what a client says beside its calls: a poll of no time gives one word of it.
+pub(super) const LISTEN: Duration = Duration::from_millis(50);
 
 pub(super) struct Clients {
     pub(super) config: KafkaConfig,
@@ -47,6 +54,8 @@ impl Clients {
 
     pub(super) fn base(&self) -> ClientConfig {
         let mut config = ClientConfig::new();
+        // What [`Context`] listens to.
+        config.set_log_level(RDKafkaLogLevel::Info);
         if self.config.needs_tls().is_some() && !self.config.properties.keys().any(|name| name.starts_with("ssl.ca.")) {
             // The OpenSSL that is built in does not know where this system keeps the authorities that it trusts.
             config.set("ssl.ca.location", "probe");
@@ -74,25 +83,52 @@ impl Clients {
         Context::new(&self.trouble, self.topic(id))
     }
 
-    /// What the brokers know of `topic`, or of all topics that this client may see. Says why when they cannot be asked.
-    pub(super) fn metadata(&self, consumer: &Consumer, topic: Option<&str>, what: &str) -> Result<Metadata, Fault> {
-        let deadline = Instant::now() + DEADLINE;
+    /// A client that only asks: it needs neither a group nor an id.
+    fn asking(&self) -> Result<Producer, Fault> {
+        self.base().create_with_context(self.context("")).map_err(|error| self.unusable(error))
+    }
+
+    /// What the brokers know of all topics that this client may see. Says why when they cannot be asked.
+    pub(super) fn topics(&self, what: &str) -> Result<Metadata, Fault> {
+        let asking = self.asking()?;
+        self.metadata(asking.client(), None, what, || asking.poll(LISTEN))
+    }
+
+    /// The brokers hide `topic` from this client: it may do nothing with it.
+    pub(super) fn hides(&self, topic: &str) -> Result<bool, Fault> {
+        let what = format!("looking at {topic}");
+        let found = self.asking()?.client().fetch_metadata(Some(topic), TRY).map_err(|error| fault(what, &error))?;
+        let refused = RDKafkaErrorCode::TopicAuthorizationFailed;
+        Ok(found.topics().iter().any(|topic| topic.error().map(RDKafkaErrorCode::from) == Some(refused)))
+    }
+
+    /// What the brokers know of `topic`, or of all. Says why when they cannot be asked: `poll` lets the client tell.
+    pub(super) fn metadata(
+        &self,
+        client: &Client<Context>,
+        topic: Option<&str>,
+        what: &str,
+        poll: impl Fn(),
+    ) -> Result<Metadata, Fault> {
+        let began = Instant::now();
         loop {
-            let error = match consumer.fetch_metadata(topic, TRY) {
+            let error = match client.fetch_metadata(topic, TRY) {
                 Ok(metadata) => {
                     self.trouble.connected();
                     return Ok(metadata);
                 }
                 Err(error) => error,
             };
-            // What the client says beside its calls is heard only by polling.
-            while consumer.poll(Duration::ZERO).is_some() {}
+            poll();
             match self.trouble.connection() {
-                Some(obstacle) if obstacle.by_refusal || Instant::now() > deadline => {
-                    let obstacle = self.explained(obstacle);
-                    return Err(Fault::fatal(what, obstacle.why, obstacle.mend));
+                Some(obstacle) if obstacle.by_refusal => {
+                    let Obstacle { why, mend, .. } = self.explained(obstacle);
+                    return Err(Fault::fatal(what, why, mend));
                 }
-                _ if Instant::now() > deadline => return Err(fault(what, &error)),
+                Some(Obstacle { why, mend, .. }) if began.elapsed() > PATIENCE => {
+                    return Err(Fault::retry(what, format!("{why}. {mend}")));
+                }
+                None if began.elapsed() > DEADLINE => return Err(fault(what, &error)),
                 _ => {}
             }
         }
@@ -101,14 +137,14 @@ impl Clients {
     /// What stands in the way now. Asks the brokers again, and OpenSSL why a certificate is refused.
     pub(super) fn trouble(&self) -> Option<String> {
         if let Some(obstacle) = self.trouble.connection() {
-            let asked = self.consumer("doctor").and_then(|consumer| {
-                let answer = consumer.fetch_metadata(None, TRY);
-                while consumer.poll(Duration::ZERO).is_some() {}
-                answer.map_err(|error| fault("asking the brokers", &error))
+            let answer = self.asking().map(|asking| {
+                let answer = asking.client().fetch_metadata(None, TRY);
+                asking.poll(LISTEN);
+                answer
             });
-            match asked {
-                Ok(_) => self.trouble.connected(),
-                Err(_) => drop(self.explained(self.trouble.connection().unwrap_or(obstacle))),
+            match answer {
+                Ok(Ok(_)) => self.trouble.connected(),
+                _ => drop(self.explained(self.trouble.connection().unwrap_or(obstacle))),
             }
         }
         self.trouble.text()

@@ -98,7 +98,8 @@ impl Fetch {
             .map(|(partition, next)| (partition, Progress { next, heard: false, at_end: false, nothing_until: -1 }))
             .collect();
         // Without it the client asks for the topic's leader only with its next tick, up to a second later.
-        clients.metadata(&self.consumer, Some(&self.full), &format!("reading {}", self.full))?;
+        let poll = || while self.consumer.poll(Duration::ZERO).is_some() {};
+        clients.metadata(self.consumer.client(), Some(&self.full), &format!("reading {}", self.full), poll)?;
         self.reassign()
     }
 

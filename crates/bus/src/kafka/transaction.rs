@@ -11,7 +11,7 @@ use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer as _};
 
 use super::DEADLINE;
-use super::client::{Clients, Producer, drain, fault, number, refused_access, serve};
+use super::client::{Clients, LISTEN, Producer, drain, fault, number, refused_access, serve};
 use super::trouble::GRANTS;
 use crate::Fault;
 
@@ -43,14 +43,14 @@ pub(super) enum Unfinished {
 pub(super) fn fence(clients: &Clients, producer: &Producer, what: &str) -> Result<(), Fault> {
     let deadline = std::time::Instant::now() + DEADLINE;
     loop {
-        match producer.init_transactions(Duration::from_secs(5)) {
+        match producer.init_transactions(Duration::from_secs(2)) {
             Ok(()) => {
-                clients.trouble.connected();
+                producer.context().admitted();
                 return Ok(());
             }
             // The coordinator is loading, moving, or still ends the predecessor's transaction.
             Err(KafkaError::Transaction(error)) if error.is_retriable() && std::time::Instant::now() < deadline => {
-                serve(producer);
+                producer.poll(LISTEN);
                 if let Some(obstacle) = clients.trouble.connection().filter(|obstacle| obstacle.by_refusal) {
                     return Err(Fault::fatal(format!("fencing {what}"), obstacle.why, obstacle.mend));
                 }
@@ -92,8 +92,11 @@ pub(super) fn transact<'w>(
         ))),
         Err(error) => {
             drain(producer);
-            match retrying(|| producer.abort_transaction(DEADLINE)) {
-                Ok(()) if refused_access(&error).is_some() => Err(Unfinished::Lost(refused(producer, what, &error))),
+            let aborted = retrying(|| producer.abort_transaction(DEADLINE));
+            if let Some(fault) = refused(producer, what, &error) {
+                return Err(Unfinished::Lost(fault));
+            }
+            match aborted {
                 Ok(()) if is_too_large(&error) => Err(Unfinished::Lost(fault(format!("committing {what}"), &error))),
                 Ok(()) => Err(Unfinished::Aborted(error)),
                 Err(second) => {
@@ -121,6 +124,7 @@ fn fill<'w>(producer: &Producer, writes: impl Iterator<Item = Write<'w>>) -> Res
         }
         while let Err((error, refused)) = producer.send(record) {
             if error.rdkafka_error_code() != Some(RDKafkaErrorCode::QueueFull) {
+                producer.context().failed(write.topic, &error);
                 return Err(error);
             }
             serve(producer);
@@ -143,14 +147,14 @@ fn retrying(call: impl Fn() -> Result<(), KafkaError>) -> Result<(), KafkaError>
     }
 }
 
-/// The fault of a batch that this client may not write.
-fn refused(producer: &Producer, what: &str, error: &KafkaError) -> Fault {
-    serve(producer);
+/// The fault of a batch that this client may not write, when that is why it failed.
+fn refused(producer: &Producer, what: &str, error: &KafkaError) -> Option<Fault> {
+    // The error of a transaction does not tell the topic; what the client said beside it does.
+    producer.poll(LISTEN);
+    let what = format!("committing {what}");
     match producer.context().refused() {
-        Some(topic) => {
-            Fault::fatal(format!("committing {what}"), error, format!("Grant Write on topic {topic}: {GRANTS}"))
-        }
-        None => fault(format!("committing {what}"), error),
+        Some(topic) => Some(Fault::fatal(what, error, format!("Grant Write on topic {topic}: {GRANTS}"))),
+        None => refused_access(error).map(|_| fault(what, error)),
     }
 }
 

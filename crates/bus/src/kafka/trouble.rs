@@ -6,12 +6,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::KafkaError;
 use rdkafka::producer::{DeliveryResult, NoCustomPartitioner, ProducerContext};
 use rdkafka::types::RDKafkaErrorCode as Code;
+use rdkafka::{ClientContext, Message as _};
 
 /// Where to read what is to be granted.
 pub(super) const GRANTS: &str = "`epicenter topics acls` prints what each service needs";
@@ -102,7 +102,7 @@ impl Trouble {
 
 /// What an error that librdkafka tells beside its calls means, and whom it concerns; `None` for what passes by itself.
 fn obstacle(client: &str, code: Code, reason: &str) -> Option<(String, Obstacle)> {
-    let by_refusal = code != Code::AllBrokersDown;
+    let by_refusal = !matches!(code, Code::AllBrokersDown | Code::BrokerTransportFailure | Code::Resolve);
     let mut concerned = CONNECTION.to_owned();
     let mend = match code {
         Code::SSL if reason.contains(REFUSED_CERTIFICATE) => {
@@ -115,7 +115,7 @@ fn obstacle(client: &str, code: Code, reason: &str) -> Option<(String, Obstacle)
             "Check sasl.mechanism, sasl.username and the secret sasl.password, and that the brokers know this user"
                 .to_owned()
         }
-        Code::BrokerTransportFailure if reason.contains("connecting to a SSL listener?") => {
+        Code::BrokerTransportFailure if is_hung_up(reason) => {
             "Set bus.kafka.properties.security.protocol to SSL or SASL_SSL, if that port speaks TLS".to_owned()
         }
         Code::BrokerTransportFailure if reason.contains("PLAINTEXT broker listener?") => {
@@ -141,6 +141,11 @@ fn obstacle(client: &str, code: Code, reason: &str) -> Option<(String, Obstacle)
     Some((concerned, Obstacle { why: reason.trim_end_matches('.').to_owned(), mend, by_refusal }))
 }
 
+/// The broker hung up at the first word of a client that speaks without TLS.
+fn is_hung_up(reason: &str) -> bool {
+    reason.contains("Disconnected") && reason.contains("in state APIVERSION_QUERY") && !reason.contains("ssl://")
+}
+
 /// Listens to a client.
 #[derive(Clone)]
 pub(super) struct Context {
@@ -156,11 +161,19 @@ impl Context {
         Self { trouble: Arc::clone(trouble), client, refused: Arc::default() }
     }
 
-    /// The group took the client in: it may do what a member does.
+    /// The brokers took the client in, as a member of its group or as the owner of its transactional id.
     pub(super) fn admitted(&self) {
         self.trouble.connected();
-        self.trouble.goes_on(&format!("group {}", self.client));
-        self.trouble.goes_on(&format!("topics of {}", self.client));
+        for concerned in ["group", "topics of", "transactional id"] {
+            self.trouble.goes_on(&format!("{concerned} {}", self.client));
+        }
+    }
+
+    /// A record for `topic` could not be written.
+    pub(super) fn failed(&self, topic: &str, error: &KafkaError) {
+        if error.rdkafka_error_code() == Some(Code::TopicAuthorizationFailed) {
+            *self.refused.lock() = Some(topic.to_owned());
+        }
     }
 
     /// The topic that was refused to the client's transaction, since this was asked last.
@@ -178,6 +191,12 @@ impl ClientContext for Context {
         {
             *self.refused.lock() = Some(topic.to_owned());
         }
+        // A connection that the other side closes is told here only: the protocol is the wrong one, or TLS refused the client.
+        if facility == "FAIL" {
+            let reason = message.split_once("]: ").map_or(message, |(_, reason)| reason);
+            let code = if reason.contains("SSL alert") { Code::SSL } else { Code::BrokerTransportFailure };
+            self.trouble.hear(&self.client, code, reason);
+        }
         tracing::debug!(target: "librdkafka", client = self.client, facility, "{message}");
     }
 
@@ -193,7 +212,11 @@ impl ConsumerContext for Context {}
 impl ProducerContext<NoCustomPartitioner> for Context {
     type DeliveryOpaque = ();
 
-    fn delivery(&self, _: &DeliveryResult<'_>, (): Self::DeliveryOpaque) {}
+    fn delivery(&self, outcome: &DeliveryResult<'_>, (): Self::DeliveryOpaque) {
+        if let Err((error, message)) = outcome {
+            self.failed(message.topic(), error);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -214,7 +237,8 @@ mod tests {
         let refused = "ssl://k:9093/1: SSL handshake failed: error:0A000086:SSL routines::certificate verify failed";
         check(&[(Code::SSL, refused)], &["ssl://k:9093/1", "ssl.ca.location"]);
         check(&[(Code::Authentication, "sasl_ssl://k:9093/1: invalid credentials")], &["k:9093", "sasl.password"]);
-        let (tls, plain) = ("(connecting to a SSL listener?)", "connecting to a PLAINTEXT broker listener?");
+        let tls = "k:9093/1: Disconnected: connection closed by peer (after 0ms in state APIVERSION_QUERY)";
+        let plain = "ssl://k:9092/1: SSL handshake failed: Disconnected: connecting to a PLAINTEXT broker listener?";
         check(&[(Code::BrokerTransportFailure, tls)], &["security.protocol to SSL or SASL_SSL"]);
         check(&[(Code::BrokerTransportFailure, plain)], &["TLS port"]);
         check(&[(Code::GroupAuthorizationFailed, "no")], &["Grant Read on group epicenter.enricher", "topics acls"]);
