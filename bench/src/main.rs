@@ -57,29 +57,22 @@ enum What {
 fn main() -> anyhow::Result<()> {
     let Arguments { what, write } = Arguments::parse();
     let mut report = Report::default();
-    if let What::Latency(asked) = &what {
-        latency::measure(&mut report, asked)?;
-    }
-    if matches!(what, What::All | What::Kernel) {
-        kernel::measure(&mut report)?;
-    }
-    if matches!(what, What::All | What::Local) {
-        local::measure(&mut report)?;
-    }
-    if matches!(what, What::All | What::Engine) {
-        engine::measure(&mut report)?;
-    }
-    if matches!(what, What::All | What::Enricher) {
-        enricher::measure(&mut report)?;
-    }
     match what {
         What::All => {
+            kernel::measure(&mut report)?;
+            local::measure(&mut report)?;
+            engine::measure(&mut report)?;
+            enricher::measure(&mut report)?;
             latency::measure(&mut report, &latency::Asked::default())?;
             insight::measure(&mut report, insight::Set::Test, false)?;
         }
+        What::Kernel => kernel::measure(&mut report)?,
+        What::Local => local::measure(&mut report)?,
+        What::Engine => engine::measure(&mut report)?,
+        What::Enricher => enricher::measure(&mut report)?,
+        What::Latency(asked) => latency::measure(&mut report, &asked)?,
         What::Insight { set, export: Some(folder), .. } => insight::export(set, &folder)?,
         What::Insight { set, verbose, .. } => insight::measure(&mut report, set, verbose)?,
-        _ => {}
     }
     report.finish(write)
 }

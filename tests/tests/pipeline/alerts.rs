@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use epicenter_bus::{Bus, Emit, KafkaConfig, topics};
 use epicenter_model::{Codec, Incident, IncidentChange, IncidentState, Severity, Timestamp, partition_of};
 use epicenter_tests::kafka::Kafka;
-use epicenter_tests::{cache, ports};
 use epicenter_tests::process::{Process, Signal, binary};
+use epicenter_tests::{cache, ports};
 use serde_json::Value;
 
 const LIMIT: Duration = Duration::from_secs(90);

@@ -161,14 +161,14 @@ fn story(site: &Site, buses: &BTreeMap<&str, Bus>) {
     let published = |pod: &str| {
         until(&format!("an incident with {pod}"), || {
             let has = |it: &Incident| it.members.iter().any(|member| member.regarding.name == pod);
-            view::incidents(viewer).unwrap().iter().any(has).then_some(())
+            view::incidents(viewer, &Codec::single_object()).unwrap().iter().any(has).then_some(())
         });
     };
     exporter.beat().unwrap();
     exporter.event().unwrap();
     exporter.beat().unwrap();
     published("web-1");
-    view::events(viewer, 10).unwrap();
+    view::events(viewer, &Codec::single_object(), 10).unwrap();
 
     let objects = Start::Committed(format!("sink-objects.{CLUSTER}"));
     let mut objects = buses["sink-objects"].reader(topics::INCIDENTS.name, &[exporter.partition()], objects).unwrap();
