@@ -30,10 +30,9 @@ pub fn watch(context: &Context, watchdog: &Watchdog, stop: &Stop) -> Result<(), 
         why: error.to_string(),
         mend: "Install ca-certificates, or set SSL_CERT_FILE".to_owned(),
     })?;
-    let mut pulse = None;
-    let mut told = None;
+    let mut pulse = Pulse::default();
     while !stop.requested() {
-        match follow(context, watchdog, &post, stop, &mut pulse, &mut told) {
+        match follow(context, watchdog, &post, stop, &mut pulse) {
             Err(fault @ Fault::Fatal { .. }) => return Err(fault),
             Err(fault) => {
                 tracing::warn!(%fault, "reading signals again");
@@ -45,29 +44,39 @@ pub fn watch(context: &Context, watchdog: &Watchdog, stop: &Stop) -> Result<(), 
     Ok(())
 }
 
-fn follow(
-    context: &Context,
-    watchdog: &Watchdog,
-    post: &Post,
-    stop: &Stop,
-    pulse: &mut Option<Instant>,
-    told: &mut Option<Instant>,
-) -> Result<(), Fault> {
+fn follow(context: &Context, watchdog: &Watchdog, post: &Post, stop: &Stop, pulse: &mut Pulse) -> Result<(), Fault> {
     let mut signals = context.bus.reader(FLEET_SIGNALS.name, &[0], Start::Latest)?;
     while !stop.requested() {
         if signals.next(IDLE)?.is_some() {
-            *pulse = Some(Instant::now());
+            pulse.heard = Some(Instant::now());
         }
-        let alive = pulse.is_some_and(|pulse| pulse.elapsed() < STILL);
-        if alive && told.is_none_or(|told| told.elapsed() >= watchdog.every) {
-            *told = Some(Instant::now());
+        if pulse.due(Instant::now(), watchdog.every) {
             tell(context, watchdog, post);
-        }
-        if !alive && told.take().is_some() {
-            tracing::warn!("nothing comes through the pipeline: the dead-man's switch is silent");
         }
     }
     Ok(())
+}
+
+/// When a signal came last, and when it was told last that there are signals.
+#[derive(Default)]
+struct Pulse {
+    heard: Option<Instant>,
+    told: Option<Instant>,
+}
+
+impl Pulse {
+    /// It is time to tell that the pipeline works.
+    fn due(&mut self, now: Instant, every: Duration) -> bool {
+        let works = self.heard.is_some_and(|heard| now.saturating_duration_since(heard) < STILL);
+        if !works && self.told.take().is_some() {
+            tracing::warn!("nothing comes through the pipeline: the dead-man's switch is silent");
+        }
+        let due = works && self.told.is_none_or(|told| now.saturating_duration_since(told) >= every);
+        if due {
+            self.told = Some(now);
+        }
+        due
+    }
 }
 
 fn tell(context: &Context, watchdog: &Watchdog, post: &Post) {
@@ -96,5 +105,28 @@ fn tell(context: &Context, watchdog: &Watchdog, post: &Post) {
             }
         };
         context.metrics.add(&WATCHDOG, &[name, said], 1.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tells_only_while_signals_come() {
+        let (start, every) = (Instant::now(), Duration::from_secs(60));
+        let mut pulse = Pulse::default();
+        let mut told = Vec::new();
+        for second in 0..600 {
+            let now = start + Duration::from_secs(second);
+            // The pipeline begins after a while, stands still, and goes on.
+            if second % 30 == 0 && ((60..=200).contains(&second) || second >= 450) {
+                pulse.heard = Some(now);
+            }
+            if pulse.due(now, every) {
+                told.push(second);
+            }
+        }
+        assert_eq!(told, [60, 120, 180, 240, 450, 510, 570]);
     }
 }

@@ -164,6 +164,20 @@ fn fences_sources(backend: &dyn Backend) {
     assert_eq!(positions.values().next().unwrap(), b"12");
 }
 
+/// A source may keep its positions in a table of its own, and delete them.
+fn keeps_positions_in_a_table_of_its_own(backend: &dyn Backend) {
+    let bus = backend.open();
+    let (mut first, positions) = bus.source_in(STATE, "alerts.a", 1, b"a/").unwrap();
+    assert_eq!(positions, BTreeMap::new());
+    first.change(&[], &[(b"a/x", Some(b"1")), (b"a/y", Some(b"2"))]).unwrap();
+    first.change(&[emit(INPUT, "k", "1")], &[(b"a/x", None), (b"a/y", Some(b"3"))]).unwrap();
+    let (_, positions) = bus.source_in(STATE, "alerts.a", 1, b"a/").unwrap();
+    assert_eq!(positions, BTreeMap::from([(b"a/y".to_vec(), b"3".to_vec())]));
+    let (_, elsewhere) = bus.source("alerts.b", 1, b"a/").unwrap();
+    assert_eq!(elsewhere, BTreeMap::new());
+    assert_eq!(texts(&all(&bus, INPUT, 1, 1)), ["k=1"]);
+}
+
 /// Readers begin where they are told, and go on where they committed.
 fn reads_from_where_it_is_told(backend: &dyn Backend) {
     let bus = backend.open();
@@ -276,6 +290,7 @@ contract!(
     processes_once_in_order_across_restarts,
     sets_poison_aside,
     fences_sources,
+    keeps_positions_in_a_table_of_its_own,
     reads_from_where_it_is_told,
     shows_tables,
     gathers_the_fleet,
