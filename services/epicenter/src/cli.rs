@@ -261,8 +261,8 @@ pub enum Topics {
     Check,
     /// Print the commands that allow each service what it needs, and no more, on brokers with an authorizer
     Acls {
-        /// One service: exporter, enricher, correlator, fleet, sink, sink-objects, topics, viewer [default: all]
-        service: Option<String>,
+        /// Of exporter, enricher, correlator, fleet, sink, sink-objects, topics, viewer [default: all]
+        services: Vec<String>,
         /// The principal that is allowed [default: User:epicenter-SERVICE for each]
         #[arg(long)]
         principal: Option<String>,

@@ -296,5 +296,7 @@ fn values_that_cannot_work_are_told() {
     check(&[BOOTSTRAP, "cluster=a", "enricher.replica=2"], "replica");
     check(&[BOOTSTRAP, "cluster=a", "kafka.properties.sasl\\.password=x"], "sasl.password");
     check(&[BOOTSTRAP, "cluster=a", "kafka.secrets.sasl\\.password.secretName=x"], "/kafka/secrets");
+    check(&[BOOTSTRAP, "cluster=a", "kafka.properties.security\\.protocol=TLS"], "security.protocol");
+    check(&[BOOTSTRAP, "cluster=a", "kafka.properties.sasl\\.mechanism=SCRAM"], "sasl.mechanism");
     check(&[BOOTSTRAP, "cluster=a", "defaults.terminationGracePeriodSeconds=10"], "terminationGracePeriodSeconds");
 }

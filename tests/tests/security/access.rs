@@ -13,7 +13,7 @@ use epicenter_runtime::Metrics;
 use epicenter_tests::kafka::Port;
 use epicenter_tests::process::{self, binary};
 
-use super::{ACLS, LIMIT, PASSWORD, Site, until};
+use crate::site::{ACLS, LIMIT, PASSWORD, Site, until};
 
 const SERVICES: [&str; 8] = ["exporter", "enricher", "correlator", "fleet", "sink", "sink-objects", "topics", "viewer"];
 const USERS: [&str; 8] = [

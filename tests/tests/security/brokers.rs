@@ -7,7 +7,7 @@ use epicenter_bus::{Bus, Emit, Start, topics};
 use epicenter_tests::certificates::Validity;
 use epicenter_tests::kafka::Port;
 
-use super::{Site, properties, showing};
+use crate::site::{Site, properties, showing};
 
 /// An unsigned token of `user`, made anew by the client each time.
 fn token(site: &Site, user: &str, life: Duration) -> BTreeMap<String, String> {
@@ -66,9 +66,9 @@ fn let_everybody_in_who_says_who_it_is() {
             "epicenter.",
         ]);
     }
-    let scram = site.bus(Port::Sasl, site.scram("scram", super::PASSWORD));
+    let scram = site.bus(Port::Sasl, site.scram("scram", crate::site::PASSWORD));
     scram.create_topics().unwrap();
-    super::until("topics", || scram.check_topics().unwrap().is_empty().then_some(()));
+    crate::site::until("topics", || scram.check_topics().unwrap().is_empty().then_some(()));
     works(&scram, "by password");
 
     let certificate = site.authority.issue("certificate", "client", Validity::Current).unwrap();

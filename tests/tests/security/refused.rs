@@ -15,7 +15,7 @@ use epicenter_tests::process::{Process, Signal, binary};
 use serde_json::json;
 use tempfile::TempDir;
 
-use super::{ACLS, LIMIT, PASSWORD, Site, properties, until};
+use crate::site::{ACLS, LIMIT, PASSWORD, Site, properties, until};
 
 /// A service, or a command, that is configured in some way.
 struct Client {

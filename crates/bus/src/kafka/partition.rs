@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
-use rdkafka::consumer::ConsumerGroupMetadata;
+use rdkafka::consumer::{Consumer as _, ConsumerGroupMetadata};
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::client::{Clients, Producer, fault, is_stale_member, number};
@@ -142,6 +142,7 @@ pub(super) fn own<P: Processor>(
     );
     fetch_from(&mut log.fetch, clients, spec, partition, offset)?;
     clients.trouble.goes_on(&format!("{}/{partition}", spec.name));
+    log.fetch.consumer.context().admitted();
     let tell = |progress| observer(&spec.name, partition, progress);
     tell(Progress::TakenOver { took: began.elapsed() });
     drive(&mut log, spec, make(), state, tell)

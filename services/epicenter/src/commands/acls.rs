@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 
-use anyhow::Context as _;
+use anyhow::bail;
 use epicenter_bus::topics::{DEAD_LETTER, EVENTS_ENRICHED, EVENTS_RAW, INCIDENTS};
 use epicenter_bus::{Grant, Operation, Resource};
 use epicenter_runtime::KafkaSection;
@@ -37,15 +37,13 @@ fn services() -> Vec<(&'static str, Vec<Grant>)> {
     ]
 }
 
-pub(super) fn run(kafka: &KafkaSection, service: Option<&str>, principal: Option<&str>) -> anyhow::Result<ExitCode> {
+pub(super) fn run(kafka: &KafkaSection, wanted: &[String], principal: Option<&str>) -> anyhow::Result<ExitCode> {
     let mut services = services();
-    if let Some(wanted) = service {
-        let names: Vec<_> = services.iter().map(|(name, _)| *name).collect();
-        services.retain(|(name, _)| *name == wanted);
-        (!services.is_empty())
-            .then_some(())
-            .with_context(|| format!("there is no service {wanted}: name one of {}", names.join(", ")))?;
+    let names: Vec<_> = services.iter().map(|(name, _)| *name).collect();
+    if let Some(unknown) = wanted.iter().find(|wanted| !names.contains(&wanted.as_str())) {
+        bail!("there is no service {unknown}: name some of {}", names.join(", "));
     }
+    services.retain(|(name, _)| wanted.is_empty() || wanted.iter().any(|wanted| wanted == name));
     let bootstrap = if kafka.bootstrap.is_empty() { "HOST:PORT" } else { &kafka.bootstrap };
     for (service, grants) in services {
         let principal = principal.map_or_else(|| format!("User:epicenter-{service}"), str::to_owned);

@@ -18,8 +18,8 @@ const KNOWN: Duration = Duration::from_secs(15);
 const LOOK: Duration = Duration::from_millis(200);
 
 pub(super) fn run(what: Topics, settings: &Settings) -> anyhow::Result<ExitCode> {
-    if let Topics::Acls { service, principal } = &what {
-        return acls::run(&settings.bus.kafka, service.as_deref(), principal.as_deref());
+    if let Topics::Acls { services, principal } = &what {
+        return acls::run(&settings.bus.kafka, services, principal.as_deref());
     }
     if let Topics::List { output } = what {
         let KafkaSection { prefix, partitions, batch_bytes, .. } = &settings.bus.kafka;

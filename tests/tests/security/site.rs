@@ -1,0 +1,86 @@
+//! A guarded broker and its clients.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use epicenter_bus::{Bus, KafkaConfig};
+use epicenter_tests::certificates::{Authority, Certificate, Validity};
+use epicenter_tests::kafka::{Kafka, Port, Security};
+
+pub const PASSWORD: &str = "correct horse";
+/// Kafka's own tool that grants and takes back.
+pub const ACLS: &str = "org.apache.kafka.tools.AclCommand";
+pub const LIMIT: Duration = Duration::from_secs(60);
+
+/// A guarded broker, and who signs for whom.
+pub struct Site {
+    pub kafka: Kafka,
+    pub authority: Authority,
+}
+
+impl Site {
+    /// A broker that knows `users`, all with the same password.
+    pub fn new(users: &[&'static str]) -> Self {
+        let authority = Authority::new("Site Authority").unwrap();
+        let certificate = authority.issue("broker", "localhost", Validity::Current).unwrap();
+        let users = users.iter().map(|user| (*user, PASSWORD)).collect();
+        let kafka = Kafka::guarded(&Security { certificate, clients: &authority, users }).unwrap();
+        Self { kafka, authority }
+    }
+
+    /// Lets somebody do something, in the words of Kafka's own tool.
+    pub fn grant(&self, arguments: &[&str]) {
+        self.kafka.tool(ACLS, &[&["--add"], arguments].concat()).unwrap();
+    }
+
+    /// Properties of a client that trusts the site's authority.
+    pub fn trusting(&self, protocol: &str) -> BTreeMap<String, String> {
+        properties(&[
+            ("security.protocol", protocol),
+            ("ssl.ca.pem", self.authority.pem()),
+            ("broker.address.family", "v4"),
+        ])
+    }
+
+    /// Properties of a client that is `user`.
+    pub fn scram(&self, user: &str, password: &str) -> BTreeMap<String, String> {
+        let mut all = self.trusting("SASL_SSL");
+        all.extend(properties(&[
+            ("sasl.mechanism", "SCRAM-SHA-512"),
+            ("sasl.username", user),
+            ("sasl.password", password),
+        ]));
+        all
+    }
+
+    pub fn bus(&self, port: Port, properties: BTreeMap<String, String>) -> Bus {
+        let mut config = KafkaConfig::new(self.kafka.guarded_bootstrap(port));
+        config.partitions = 2;
+        config.properties = properties;
+        Bus::kafka(config).unwrap()
+    }
+}
+
+pub fn properties(of: &[(&str, &str)]) -> BTreeMap<String, String> {
+    of.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
+/// Waits until `done` gives something.
+#[track_caller]
+pub fn until<T>(what: &str, mut done: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + LIMIT;
+    loop {
+        if let Some(found) = done() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "not within {LIMIT:?}: {what}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// Shows itself by `certificate`.
+pub fn showing(mut properties: BTreeMap<String, String>, certificate: &Certificate) -> BTreeMap<String, String> {
+    properties.insert("ssl.certificate.pem".to_owned(), certificate.pem.clone());
+    properties.insert("ssl.key.pem".to_owned(), certificate.key.clone());
+    properties
+}
