@@ -64,3 +64,36 @@ impl KafkaConfig {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Bus;
+
+    fn with(name: &str, value: &str) -> KafkaConfig {
+        let properties = BTreeMap::from([(name.to_owned(), value.to_owned())]);
+        KafkaConfig { properties, ..KafkaConfig::new("127.0.0.1:9092") }
+    }
+
+    #[test]
+    fn tells_what_needs_tls() {
+        let check = |name: &str, value: &str, expected: bool| {
+            let config = with(name, value);
+            assert_eq!(config.needs_tls(), expected.then_some(name), "{name}={value}");
+        };
+        check("security.protocol", "SASL_SSL", true);
+        check("security.protocol", "ssl", true);
+        check("security.protocol", "SASL_PLAINTEXT", false);
+        check("sasl.mechanism", "PLAIN", false);
+        check("sasl.mechanisms", "SCRAM-SHA-512", true);
+        check("ssl.ca.location", "ca.pem", true);
+        check("linger.ms", "5", false);
+    }
+
+    #[test]
+    fn a_client_of_brokers_with_tls_has_it_or_says_how_to_get_it() {
+        let opened = Bus::kafka(with("security.protocol", "SSL")).map(drop).map_err(|fault| fault.to_string());
+        assert_eq!(opened.is_ok(), cfg!(feature = "tls"), "{opened:?}");
+        assert!(opened.err().is_none_or(|said| said.contains("--features tls")));
+    }
+}

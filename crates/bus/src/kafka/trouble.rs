@@ -33,6 +33,7 @@ pub(super) struct Obstacle {
     pub(super) by_refusal: bool,
 }
 
+#[cfg(feature = "tls")]
 impl Obstacle {
     /// `host:port` of the broker whose certificate this client refused.
     pub(super) fn refused_by(&self) -> Option<&str> {
@@ -76,6 +77,7 @@ impl Trouble {
     }
 
     /// Something else is known of what keeps all clients from the brokers.
+    #[cfg(feature = "tls")]
     pub(super) fn explain(&self, obstacle: Obstacle) {
         self.found.lock().insert(CONNECTION.to_owned(), obstacle);
     }
