@@ -61,14 +61,18 @@ pub async fn serve(config: &AdminConfig, health: Health, metrics: Metrics, api: 
     let listener = TcpListener::bind(&config.listen).await.map_err(bind)?;
     let address = listener.local_addr().map_err(bind)?;
     let token = if config.token.is_set() { Some(config.token.read()?) } else { None };
-    let guard = Arc::new(Guard { token, loopback: address.ip().is_loopback() });
-    let api = api.route("/log", get(log).put(set_log)).layer(middleware::from_fn_with_state(guard, admit));
-    let router = Router::new()
+    let guard = Guard { token, loopback: address.ip().is_loopback() };
+    Ok(Serve { listener, address, router: router(guard, health, metrics, api) })
+}
+
+/// Everything that is served: probes and metrics for all, the rest for those whom `guard` lets in.
+fn router(guard: Guard, health: Health, metrics: Metrics, api: Router) -> Router {
+    let api = api.route("/log", get(log).put(set_log)).layer(middleware::from_fn_with_state(Arc::new(guard), admit));
+    Router::new()
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(ready).with_state(health))
         .route("/metrics", get(show).with_state(metrics))
-        .nest("/api", api);
-    Ok(Serve { listener, address, router })
+        .nest("/api", api)
 }
 
 impl Serve {
@@ -168,6 +172,29 @@ mod tests {
         assert!(request(address, "/api/x", &bearer).await.ends_with("secret"));
         stop.cancel();
         task.await.unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn beyond_loopback_only_probes_and_metrics_are_open() {
+        let check = async |token: Option<&str>, path: &str, expected: StatusCode| {
+            let guard = Guard { token: token.map(str::to_owned), loopback: false };
+            let api = Router::new().route("/incidents", get(|| async { "secret" }));
+            let router = router(guard, Health::new(), Metrics::new("1"), api);
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let (address, stop) = (listener.local_addr().unwrap(), CancellationToken::new());
+            let task = tokio::spawn(Serve { listener, address, router }.run(stop.clone()));
+            let answer = request(address, path, "").await;
+            assert!(answer.starts_with(&format!("HTTP/1.1 {}", expected.as_u16())), "{path}: {answer}");
+            assert!(!answer.contains("secret"), "{path}: {answer}");
+            stop.cancel();
+            task.await.unwrap().unwrap();
+        };
+        check(None, "/livez", StatusCode::OK).await;
+        check(None, "/metrics", StatusCode::OK).await;
+        for path in ["/api/incidents", "/api/log"] {
+            check(None, path, StatusCode::FORBIDDEN).await;
+            check(Some("token"), path, StatusCode::UNAUTHORIZED).await;
+        }
     }
 
     #[tokio::test]
