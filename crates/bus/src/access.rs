@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::ProcessorSpec;
-use crate::topic::topics::{DEAD_LETTER, POSITIONS};
+use crate::topic::topics::DEAD_LETTER;
 
 /// A right to `operations` on a resource.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -89,13 +89,13 @@ impl Grant {
         grants
     }
 
-    /// What sources need whose ids begin with `id`, and that write to `topics`.
-    pub fn of_sources(id: &str, topics: &[&str]) -> Vec<Self> {
+    /// What sources need whose ids begin with `id`, that keep their positions in `table`, and that write to `topics`.
+    pub fn of_sources(id: &str, table: &str, topics: &[&str]) -> Vec<Self> {
         let mut grants = vec![
             Self::transactions(id),
             // No group is joined; the client asks for its coordinator all the same.
             Self::groups(id),
-            Self::topic(POSITIONS.name, &[Read, Write]),
+            Self::topic(table, &[Read, Write]),
         ];
         grants.extend(topics.iter().map(|topic| Self::topic(topic, &[Write])));
         grants

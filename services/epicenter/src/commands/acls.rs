@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use anyhow::bail;
-use epicenter_bus::topics::{DEAD_LETTER, EVENTS_ENRICHED, EVENTS_RAW, INCIDENTS};
+use epicenter_bus::topics::{
+    ALERTS_STATE, DEAD_LETTER, EVENTS_ENRICHED, EVENTS_RAW, FLEET_SIGNALS, INCIDENT_CHANGES, INCIDENTS, POSITIONS,
+};
 use epicenter_bus::{Grant, Operation, Resource};
 use epicenter_runtime::KafkaSection;
 
@@ -13,10 +15,14 @@ use super::print;
 /// What each service must be allowed to do.
 fn services() -> Vec<(&'static str, Vec<Grant>)> {
     let read = |topic: &str| Grant::topic(topic, &[Operation::Read]);
-    let mut exporter = Grant::of_sources("exporter.", &[EVENTS_RAW.name, DEAD_LETTER.name]);
+    let mut exporter = Grant::of_sources("exporter.", POSITIONS.name, &[EVENTS_RAW.name, DEAD_LETTER.name]);
     // `epicenter forget`.
     exporter.extend([Grant::transactions("farewell."), Grant::groups("farewell."), Grant::group("table")]);
+    let mut alerts = Grant::of_sources("alerts.", ALERTS_STATE.name, &[DEAD_LETTER.name]);
+    // The second is the dead-man's switch.
+    alerts.extend([read(INCIDENT_CHANGES.name), read(FLEET_SIGNALS.name), Grant::group("reader")]);
     vec![
+        ("alerts", alerts),
         ("exporter", exporter),
         ("enricher", Grant::of_processor(&epicenter_enricher::spec())),
         ("correlator", Grant::of_processor(&epicenter_correlator::spec())),
