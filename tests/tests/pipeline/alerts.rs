@@ -1,8 +1,6 @@
 //! A real Alertmanager, told through a real broker by a process that is killed in between.
 
 use std::fs;
-use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -10,7 +8,7 @@ use epicenter_bus::{Bus, Emit, KafkaConfig, topics};
 use epicenter_model::{Codec, Incident, IncidentChange, IncidentState, Severity, Timestamp, partition_of};
 use epicenter_tests::kafka::Kafka;
 use epicenter_tests::process::{Process, Signal, binary};
-use epicenter_tests::{cache, ports};
+use epicenter_tests::{cache, http, ports};
 use serde_json::Value;
 
 const LIMIT: Duration = Duration::from_secs(90);
@@ -31,12 +29,8 @@ fn alertmanager(port: u16, directory: &std::path::Path) -> Process {
 
 /// The alerts that fire.
 fn firing(port: u16) -> Vec<Value> {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
-    stream.write_all(b"GET /api/v2/alerts HTTP/1.0\r\nhost: x\r\n\r\n").unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    let (_, body) = answer.split_once("\r\n\r\n").unwrap();
-    serde_json::from_str(body).unwrap_or_else(|error| panic!("{error}: {answer}"))
+    let (_, body) = http::get(port, "/api/v2/alerts").unwrap();
+    serde_json::from_str(&body).unwrap_or_else(|error| panic!("{error}: {body}"))
 }
 
 #[track_caller]

@@ -1,8 +1,6 @@
 //! The same pipeline as separate services on a real broker, under the roles that the chart gives them.
 
 use std::fs;
-use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
@@ -10,8 +8,8 @@ use epicenter_runtime::metric;
 use epicenter_tests::chart::{self, NAMESPACE};
 use epicenter_tests::kafka::Kafka;
 use epicenter_tests::kube::{ControlPlane, Options};
-use epicenter_tests::ports;
 use epicenter_tests::process::{Process, binary};
+use epicenter_tests::{http, ports};
 use kube::api::{Api, PostParams};
 
 use crate::writer::{client, event};
@@ -29,15 +27,6 @@ fn command(kafka: &Kafka, arguments: &[&str]) -> Command {
 
 fn run(kafka: &Kafka, arguments: &[&str]) -> Output {
     command(kafka, arguments).output().unwrap()
-}
-
-/// What a process shows of its metrics.
-fn metrics(port: u16) -> String {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
-    stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    answer
 }
 
 const ALERTS: &str =
@@ -111,7 +100,7 @@ fn services_on_kafka_make_the_same_incidents() {
     running[4]
         .until(Duration::from_secs(30), |log| log.contains("[medium] test: ") || log.contains("[high] test: "))
         .unwrap();
-    let shown = admin.map(metrics).concat();
+    let shown = admin.map(|port| http::get(port, "/metrics").unwrap().1).concat();
     let at_faults = ["epicenter_watch_gaps_total", "epicenter_watch_restarts_total", "epicenter_dead_letters_total"];
     let later = ["epicenter_alerts_watchdog_total"];
     for metric in metric::ALL.iter().filter(|metric| ![&at_faults[..], &later].concat().contains(&metric.name)) {

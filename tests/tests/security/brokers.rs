@@ -7,7 +7,7 @@ use epicenter_bus::{Bus, Emit, Start, topics};
 use epicenter_tests::certificates::Validity;
 use epicenter_tests::kafka::Port;
 
-use crate::site::{Site, properties, showing};
+use crate::site::{Site, everything, properties, showing};
 
 /// An unsigned token of `user`, made anew by the client each time.
 fn token(site: &Site, user: &str, life: Duration) -> BTreeMap<String, String> {
@@ -50,21 +50,7 @@ fn works(bus: &Bus, payload: &str) {
 fn let_everybody_in_who_says_who_it_is() {
     let site = Site::new(&["scram"]);
     for user in ["scram", "certificate", "token"] {
-        let principal = format!("User:{user}");
-        site.grant(&[
-            "--allow-principal",
-            &principal,
-            "--operation",
-            "All",
-            "--resource-pattern-type",
-            "prefixed",
-            "--topic",
-            "epicenter.",
-            "--group",
-            "epicenter.",
-            "--transactional-id",
-            "epicenter.",
-        ]);
+        site.grant(&everything(&format!("User:{user}")));
     }
     let scram = site.bus(Port::Sasl, site.scram("scram", crate::site::PASSWORD));
     scram.create_topics().unwrap();

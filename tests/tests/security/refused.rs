@@ -3,19 +3,17 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::Command;
 
 use epicenter_tests::certificates::{Authority, Validity};
 use epicenter_tests::kafka::Port;
-use epicenter_tests::ports;
 use epicenter_tests::process::{Process, Signal, binary};
+use epicenter_tests::{http, ports};
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::site::{ACLS, LIMIT, PASSWORD, Site, properties, until};
+use crate::site::{ACLS, LIMIT, PASSWORD, Site, everything, properties, until};
 
 /// A service, or a command, that is configured in some way.
 struct Client {
@@ -70,12 +68,8 @@ struct Service {
 
 impl Service {
     /// What `/readyz` answers.
-    fn readiness(&self) -> Option<String> {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).ok()?;
-        stream.write_all(b"GET /readyz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").ok()?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).ok()?;
-        Some(answer)
+    fn readiness(&self) -> Option<(u16, String)> {
+        http::get(self.port, "/readyz").ok()
     }
 
     /// Waits until it is refused for that reason.
@@ -83,7 +77,7 @@ impl Service {
     fn until_refused(&mut self, expected: &str) {
         until(expected, || {
             assert!(self.process.ended().unwrap().is_none(), "{}", self.process.tail());
-            self.readiness().filter(|answer| answer.starts_with("HTTP/1.1 503") && answer.contains(expected))
+            self.readiness().filter(|(status, report)| *status == 503 && report.contains(expected))
         });
         assert!(self.process.output().contains(expected), "{}", self.process.tail());
     }
@@ -93,27 +87,14 @@ impl Service {
     fn until_well(&mut self) {
         until("it is ready and has taken a partition over", || {
             assert!(self.process.ended().unwrap().is_none(), "{}", self.process.tail());
-            let ready = self.readiness().is_some_and(|answer| answer.starts_with("HTTP/1.1 200"));
+            let ready = self.readiness().is_some_and(|(status, _)| status == 200);
             (ready && self.process.output().contains("took partition over")).then_some(())
         });
     }
 }
 
-/// What the user `epicenter` may do.
-const GRANTS: [&str; 12] = [
-    "--allow-principal",
-    "User:epicenter",
-    "--operation",
-    "All",
-    "--resource-pattern-type",
-    "prefixed",
-    "--topic",
-    "epicenter.",
-    "--group",
-    "epicenter.",
-    "--transactional-id",
-    "epicenter.",
-];
+/// The client's.
+const PRINCIPAL: &str = "User:epicenter";
 
 /// How somebody mends it.
 type Mend<'m> = &'m dyn Fn(&mut Site);
@@ -121,7 +102,7 @@ type Mend<'m> = &'m dyn Fn(&mut Site);
 #[test]
 fn a_client_says_why_it_is_refused_and_goes_on_when_that_is_mended() {
     let mut site = Site::new(&["epicenter", "stranger"]);
-    site.grant(&GRANTS);
+    site.grant(&everything(PRINCIPAL));
     assert!(Client::new(&site.kafka.bootstrap(), BTreeMap::new()).prints(&["topics", "create"]).contains("created"));
     let [sasl, mutual] = [Port::Sasl, Port::MutualTls].map(|port| site.kafka.guarded_bootstrap(port));
     let plain = site.kafka.bootstrap();
@@ -171,9 +152,9 @@ fn a_client_says_why_it_is_refused_and_goes_on_when_that_is_mended() {
     };
     let (changed, restored) = (password("another"), password(PASSWORD));
     let revoke = |site: &mut Site| {
-        site.kafka.tool(ACLS, &[&["--remove", "--force"], &GRANTS[..]].concat()).unwrap();
+        site.kafka.tool(ACLS, &[&["--remove", "--force"], &everything(PRINCIPAL)[..]].concat()).unwrap();
     };
-    let grant = |site: &mut Site| site.grant(&GRANTS);
+    let grant = |site: &mut Site| site.grant(&everything(PRINCIPAL));
     let cases: [(Mend<'_>, Mend<'_>, &str); 4] = [
         (&revoke, &grant, "Grant Read on group epicenter.enricher: `epicenter topics acls`"),
         (&changed, &restored, "sasl.password"),

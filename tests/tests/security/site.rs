@@ -12,6 +12,24 @@ pub const PASSWORD: &str = "correct horse";
 pub const ACLS: &str = "org.apache.kafka.tools.AclCommand";
 pub const LIMIT: Duration = Duration::from_secs(60);
 
+/// All that `principal` may do with what is Epicenter's, in the words of Kafka's own tool.
+pub fn everything(principal: &str) -> [&str; 12] {
+    [
+        "--allow-principal",
+        principal,
+        "--operation",
+        "All",
+        "--resource-pattern-type",
+        "prefixed",
+        "--topic",
+        "epicenter.",
+        "--group",
+        "epicenter.",
+        "--transactional-id",
+        "epicenter.",
+    ]
+}
+
 /// A guarded broker, and who signs for whom.
 pub struct Site {
     pub kafka: Kafka,
