@@ -33,8 +33,7 @@ fn compacted_history_is_one_gap() {
     let services = ["enricher", "correlator", "sink"].map(|service| installation.service(service, service));
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let client = runtime.block_on(client(&plane));
-    // From the first version on: the exporter's list has what was written before, too.
-    let watch = runtime.block_on(PlainWatch::from(client.clone(), "1"));
+    let watch = runtime.block_on(PlainWatch::start(client.clone()));
     let writes = |from: u64, to: u64| {
         let done = Arc::new(AtomicU64::new(from));
         runtime.block_on(write(&client, done, move |written| written >= to));

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use epicenter_tests::faults::Plan;
-use epicenter_tests::kube::{Component, Options};
+use epicenter_tests::kube::Component;
 use epicenter_tests::process::Signal;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -86,8 +86,7 @@ impl Trouble {
 #[test]
 fn nothing_is_lost_and_nothing_is_there_twice() {
     let Plan { faults, seed } = Plan::new(12, 100).unwrap();
-    // The history stays whole, for the watch that is held against the log.
-    let mut scene = Scene::new(&Options { compaction: Duration::ZERO, ..Options::default() });
+    let mut scene = Scene::new();
     let mut trouble = Trouble { random: StdRng::seed_from_u64(seed), stopped: vec![], done: BTreeMap::new() };
     let load = Load::start(&scene, WRITES * faults as u64);
     for fault in 0..faults as u64 {

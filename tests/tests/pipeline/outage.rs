@@ -4,7 +4,6 @@
 
 use std::time::Duration;
 
-use epicenter_tests::kube::Options;
 use epicenter_tests::process::Signal;
 
 use crate::scene::{EXPORTERS, Load, SERVICES, Scene};
@@ -16,7 +15,7 @@ const MEMORY: u64 = 80;
 #[test]
 fn the_broker_is_away_and_comes_back() {
     let away = std::env::var("EPICENTER_TEST_AWAY").map_or(15, |seconds| seconds.parse().unwrap());
-    let mut scene = Scene::new(&Options::default());
+    let mut scene = Scene::new();
     let load = Load::start(&scene, 0);
     std::thread::sleep(Duration::from_secs(5));
     let memory = |scene: &Scene| -> Vec<u64> {

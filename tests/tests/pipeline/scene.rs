@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 
 use crate::audit::{Logged, STALL, assert_as_undisturbed, enriched_versions};
 use crate::installation::Installation;
-use crate::writer::{PlainWatch, client, mark, version, write};
+use crate::writer::{PlainWatch, client, mark, write};
 
 const PARTITIONS: u32 = 3;
 /// Each in a partition of its own.
@@ -32,12 +32,14 @@ pub struct Scene {
 }
 
 impl Scene {
-    /// Everything runs, and both clusters are watched.
-    pub fn new(options: &Options) -> Self {
+    /// Everything runs, and both clusters are watched. Their history stays whole, for the watch that is held against the
+    /// log.
+    pub fn new() -> Self {
         assert_ne!(partition_of(CLUSTERS[0], PARTITIONS), partition_of(CLUSTERS[1], PARTITIONS));
         let installation = Installation::new(PARTITIONS);
         let planes = CLUSTERS.map(|name| {
-            let plane = ControlPlane::start(options.clone()).unwrap();
+            let options = Options { compaction: Duration::ZERO, ..Options::default() };
+            let plane = ControlPlane::start(options).unwrap();
             installation.add(name, &plane);
             plane
         });
@@ -113,8 +115,6 @@ pub struct Load {
 
 struct Loaded {
     client: kube::Client,
-    /// The version of its Events when it began.
-    from: String,
     /// Gives the last Event.
     writing: JoinHandle<Event>,
 }
@@ -126,13 +126,12 @@ impl Load {
         let (written, over) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
         let load = |plane: &ControlPlane| {
             let client = runtime.block_on(client(plane));
-            let from = runtime.block_on(version(&client));
             let (writer, written, over) = (client.clone(), Arc::clone(&written), Arc::clone(&over));
             let writing = runtime.spawn(async move {
                 write(&writer, written, move |written| written >= least && over.load(Ordering::Relaxed)).await;
                 mark(&writer).await
             });
-            Loaded { client, from, writing }
+            Loaded { client, writing }
         };
         let clusters = scene.planes.iter().map(load).collect();
         Self { runtime, written, over, clusters, began: Instant::now() }
@@ -145,15 +144,12 @@ impl Load {
     /// Ends the writers; gives every version that a plain watch of the whole history shows, and the writes per second.
     pub fn finish(self) -> (BTreeSet<(String, String)>, f64) {
         self.over.store(true, Ordering::Relaxed);
-        let marks: Vec<_> = self
-            .clusters
-            .into_iter()
-            .map(|it| (it.client, it.from, self.runtime.block_on(it.writing).unwrap()))
-            .collect();
+        let marks: Vec<_> =
+            self.clusters.into_iter().map(|it| (it.client, self.runtime.block_on(it.writing).unwrap())).collect();
         let rate = self.written.load(Ordering::Relaxed) as f64 / self.began.elapsed().as_secs_f64();
         let mut seen = BTreeSet::new();
-        for (client, from, mark) in marks {
-            let watch = self.runtime.block_on(PlainWatch::from(client, &from));
+        for (client, mark) in marks {
+            let watch = self.runtime.block_on(PlainWatch::start(client));
             watch.wait(&mark);
             seen.extend(watch.seen());
         }

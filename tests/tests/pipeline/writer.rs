@@ -9,7 +9,7 @@ use epicenter_tests::kube::ControlPlane;
 use futures::{AsyncBufReadExt, StreamExt};
 use k8s_openapi::api::core::v1::{Event, EventSource, ObjectReference};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
-use kube::api::{Api, ListParams, Patch, PatchParams, PostParams};
+use kube::api::{Api, Patch, PatchParams, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
@@ -120,15 +120,10 @@ struct Seen {
 }
 
 impl PlainWatch {
-    /// Watches from now on; the task ends with the runtime.
+    /// Watches from the first version on, as an API server writes Events of its own when it starts; the task ends with the
+    /// runtime.
     pub async fn start(client: kube::Client) -> Self {
-        let version = version(&client).await;
-        Self::from(client, &version).await
-    }
-
-    /// Watches from a version on.
-    pub async fn from(client: kube::Client, version: &str) -> Self {
-        let uri = format!("/api/v1/events?watch=true&timeoutSeconds=3600&resourceVersion={version}");
+        let uri = "/api/v1/events?watch=true&timeoutSeconds=3600&resourceVersion=1";
         let mut stream = client.request_stream(http::Request::get(uri).body(vec![]).unwrap()).await.unwrap().lines();
         let seen = Arc::new(Mutex::new(Seen::default()));
         let noted = Arc::clone(&seen);
@@ -171,13 +166,6 @@ impl Seen {
             self.versions.insert((text("uid"), version));
         }
     }
-}
-
-/// The version of the Events as they are now.
-pub async fn version(client: &kube::Client) -> String {
-    let events: Api<Event> = Api::all(client.clone());
-    let list = events.list(&ListParams::default().limit(1)).await.unwrap();
-    list.metadata.resource_version.unwrap()
 }
 
 /// One more Event, after all the others.
