@@ -1,5 +1,4 @@
 //! Receivers on loopback that fail as scripted: every notice arrives, once by key, in order, and nobody is held up.
-#![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -10,13 +9,11 @@ use axum::Router;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::IntoResponse;
-use epicenter_alerts::{Alerts, Context, run};
-use epicenter_bus::{Bus, Emit, LocalConfig, Stop, topics};
+use epicenter_alerts::{Context, run};
+use epicenter_bus::{Emit, Stop, topics};
 use epicenter_model::{Codec, DeadLetter, Incident, IncidentChange, IncidentState, Severity, Timestamp};
-use epicenter_runtime::{Health, Metrics};
 
-/// Something is wrong when what is waited for has not come by then.
-const LIMIT: Duration = Duration::from_secs(60);
+use crate::{LIMIT, context};
 
 /// What a fake receiver does with its next request; it takes all others.
 #[derive(Clone, Copy, Debug)]
@@ -93,15 +90,7 @@ fn site(addresses: &[SocketAddr]) -> Site {
         names.join(", ")
     );
     let directory = tempfile::tempdir().unwrap();
-    let config = LocalConfig { directory: directory.path().to_owned(), partitions: 2, retention: Duration::MAX };
-    let context = Context {
-        bus: Bus::local(config).unwrap(),
-        codec: Codec::single_object(),
-        alerts: Arc::new(Alerts::read("alerts.yaml", &text).unwrap()),
-        metrics: Metrics::default(),
-        health: Health::new(),
-        runtime: tokio::runtime::Handle::current(),
-    };
+    let context = context(directory.path(), 2, &text);
     Site { _directory: directory, context }
 }
 

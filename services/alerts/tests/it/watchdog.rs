@@ -1,5 +1,4 @@
 //! The dead-man's switch is tied to the pipeline: it tells of signals that come through.
-#![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -7,12 +6,10 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::State;
-use epicenter_alerts::{Alerts, Context, watch};
-use epicenter_bus::{Bus, Emit, LocalConfig, Stop, topics};
-use epicenter_model::Codec;
-use epicenter_runtime::{Health, Metrics};
+use epicenter_alerts::watch;
+use epicenter_bus::{Emit, Stop, topics};
 
-const LIMIT: Duration = Duration::from_secs(60);
+use crate::{LIMIT, context};
 
 async fn count(State(calls): State<Arc<AtomicUsize>>) {
     calls.fetch_add(1, Ordering::SeqCst);
@@ -29,15 +26,7 @@ async fn is_heard_when_a_signal_comes_through() {
         "receivers: [{{name: am, alertmanager: {{url: 'http://{at}'}}}}]\nwatchdog: {{receivers: [am], heartbeat: 'http://{at}/beat'}}\n"
     );
     let directory = tempfile::tempdir().unwrap();
-    let config = LocalConfig { directory: directory.path().to_owned(), partitions: 1, retention: Duration::MAX };
-    let context = Context {
-        bus: Bus::local(config).unwrap(),
-        codec: Codec::single_object(),
-        alerts: Arc::new(Alerts::read("alerts.yaml", &text).unwrap()),
-        metrics: Metrics::default(),
-        health: Health::new(),
-        runtime: tokio::runtime::Handle::current(),
-    };
+    let context = context(directory.path(), 1, &text);
     let stop = Stop::new();
     let thread = {
         let (context, stop) = (context.clone(), stop.clone());
