@@ -1,18 +1,14 @@
 //! The engine in memory, on one core: Events with their meaning in, changes of incidents and entries of its state out.
 
-use std::path::Path;
 use std::time::Instant;
 
-use epicenter::replay::document;
-use epicenter::replay::timeline::Timeline;
-use epicenter_bus::{Driver, Record};
 use epicenter_catalog::Catalog;
 use epicenter_correlate::{ClassInfo, ClusterState, Effects, Rules, apply};
-use epicenter_enricher::Enricher;
-use epicenter_model::{Codec, Context, EnrichedEvent, EnrichedRecord, Event, ObjectRef, Timestamp};
+use epicenter_model::{Context, EnrichedEvent, EnrichedRecord, Event, ObjectRef, Timestamp};
 use epicenter_rules::RuleSet;
 use epicenter_scenarios::{Change, Era, Perturbation, Plan, Scenario, Topology};
 
+use crate::enriched;
 use crate::report::{Report, median, thousands};
 
 const CLUSTERS: u64 = 10;
@@ -76,31 +72,12 @@ fn storm(cluster: u64) -> anyhow::Result<Vec<(u64, EnrichedRecord)>> {
         changes: (0..30).map(|n| (200.0 + 25.0 * f64::from(n), Change::RollingUpdate)).collect(),
         perturbation: Perturbation { duplicates: 0.3, reorder_s: 10.0, ..Perturbation::default() },
     });
-    let contents = recording.files.iter().map(|(name, text)| document::parse(Path::new(name), text));
-    let contents = contents.collect::<Result<Vec<_>, _>>()?;
-    let (codec, spec) = (Codec::single_object(), epicenter_enricher::spec());
-    let mut enricher = Driver::new(&spec, Enricher::new(codec.clone(), RuleSet::builtin().classifier));
-    let mut records = Vec::new();
-    for (offset, raw) in Timeline::new("bench", contents).records().enumerate() {
-        let record = Record {
-            topic: "events.raw",
-            offset: offset as i64,
-            timestamp: raw.at().as_millis(),
-            key: raw.key().into_bytes().into(),
-            payload: Some(raw.encode(&codec)?.into()),
-            ..Record::default()
-        };
-        for emit in enricher.feed(&record)? {
-            let payload = emit.payload.as_deref().unwrap_or_default();
-            records.push((cluster, EnrichedRecord::decode(&codec, payload)?));
-        }
-    }
-    Ok(records)
+    Ok(enriched::of(&recording)?.into_iter().map(|record| (cluster, record)).collect())
 }
 
 /// Events per second while as many workloads fail as there are to be open incidents.
 fn failing(rules: &Rules, open: usize) -> anyhow::Result<f64> {
-    let classes = epicenter_correlator::classes(Catalog::builtin());
+    let classes = epicenter_rules::classes(Catalog::builtin());
     let info = |class: &str| classes.get(class).cloned().ok_or_else(|| anyhow::anyhow!("there is no class {class}"));
     let infos = [info("crash.back_off")?, info("config.secret_missing")?];
     let mut state = ClusterState::new("bench");

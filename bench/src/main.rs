@@ -6,6 +6,7 @@
 
 mod bare;
 mod engine;
+mod enriched;
 mod enricher;
 mod insight;
 mod kernel;

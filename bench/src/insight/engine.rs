@@ -3,20 +3,18 @@
 use std::fs;
 use std::hash::Hasher as _;
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use epicenter::history::History;
-use epicenter::replay::document;
-use epicenter::replay::timeline::Timeline;
-use epicenter_bus::{Driver, Record};
 use epicenter_catalog::Catalog;
 use epicenter_correlate::{ClusterState, Effects, Rules, apply};
-use epicenter_enricher::Enricher;
-use epicenter_model::{Codec, Context, EnrichedEvent, EnrichedRecord, Incident, IncidentState, Severity};
-use epicenter_rules::RuleSet;
+use epicenter_model::{Context, EnrichedEvent, EnrichedRecord, Incident, IncidentState, Severity};
+use epicenter_rules::{RuleSet, classes};
 use epicenter_scenarios::Recording;
 
 use super::score::{Answer, Guess, Root};
+use crate::enriched;
 
 /// An ingredient that is left out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,9 +82,8 @@ impl Without {
 
 /// The engine, whole or without an ingredient.
 pub struct Engine {
-    rules: Rules,
+    rules: Arc<Rules>,
     without: Without,
-    codec: Codec,
 }
 
 /// What came of a recording.
@@ -102,66 +99,43 @@ pub struct Outcome {
 
 impl Engine {
     pub fn new(without: Without) -> anyhow::Result<Self> {
-        let classes = epicenter_correlator::classes(Catalog::builtin());
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/correlate/rules");
-        let mut files = Vec::new();
-        for entry in fs::read_dir(&folder).with_context(|| folder.display().to_string())? {
-            let path = entry?.path();
-            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            files.push((name, without.rules(&fs::read_to_string(path)?)));
-        }
-        files.sort();
-        let files: Vec<(&str, &str)> = files.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
         let rules = match without {
-            Without::Nothing => Rules::builtin(classes),
-            _ => Rules::parse(&files, classes)?,
+            Without::Nothing => RuleSet::builtin().causal,
+            _ => Arc::new(rules_without(without)?),
         };
-        Ok(Self { rules, without, codec: Codec::single_object() })
+        Ok(Self { rules, without })
     }
 
     pub fn run(&self, recording: &Recording) -> anyhow::Result<Outcome> {
-        self.files(recording.files.iter().map(|(name, text)| (name.as_str(), text.as_str())))
+        self.records(enriched::of(recording)?)
     }
 
     /// Runs files, given as name and text.
     pub fn files<'f>(&self, files: impl Iterator<Item = (&'f str, &'f str)>) -> anyhow::Result<Outcome> {
-        let mut contents = Vec::new();
-        for (name, text) in files {
-            contents.push(document::parse(Path::new(name), text)?);
-        }
-        let spec = epicenter_enricher::spec();
-        let mut enricher = Driver::new(&spec, Enricher::new(self.codec.clone(), RuleSet::builtin().classifier));
+        self.records(enriched::of_files(files)?)
+    }
+
+    fn records(&self, records: Vec<EnrichedRecord>) -> anyhow::Result<Outcome> {
         let mut state = ClusterState::new("bench");
         let (mut history, mut answers, mut events) = (History::default(), Vec::new(), Vec::new());
-        for (offset, raw) in Timeline::new("bench", contents).records().enumerate() {
-            let record = Record {
-                topic: "events.raw",
-                offset: offset as i64,
-                timestamp: raw.at().as_millis(),
-                key: raw.key().into_bytes().into(),
-                payload: Some(raw.encode(&self.codec)?.into()),
-                ..Record::default()
-            };
-            for emit in enricher.feed(&record)? {
-                let mut enriched = EnrichedRecord::decode(&self.codec, emit.payload.as_deref().unwrap_or_default())?;
-                if let EnrichedRecord::Event(event) = &mut enriched {
-                    if self.without == Without::Normal && event.event.event_type == "Normal" {
-                        continue;
-                    }
-                    self.without.spoil(event);
-                    events.push(EnrichedEvent::clone(event));
+        for mut enriched in records {
+            if let EnrichedRecord::Event(event) = &mut enriched {
+                if self.without == Without::Normal && event.event.event_type == "Normal" {
+                    continue;
                 }
-                let mut effects = Effects::default();
-                apply(&self.rules, &mut state, &enriched, &mut effects);
-                for change in effects.changes {
-                    let cause = &change.incident.cause;
-                    answers.push(Answer {
-                        at: change.at,
-                        id: change.incident.id.clone(),
-                        root: Root { class: cause.class.clone(), object: cause.object.clone() },
-                    });
-                    history.take(change);
-                }
+                self.without.spoil(event);
+                events.push(EnrichedEvent::clone(event));
+            }
+            let mut effects = Effects::default();
+            apply(&self.rules, &mut state, &enriched, &mut effects);
+            for change in effects.changes {
+                let cause = &change.incident.cause;
+                answers.push(Answer {
+                    at: change.at,
+                    id: change.incident.id.clone(),
+                    root: Root { class: cause.class.clone(), object: cause.object.clone() },
+                });
+                history.take(change);
             }
         }
         let incidents = history.into_incidents();
@@ -172,6 +146,20 @@ impl Engine {
         let kept = incidents.iter().filter(|incident| incident.state != IncidentState::Merged);
         Ok(Outcome { guesses: kept.map(guess).collect(), answers, events, hash: hasher.finish(), incidents })
     }
+}
+
+/// The files of rules without that ingredient.
+fn rules_without(without: Without) -> anyhow::Result<Rules> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/correlate/rules");
+    let mut files = Vec::new();
+    for entry in fs::read_dir(&folder).with_context(|| folder.display().to_string())? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        files.push((name, without.rules(&fs::read_to_string(path)?)));
+    }
+    files.sort();
+    let files: Vec<(&str, &str)> = files.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
+    Ok(Rules::parse(&files, classes(Catalog::builtin()))?)
 }
 
 fn guess(incident: &Incident) -> Guess {

@@ -11,5 +11,4 @@ mod correlator;
 mod fleet;
 
 pub use correlator::{Correlator, spec};
-pub use epicenter_rules::classes;
 pub use fleet::{FleetCorrelator, fleet_spec};

@@ -1,15 +1,13 @@
 //! Enriched records in, changes of incidents out.
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
-use std::sync::{Arc, LazyLock};
-
 use epicenter_bus::{Driver, Emit, Record, StoreId};
 use epicenter_catalog::Catalog;
-use epicenter_correlate::Rules;
-use epicenter_correlator::{Correlator, classes, spec};
+use epicenter_correlator::{Correlator, spec};
 use epicenter_model::{
     Codec, Context, EnrichedEvent, EnrichedRecord, Event, Heartbeat, IncidentChange, ObjectRef, Timestamp,
 };
+use epicenter_rules::RuleSet;
 use expect_test::expect;
 use proptest::prelude::*;
 
@@ -27,8 +25,7 @@ fn at(second: i64) -> Timestamp {
 }
 
 fn correlator() -> Correlator {
-    static RULES: LazyLock<Arc<Rules>> = LazyLock::new(|| Arc::new(Rules::builtin(classes(Catalog::builtin()))));
-    Correlator::new(Codec::single_object(), Arc::clone(&RULES))
+    Correlator::new(Codec::single_object(), RuleSet::builtin().causal)
 }
 
 fn record(offset: usize, enriched: &EnrichedRecord) -> Record {
