@@ -11,7 +11,7 @@ use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer as _};
 
 use super::DEADLINE;
-use super::client::{Clients, LISTEN, Producer, drain, fault, number, refused_access, serve};
+use super::client::{Clients, LISTEN, Producer, drain, fault, is_stale_member, number, refused_access, serve};
 use super::trouble::GRANTS;
 use crate::Fault;
 
@@ -93,7 +93,10 @@ pub(super) fn transact<'w>(
         Err(error) => {
             drain(producer);
             let aborted = retrying(|| producer.abort_transaction(DEADLINE));
-            if let Some(fault) = refused(producer, what, &error) {
+            // A group that moved on refuses nothing: the next owner waits, and there is nothing to listen for.
+            if !is_stale_member(&error)
+                && let Some(fault) = refused(producer, what, &error)
+            {
                 return Err(Unfinished::Lost(fault));
             }
             match aborted {
