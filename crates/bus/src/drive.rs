@@ -1,14 +1,16 @@
 //! The loop that drives a processor over a partition that this process owns.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
-use epicenter_model::{Codec, DeadLetter, Timestamp};
+use epicenter_model::{Codec, DeadLetter, Timestamp, TraceContext};
 
 use crate::step::{Batch, Limits};
 use crate::topic::topics::DEAD_LETTER;
-use crate::{Emit, Fault, MAX_RECORD, Processor, ProcessorSpec, Progress, Record, Reject, State, Step, StoreId};
+use crate::{
+    Emit, Fault, MAX_RECORD, Processor, ProcessorSpec, Progress, Record, Reject, State, Step, StoreId, Traced,
+};
 
 /// A batch closes after that time, when its input is not drained before.
 const BATCH_TIME: Duration = Duration::from_millis(100);
@@ -98,6 +100,9 @@ pub(crate) fn drive<P: Processor>(
         let processing = began.elapsed();
         input.log.commit(&batch)?;
         let commit = began.elapsed() - processing;
+        for traced in &batch.traced {
+            tell(Progress::Traced(Traced { ended: SystemTime::now(), ..*traced }));
+        }
         let Batch { records, dead_letters, oldest, .. } = batch;
         tell(Progress::Committed { records, dead_letters, oldest, processing, commit });
         newest = newest.max(Some(batch.timestamp));
@@ -201,8 +206,14 @@ impl<'s, P: Processor> Lane<'s, P> {
 
     /// Adds the record's effects to the batch, or takes them back and says why.
     fn process(&mut self, record: &Record, batch: &mut Batch) -> Result<(), Reject> {
+        let trace = TraceContext::of(&record.headers).map(|parent| {
+            let (own, topic, offset) = (parent.child(&self.spec.name), record.topic, record.offset);
+            let began = SystemTime::now();
+            batch.traced.push(Traced { parent, own, topic, offset, began, ended: began });
+            own
+        });
         let limits = Limits { payload: MAX_PAYLOAD, stores: self.spec.stores.len() };
-        let mut step = Step::new(&self.state, batch, limits, record);
+        let mut step = Step::new(&self.state, batch, limits, record, trace);
         let caught = catch_unwind(AssertUnwindSafe(|| self.processor.process(record, &mut step)));
         let outcome = caught.unwrap_or_else(|_| {
             self.astray = true;

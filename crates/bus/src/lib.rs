@@ -28,7 +28,7 @@ pub use drive::Driver;
 pub use fault::Fault;
 pub use kafka::KafkaConfig;
 pub use local::LocalConfig;
-pub use observer::{Observer, Progress};
+pub use observer::{Observer, Progress, Traced};
 pub use processor::{Processor, ProcessorSpec, Reject, Store};
 pub use record::{Emit, Headers, Record};
 pub use state::{MAX_STATE_VALUE, State, StoreId};

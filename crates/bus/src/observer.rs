@@ -1,6 +1,8 @@
 //! What the kernel tells of the partitions that it drives.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
+
+use epicenter_model::TraceContext;
 
 /// Hears how a processor fares on a partition: its name, the partition, and what happened. It is called on the
 /// partition's own thread, and must not block. `&|_, _, _| {}` hears nothing.
@@ -27,6 +29,8 @@ pub enum Progress {
         /// The commit itself.
         commit: Duration,
     },
+    /// A record that was committed stands in a trace.
+    Traced(Traced),
     /// How far it is behind; after a commit and while idle, once in a while.
     Behind {
         /// Offsets to the end of the input.
@@ -36,4 +40,21 @@ pub enum Progress {
     },
     /// This process has it no longer.
     GivenUp,
+}
+
+/// What a processor did with a record that stands in a trace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Traced {
+    /// Where the record stands.
+    pub parent: TraceContext,
+    /// Where that stands which was written because of it.
+    pub own: TraceContext,
+    /// The record's topic, without the installation's prefix.
+    pub topic: &'static str,
+    /// Its offset.
+    pub offset: i64,
+    /// When it was read, by this machine's clock.
+    pub began: SystemTime,
+    /// When what came of it was committed.
+    pub ended: SystemTime,
 }

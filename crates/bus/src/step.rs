@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use epicenter_model::TraceContext;
 
-use crate::{Emit, Headers, MAX_STATE_VALUE, Record, Reject, State, StoreId};
+use crate::{Emit, Headers, MAX_STATE_VALUE, Record, Reject, State, StoreId, Traced};
 
 type Delta = BTreeMap<(StoreId, Vec<u8>), Option<Vec<u8>>>;
 
@@ -27,6 +28,8 @@ pub(crate) struct Batch {
     pub records: usize,
     /// Those of them that go to dead-letter.
     pub dead_letters: usize,
+    /// Those of them that stand in a trace. They end with the commit.
+    pub traced: Vec<Traced>,
 }
 
 /// One record's share of a batch: what [`crate::Processor::process`] writes to.
@@ -35,6 +38,8 @@ pub struct Step<'b> {
     batch: &'b mut Batch,
     limits: Limits,
     timestamp: i64,
+    /// Where what is written stands in a trace.
+    trace: Option<TraceContext>,
     emitted: usize,
     undo: Vec<((StoreId, Vec<u8>), Option<Option<Vec<u8>>>)>,
     refused: Option<Reject>,
@@ -50,14 +55,26 @@ pub(crate) struct Limits {
 }
 
 impl<'b> Step<'b> {
-    pub(crate) fn new(state: &'b State, batch: &'b mut Batch, limits: Limits, record: &Record) -> Self {
+    pub(crate) fn new(
+        state: &'b State,
+        batch: &'b mut Batch,
+        limits: Limits,
+        record: &Record,
+        trace: Option<TraceContext>,
+    ) -> Self {
         let emitted = batch.emits.len();
-        Self { state, batch, limits, timestamp: record.timestamp, emitted, undo: Vec::new(), refused: None }
+        Self { state, batch, limits, timestamp: record.timestamp, trace, emitted, undo: Vec::new(), refused: None }
     }
 
     /// Writes a record to `topic`, in this partition (of a topic of the fleet in its only one), with the input record's timestamp. A payload above the size limit
     /// makes the whole input record be rejected.
-    pub fn emit(&mut self, topic: &'static str, key: impl Into<Bytes>, payload: impl Into<Bytes>, headers: Headers) {
+    pub fn emit(
+        &mut self,
+        topic: &'static str,
+        key: impl Into<Bytes>,
+        payload: impl Into<Bytes>,
+        mut headers: Headers,
+    ) {
         let payload = payload.into();
         if payload.len() > self.limits.payload {
             self.refused.get_or_insert_with(|| {
@@ -69,6 +86,7 @@ impl<'b> Step<'b> {
             });
             return;
         }
+        headers.extend(self.trace.map(|trace| trace.header()));
         let emit = Emit { topic, timestamp: self.timestamp, key: key.into(), payload: Some(payload), headers };
         self.batch.size += emit.size();
         self.batch.emits.push(emit);
@@ -143,7 +161,7 @@ mod tests {
     const LIMITS: Limits = Limits { payload: 100, stores: 1 };
 
     fn step<'b>(state: &'b State, batch: &'b mut Batch) -> Step<'b> {
-        Step::new(state, batch, LIMITS, &Record::default())
+        Step::new(state, batch, LIMITS, &Record::default(), None)
     }
 
     #[test]

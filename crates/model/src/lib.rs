@@ -20,6 +20,7 @@ mod position;
 mod raw;
 mod schema;
 mod time;
+mod trace;
 mod writer;
 
 pub use cloudevents::headers;
@@ -40,4 +41,5 @@ pub use position::WatchPosition;
 pub use raw::{Gap, GapReason, Heartbeat, ObjectChange, RawEvent, RawRecord, Swept};
 pub use schema::{Contract, RecordType};
 pub use time::{Timestamp, TimestampError};
+pub use trace::TraceContext;
 pub use writer::{NoWriter, Schemas, Writer};

@@ -18,6 +18,7 @@ mod secret;
 mod shutdown;
 mod supervise;
 pub mod telemetry;
+mod traces;
 
 pub use admin::{AdminConfig, AdminError, Serve, serve};
 pub use backoff::Backoff;
@@ -30,3 +31,4 @@ pub use registry::{Client as RegistryClient, Registry, RegistryConfig, RegistryE
 pub use secret::{Secret, SecretError};
 pub use shutdown::Shutdown;
 pub use supervise::{BoxError, ServiceError, Supervisor};
+pub use traces::{Traces, TracesConfig, TracesError};

@@ -96,6 +96,7 @@ metrics! {
     ALERTS_BEHIND: Gauge "epicenter_alerts_lag_seconds" ["receiver"] "Age of the change of an incident that a receiver is being told of, or that was read last; 0 when there is nothing to read.";
     ALERTS_OPEN: Gauge "epicenter_alerts_incidents" ["receiver"] "Incidents that a receiver knows of, or may be told of yet.";
     WATCHDOG: Counter "epicenter_alerts_watchdog_total" ["receiver", "outcome"] "Signs of life of the dead-man's switch: sent or failed; `heartbeat` is its URL.";
+    SPANS: Counter "epicenter_trace_spans_total" ["outcome"] "Spans that the collector of traces took (sent), or did not (lost).";
     API_REQUESTS: Counter "epicenter_api_requests_total" ["cluster", "verb", "code"] "Answers of the API server to the sink, by HTTP method and status; the code `none` stands for requests without an answer.";
 }
 

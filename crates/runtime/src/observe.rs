@@ -4,14 +4,17 @@ use std::time::{Duration, SystemTime};
 
 use epicenter_bus::Progress;
 
-use crate::Metrics;
 use crate::metric::{BATCH, COMMIT, DEAD_LETTERS, LAG, LAG_RECORDS, LAST_COMMIT, LATENCY, PROCESSED, TAKEOVER};
+use crate::{Metrics, Traces};
 
 impl Metrics {
-    /// An [`epicenter_bus::Observer`] that counts what it hears.
-    pub fn observer(&self) -> impl Fn(&str, u32, Progress) + Sync + use<> {
-        let metrics = self.clone();
-        move |processor, partition, progress| metrics.hear(processor, partition, progress, SystemTime::now())
+    /// An [`epicenter_bus::Observer`] that counts what it hears, and passes `traces` on.
+    pub fn observer(&self, traces: &Traces) -> impl Fn(&str, u32, Progress) + Sync + use<> {
+        let (metrics, traces) = (self.clone(), traces.clone());
+        move |processor, partition, progress| match progress {
+            Progress::Traced(traced) => traces.processed(processor, partition, &traced),
+            progress => metrics.hear(processor, partition, progress, SystemTime::now()),
+        }
     }
 
     fn hear(&self, processor: &str, partition: u32, progress: Progress, now: SystemTime) {
@@ -40,6 +43,7 @@ impl Metrics {
                     self.set(&LAG, &owned, age(newest).as_secs_f64());
                 }
             }
+            Progress::Traced(_) => {}
             Progress::GivenUp => [LAG_RECORDS, LAG, LAST_COMMIT].iter().for_each(|metric| self.forget(metric, &owned)),
         }
     }

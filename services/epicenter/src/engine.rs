@@ -9,7 +9,7 @@ use epicenter_enricher::Enricher;
 use epicenter_model::Codec;
 use epicenter_rules::RuleSet;
 use epicenter_runtime::metric::{RULE_EVENTS, RULES};
-use epicenter_runtime::{ConfigErrors, Metrics};
+use epicenter_runtime::{ConfigErrors, Metrics, Traces};
 use epicenter_sink::Publisher;
 
 use crate::counted::Counted;
@@ -25,6 +25,8 @@ pub struct Engine {
     pub rules: RuleSet,
     /// The rules of all clusters together.
     pub fleet_rules: Arc<FleetRules>,
+    /// Who is told of the way of records.
+    pub traces: Traces,
 }
 
 impl Engine {
@@ -35,7 +37,8 @@ impl Engine {
 
     /// The engine with these rules.
     pub fn with(rules: RuleSet) -> Self {
-        Self { codec: Codec::single_object(), rules, fleet_rules: Arc::new(FleetRules::builtin().clone()) }
+        let fleet_rules = Arc::new(FleetRules::builtin().clone());
+        Self { codec: Codec::single_object(), rules, fleet_rules, traces: Traces::default() }
     }
 
     /// The engine with the rules of this version, and what is configured.
@@ -76,23 +79,23 @@ impl Engine {
             let metrics = metrics.clone();
             self.enricher().counted(move |rule, outcome| metrics.add(&RULE_EVENTS, &[rule, outcome], 1.0))
         };
-        bus.run(&epicenter_enricher::spec(), make, &metrics.observer(), stop)
+        bus.run(&epicenter_enricher::spec(), make, &metrics.observer(&self.traces), stop)
     }
 
     /// Runs the correlator until `stop`.
     pub fn run_correlator(&self, bus: &Bus, metrics: &Metrics, stop: &Stop) -> Result<(), Fault> {
         metrics.set(&RULES, &[self.rules.causal.hash()], 1.0);
-        bus.run(&epicenter_correlator::spec(), || self.correlator(), &metrics.observer(), stop)
+        bus.run(&epicenter_correlator::spec(), || self.correlator(), &metrics.observer(&self.traces), stop)
     }
 
     /// Runs the correlator of the fleet until `stop`.
     pub fn run_fleet(&self, bus: &Bus, metrics: &Metrics, stop: &Stop) -> Result<(), Fault> {
-        bus.run(&epicenter_correlator::fleet_spec(), || self.fleet(), &metrics.observer(), stop)
+        bus.run(&epicenter_correlator::fleet_spec(), || self.fleet(), &metrics.observer(&self.traces), stop)
     }
 
     /// Runs the publisher until `stop`.
     pub fn run_publisher(&self, bus: &Bus, metrics: &Metrics, stop: &Stop) -> Result<(), Fault> {
         let make = || Counted::new(self.publisher(), self.codec.clone(), metrics.clone());
-        bus.run(&epicenter_sink::spec(), make, &metrics.observer(), stop)
+        bus.run(&epicenter_sink::spec(), make, &metrics.observer(&self.traces), stop)
     }
 }

@@ -7,7 +7,7 @@ use epicenter_exporter::{ExporterConfig, FleetConfig};
 use epicenter_model::Codec;
 use epicenter_runtime::{
     AdminConfig, BusConfig, ConfigErrors, Health, Registry, RegistryConfig, RegistryError, Settings as Checked,
-    telemetry,
+    TracesConfig, telemetry,
 };
 use epicenter_sink::ObjectsConfig;
 use serde::{Deserialize, Serialize};
@@ -31,6 +31,8 @@ pub struct Settings {
     pub bus: BusConfig,
     /// The schema registry of a log on Kafka.
     pub registry: RegistryConfig,
+    /// Who is told of the way of records.
+    pub traces: TracesConfig,
     /// The admin endpoint.
     pub admin: AdminConfig,
     /// What is read from the cluster.
@@ -104,6 +106,7 @@ impl Checked for Settings {
             exporter.cluster = "unnamed".to_owned();
         }
         problems.extend(self.registry.problems());
+        problems.extend(self.traces.problems());
         problems.extend(below("clusters", self.clusters.problems()));
         problems.extend(below("exporter", exporter.problems()));
         problems.extend(below("objects", self.objects.problems()));

@@ -12,7 +12,7 @@ use epicenter_model::{
     Codec, Event, FLEET, Heartbeat, Incident, IncidentState, ObjectRef, RawEvent, RawRecord, Timestamp, WatchPosition,
     partition_of,
 };
-use epicenter_runtime::Metrics;
+use epicenter_runtime::{Metrics, Traces};
 
 const PARTITIONS: u32 = 4;
 /// Something is wrong when what is waited for has not come by then.
@@ -149,7 +149,7 @@ fn story(bus: &Bus) {
     let found = clusters.until(&CLUSTERS[..2], "the silence", |it| silent(it) && it.state == IncidentState::Open);
     clusters.until(&CLUSTERS, "its end", |it| it.id == found.id && it.state == IncidentState::Resolved);
     let found = clusters.until(&CLUSTERS[..2], "the next", |it| silent(it) && it.state == IncidentState::Open);
-    let log = Log { bus: bus.clone(), codec: Codec::single_object(), clock: system_clock() };
+    let log = Log { bus: bus.clone(), codec: Codec::single_object(), clock: system_clock(), traces: Traces::default() };
     assert!(farewell(&log, "test").unwrap());
     assert!(!farewell(&log, "tes").unwrap(), "there is no such cluster");
     let found =

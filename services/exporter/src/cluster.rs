@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use epicenter_bus::{Bus, Fault};
 use epicenter_model::{Codec, CodecError};
-use epicenter_runtime::Backoff;
+use epicenter_runtime::{Backoff, Traces};
 use kube::Client;
 use tokio::sync::mpsc::{self, Sender};
 use tokio::task::JoinSet;
@@ -64,6 +64,8 @@ pub struct Log {
     pub codec: Codec,
     /// From which log time is made.
     pub clock: Clock,
+    /// Who is told of the way of records.
+    pub traces: Traces,
 }
 
 /// Everything that an exporter works with. Cheap to clone.
@@ -215,6 +217,7 @@ impl Exporter {
             source,
             codec: self.log.codec.clone(),
             clock: Arc::clone(&self.log.clock),
+            traces: self.log.traces.clone(),
             positions,
             batch_bytes: self.config.batch_bytes,
             health: self.health.clone(),

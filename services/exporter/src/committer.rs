@@ -1,13 +1,14 @@
 //! Writes what the watches saw into the log: one order, one log time, records and positions in one commit.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime};
 
 use epicenter_bus::{Bus, Emit, Fault, Headers, MAX_RECORD, Source, topics};
 use epicenter_model::{
     Codec, CodecError, DeadLetter, Gap, GapReason, Heartbeat, ObjectChange, RawEvent, RawRecord, RecordType, Swept,
-    Timestamp, headers, partition_of,
+    Timestamp, TraceContext, headers, partition_of,
 };
-use epicenter_runtime::Backoff;
+use epicenter_runtime::{Backoff, Traces};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::Receiver;
 use tokio_util::sync::CancellationToken;
@@ -40,6 +41,7 @@ pub(crate) struct Committer {
     pub(crate) source: Source,
     pub(crate) codec: Codec,
     pub(crate) clock: Clock,
+    pub(crate) traces: Traces,
     pub(crate) positions: Positions,
     pub(crate) batch_bytes: usize,
     pub(crate) health: Health,
@@ -56,6 +58,8 @@ pub(crate) struct Batch {
     records: Vec<Emit>,
     bytes: usize,
     done: Committed,
+    /// Traces that begin with one of them, and its log time.
+    traced: Vec<(TraceContext, Timestamp)>,
 }
 
 /// Opens the source of a cluster: fences its predecessor, and gives what was committed. [`Fault::Retry`] when that cannot
@@ -192,7 +196,13 @@ impl Committer {
             RawRecord::Event(_) | RawRecord::Object(_) => id.to_owned(),
             _ => format!("{id}@{}", at.as_micros()),
         };
-        let headers = headers(record.record_type(), &self.cluster, &id, at);
+        let mut headers = headers(record.record_type(), &self.cluster, &id, at);
+        if let RawRecord::Event(_) = record
+            && let Some(trace) = self.traces.begin(&self.cluster_uid, &id)
+        {
+            headers.push(trace.header());
+            self.batch.traced.push((trace, at));
+        }
         self.emit(topics::EVENTS_RAW.name, at, record.key(), payload, headers);
         Ok(())
     }
@@ -249,6 +259,10 @@ impl Committer {
         self.backoff.reset();
         self.positions.committed();
         let batch = std::mem::take(&mut self.batch);
+        for (trace, at) in batch.traced {
+            let received = SystemTime::UNIX_EPOCH + Duration::from_micros(at.as_micros().try_into().unwrap_or(0));
+            self.traces.sent(trace, topics::EVENTS_RAW.name, &self.cluster, received);
+        }
         self.health.committed(batch.done, self.positions.now(), (self.clock)());
         Ok(())
     }

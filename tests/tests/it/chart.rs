@@ -280,6 +280,22 @@ fn schemas_are_registered_behind_the_topics_and_the_registry_can_be_reached() {
 }
 
 #[test]
+fn the_collector_of_traces_can_be_reached() {
+    let check = |endpoint: &str, port: Option<u16>| {
+        let values = [BOOTSTRAP, "cluster=a", &format!("config.traces.endpoint={endpoint}")];
+        let objects = objects(&chart::render(&values).unwrap());
+        for policy in objects.iter().filter(|it| is(it, "NetworkPolicy")) {
+            let egress = policy["spec"]["egress"].as_array().unwrap();
+            let to_it = json!({"ports": [{"port": port}]});
+            assert_eq!(egress.contains(&to_it), port.is_some(), "{policy}");
+        }
+    };
+    check("http://otel-collector:4318", Some(4318));
+    check("https://otel.example.com", Some(443));
+    check("", None);
+}
+
+#[test]
 fn values_that_cannot_work_are_told() {
     let check = |values: &[&str], expected: &str| {
         let error = chart::render(values).unwrap_err().to_string();

@@ -7,6 +7,7 @@ use epicenter_bus::{Bus, LocalConfig, Start, topics};
 use epicenter_exporter::project::Kind;
 use epicenter_exporter::{Claims, ExporterConfig, Health, Log, client, run, system_clock};
 use epicenter_model::{Codec, RawRecord};
+use epicenter_runtime::Traces;
 use epicenter_tests::kube::{Component, ControlPlane, Options};
 use epicenter_tests::process::Signal;
 use kube::config::{KubeConfigOptions, Kubeconfig};
@@ -44,7 +45,12 @@ impl Site {
 
     fn start(&self, kubeconfig: &Kubeconfig, config: &ExporterConfig) -> Running {
         let (health, stop) = (Health::new("test", Default::default(), Default::default()), CancellationToken::new());
-        let log = Log { bus: self.bus.clone(), codec: Codec::single_object(), clock: system_clock() };
+        let log = Log {
+            bus: self.bus.clone(),
+            codec: Codec::single_object(),
+            clock: system_clock(),
+            traces: Traces::default(),
+        };
         let (kubeconfig, config) = (kubeconfig.clone(), config.clone());
         let (told, token) = (health.clone(), stop.clone());
         let task = self.runtime.spawn(async move {

@@ -10,7 +10,7 @@ use epicenter_bus::{Bus, Emit, LocalConfig, Source};
 use epicenter_exporter::project::Kind;
 use epicenter_exporter::{Claims, ExporterConfig, Log, WatchState};
 use epicenter_model::{Codec, Incident, ObjectRef, Severity, Timestamp};
-use epicenter_runtime::{Health, Metrics};
+use epicenter_runtime::{Health, Metrics, Traces};
 use epicenter_sink::ObjectsConfig;
 use epicenter_tests::chart::{self, NAMESPACE};
 use epicenter_tests::kube::{ControlPlane, Options};
@@ -128,7 +128,7 @@ impl Site {
         let health = epicenter_exporter::Health::new(name, parts.clone(), Metrics::default());
         let client = self.client("exporter", |cluster| cluster.client());
         let (clock, codec) = (epicenter_exporter::system_clock(), Codec::single_object());
-        let log = Log { bus: self.bus.clone(), codec, clock };
+        let log = Log { bus: self.bus.clone(), codec, clock, traces: Traces::default() };
         let run = epicenter_exporter::run(config, client, log, Claims::default(), health.clone(), token.clone());
         let task = self.runtime.spawn(run);
         let outcome = self.plane.until("the exporter tells", LIMIT, |_| Ok(holds(&health, &parts)));

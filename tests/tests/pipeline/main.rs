@@ -4,6 +4,7 @@
 
 mod alerts;
 mod audit;
+mod collector;
 mod compaction;
 mod faults;
 mod fleet;

@@ -12,6 +12,7 @@ use epicenter_tests::process::{Process, binary};
 use epicenter_tests::{http, ports};
 use kube::api::{Api, PostParams};
 
+use crate::collector::Collector;
 use crate::writer::{client, event};
 
 /// A rule of one's own, so that it is seen to be counted.
@@ -59,6 +60,7 @@ fn services_on_kafka_make_the_same_incidents() {
         [&["sink"][..], &of_sink].concat(),
         vec!["alerts", "run"],
     ];
+    let collector = Collector::start();
     let admin = ports::free::<5>().unwrap();
     let mut running: Vec<_> = services
         .iter()
@@ -69,6 +71,8 @@ fn services_on_kafka_make_the_same_incidents() {
             command.env("EPICENTER_ADMIN__LISTEN", format!("127.0.0.1:{port}"));
             command.env("EPICENTER_RULES__DIRECTORY", directory.path().join("rules"));
             command.env("EPICENTER_ALERTS__FILE", &alerts);
+            command.env("EPICENTER_TRACES__ENDPOINT", collector.endpoint()).env("EPICENTER_TRACES__ONE_IN", "1");
+            command.env("OTEL_BSP_SCHEDULE_DELAY", "200");
             Process::spawn(arguments[0], &mut command, &log).unwrap()
         })
         .collect();
@@ -100,6 +104,17 @@ fn services_on_kafka_make_the_same_incidents() {
     running[4]
         .until(Duration::from_secs(30), |log| log.contains("[medium] test: ") || log.contains("[high] test: "))
         .unwrap();
+    let way = [
+        "epicenter-exporter: send events.raw",
+        "epicenter-enricher: enricher events.raw",
+        "epicenter-correlator: correlator events.enriched",
+        "epicenter-sink: sink incident.changes",
+    ];
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while collector.longest_way() != way {
+        assert!(Instant::now() < deadline, "{:?}", collector.longest_way());
+        std::thread::sleep(Duration::from_millis(100));
+    }
     let shown = admin.map(|port| http::get(port, "/metrics").unwrap().1).concat();
     let at_faults = ["epicenter_watch_gaps_total", "epicenter_watch_restarts_total", "epicenter_dead_letters_total"];
     let later = ["epicenter_alerts_watchdog_total"];

@@ -9,7 +9,7 @@ use epicenter::view;
 use epicenter_bus::{Bus, Emit, Fault, Start, Stop, topics};
 use epicenter_exporter::{Log, farewell, system_clock};
 use epicenter_model::{Codec, Event, Heartbeat, Incident, ObjectRef, RawEvent, RawRecord, Timestamp, WatchPosition};
-use epicenter_runtime::Metrics;
+use epicenter_runtime::{Metrics, Traces};
 use epicenter_tests::kafka::Port;
 use epicenter_tests::process::{self, binary};
 
@@ -206,6 +206,7 @@ fn story(site: &Site, buses: &BTreeMap<&str, Bus>) {
         until("the trouble is over", || buses[service].trouble().is_none().then_some(()));
     }
 
-    let log = Log { bus: buses["exporter"].clone(), codec: Codec::single_object(), clock: system_clock() };
+    let (codec, clock, traces) = (Codec::single_object(), system_clock(), Traces::default());
+    let log = Log { bus: buses["exporter"].clone(), codec, clock, traces };
     assert!(farewell(&log, CLUSTER).unwrap());
 }

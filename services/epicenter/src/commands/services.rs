@@ -11,7 +11,7 @@ use epicenter_bus::{Bus, Fault, Stop};
 use epicenter_exporter::{Claims, ExporterConfig, Fleet, Log, Origin};
 use epicenter_model::Codec;
 use epicenter_runtime::metric::PARTITIONS;
-use epicenter_runtime::{Health, Metrics, Registry, Shutdown, Supervisor};
+use epicenter_runtime::{Health, Metrics, Registry, Shutdown, Supervisor, Traces};
 use epicenter_sink::InstallError;
 use kube::Client;
 
@@ -91,7 +91,8 @@ pub(super) fn export(
 }
 
 fn log(bus: Bus, engine: &Engine) -> Log {
-    Log { bus, codec: engine.codec.clone(), clock: epicenter_exporter::system_clock() }
+    let (codec, traces) = (engine.codec.clone(), engine.traces.clone());
+    Log { bus, codec, clock: epicenter_exporter::system_clock(), traces }
 }
 
 /// A service's process, without its service.
@@ -105,7 +106,7 @@ struct Frame {
 }
 
 impl Frame {
-    async fn new(settings: &Settings, engine: Engine) -> anyhow::Result<Self> {
+    async fn new(service: &str, settings: &Settings, engine: Engine) -> anyhow::Result<Self> {
         ensure!(
             settings.bus.is_kafka(),
             "a service by itself works on Kafka: set bus.kafka.bootstrap (EPICENTER_BUS__KAFKA__BOOTSTRAP), or run \
@@ -128,7 +129,8 @@ impl Frame {
             }
             _ => reader,
         };
-        let engine = Engine { codec, ..engine };
+        let traces = Traces::open(&settings.traces, &format!("epicenter-{service}"), &metrics)?;
+        let engine = Engine { codec, traces, ..engine };
         supervisor.task("log", epicenter_runtime::watch_log(bus.clone(), health.clone(), shutdown.token().clone()));
         Ok(Self { bus, engine, health, metrics, shutdown, supervisor })
     }
@@ -172,7 +174,7 @@ pub(super) async fn exporter(mut settings: Settings) -> anyhow::Result<ExitCode>
     }
     let cluster = Cluster::open(&settings.cluster).await?;
     name(&mut settings, None, &cluster.context);
-    let mut frame = Frame::new(&settings, Engine::builtin()).await?;
+    let mut frame = Frame::new("exporter", &settings, Engine::builtin()).await?;
     let Frame { bus, engine, health, metrics, shutdown, supervisor } = &mut frame;
     export(supervisor, shutdown, settings.exporter, &cluster, bus.clone(), engine, health, metrics)?;
     frame.run().await
@@ -185,7 +187,7 @@ async fn exporters(settings: Settings) -> anyhow::Result<ExitCode> {
         let home = Cluster::open(&settings.cluster).await?;
         origins.push(Origin::Secrets(Box::new(kube::Api::default_namespaced(home.asking("", &Metrics::default())?))));
     }
-    let mut frame = Frame::new(&settings, Engine::builtin()).await?;
+    let mut frame = Frame::new("exporter", &settings, Engine::builtin()).await?;
     let fleet = Fleet {
         exporter: settings.exporter,
         origins,
@@ -199,19 +201,19 @@ async fn exporters(settings: Settings) -> anyhow::Result<ExitCode> {
 }
 
 pub(super) async fn enricher(settings: Settings) -> anyhow::Result<ExitCode> {
-    let mut frame = Frame::new(&settings, Engine::configured(&settings)?).await?;
+    let mut frame = Frame::new("enricher", &settings, Engine::configured(&settings)?).await?;
     frame.processor(PROCESSORS[0])?;
     frame.run().await
 }
 
 pub(super) async fn correlator(settings: Settings) -> anyhow::Result<ExitCode> {
-    let mut frame = Frame::new(&settings, Engine::configured(&settings)?).await?;
+    let mut frame = Frame::new("correlator", &settings, Engine::configured(&settings)?).await?;
     frame.processor(PROCESSORS[1])?;
     frame.run().await
 }
 
 pub(super) async fn fleet(settings: Settings) -> anyhow::Result<ExitCode> {
-    let mut frame = Frame::new(&settings, Engine::configured(&settings)?).await?;
+    let mut frame = Frame::new("fleet", &settings, Engine::configured(&settings)?).await?;
     frame.processor(PROCESSORS[2])?;
     frame.run().await
 }
@@ -250,7 +252,7 @@ pub(super) async fn alerts(settings: Settings) -> anyhow::Result<ExitCode> {
     let alerts = crate::alerts::configured(&settings.alerts)?;
     let alerts =
         alerts.context("nobody is to be told: name a file of alerts in alerts.file (EPICENTER_ALERTS__FILE)")?;
-    let mut frame = Frame::new(&settings, Engine::builtin()).await?;
+    let mut frame = Frame::new("alerts", &settings, Engine::builtin()).await?;
     let Frame { bus, engine, health, metrics, supervisor, .. } = &mut frame;
     tell(supervisor, alerts, bus, engine, health, metrics)?;
     frame.run().await
@@ -275,7 +277,7 @@ pub(super) fn forget(settings: &Settings, cluster: &str) -> anyhow::Result<ExitC
 }
 
 pub(super) async fn sink(mut settings: Settings, role: Role) -> anyhow::Result<ExitCode> {
-    let mut frame = Frame::new(&settings, Engine::builtin()).await?;
+    let mut frame = Frame::new("sink", &settings, Engine::builtin()).await?;
     if role != Role::Member {
         frame.processor(PROCESSORS[3])?;
     }

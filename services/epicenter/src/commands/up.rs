@@ -6,7 +6,7 @@ use std::time::Duration;
 use epicenter_bus::topics::INCIDENT_CHANGES;
 use epicenter_bus::{Bus, Start};
 use epicenter_runtime::metric::PARTITIONS;
-use epicenter_runtime::{BoxError, Health, Metrics, Shutdown, Supervisor};
+use epicenter_runtime::{BoxError, Health, Metrics, Shutdown, Supervisor, Traces};
 use tokio_util::sync::CancellationToken;
 
 use super::{api, console, print, services};
@@ -19,7 +19,9 @@ use crate::settings::Settings;
 const LOOK: Duration = Duration::from_millis(100);
 
 pub(super) async fn run(mut settings: Settings, arguments: Up) -> anyhow::Result<ExitCode> {
-    let engine = Engine::configured(&settings)?;
+    let (health, metrics) = (Health::new(), Metrics::new(env!("CARGO_PKG_VERSION")));
+    let traces = Traces::open(&settings.traces, "epicenter", &metrics)?;
+    let engine = Engine { traces, ..Engine::configured(&settings)? };
     let alerts = crate::alerts::configured(&settings.alerts)?;
     let cluster = Cluster::open(&settings.cluster).await?;
     services::name(&mut settings, arguments.cluster, &cluster.context);
@@ -32,7 +34,6 @@ pub(super) async fn run(mut settings: Settings, arguments: Up) -> anyhow::Result
     {
         settings.objects.log_epoch = log.created();
     }
-    let (health, metrics) = (Health::new(), Metrics::new(env!("CARGO_PKG_VERSION")));
     metrics.set(&PARTITIONS, &[], f64::from(bus.partitions()));
     let admin = epicenter_runtime::serve(
         &settings.admin,

@@ -12,7 +12,7 @@ use axum::response::{IntoResponse, Response};
 use epicenter_bus::{Bus, LocalConfig, Record, Start, topics};
 use epicenter_exporter::{Claims, ExporterConfig, ExporterError, Health, Log, client, run, system_clock};
 use epicenter_model::{Codec, DeadLetter, RawRecord, WatchPosition};
-use epicenter_runtime::Metrics;
+use epicenter_runtime::{Metrics, Traces};
 use futures::StreamExt;
 use parking_lot::Mutex;
 use serde_json::Value;
@@ -280,7 +280,7 @@ impl Site {
     }
 
     pub fn log(&self) -> Log {
-        Log { bus: self.bus.clone(), codec: Codec::single_object(), clock: system_clock() }
+        Log { bus: self.bus.clone(), codec: Codec::single_object(), clock: system_clock(), traces: Traces::default() }
     }
 
     pub fn start(&mut self) {
