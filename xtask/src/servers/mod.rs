@@ -42,6 +42,7 @@ pub fn install_all(cache: &Path) -> Result<()> {
     fs::create_dir_all(cache).with_context(|| format!("making {}", cache.display()))?;
     let _held = lock(cache)?;
     if versions().all(|(name, version)| folder(cache, name, version).exists()) {
+        alertmanager::link(&alertmanager(cache))?;
         return tool::check_run();
     }
     tool::check_build()?;
@@ -63,11 +64,16 @@ pub fn install_all(cache: &Path) -> Result<()> {
             other => bail!("tests/servers.txt: nobody knows how to build `{other}`"),
         }
     }
-    Ok(())
+    alertmanager::link(&alertmanager(cache))
 }
 
 fn versions() -> impl Iterator<Item = (&'static str, &'static str)> {
     VERSIONS.lines().filter_map(|line| line.split_once(' '))
+}
+
+fn alertmanager(cache: &Path) -> PathBuf {
+    let found = versions().find(|(name, _)| *name == "alertmanager");
+    found.map_or_else(PathBuf::new, |(name, version)| folder(cache, name, version))
 }
 
 fn folder(cache: &Path, name: &str, version: &str) -> PathBuf {
