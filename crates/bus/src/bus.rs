@@ -6,7 +6,10 @@ use std::time::Duration;
 use crate::kafka::{KafkaBus, KafkaReader, KafkaSource};
 use crate::local::{LocalBus, LocalReader, LocalSource};
 use crate::topic::topics::POSITIONS;
-use crate::{Emit, Fault, KafkaConfig, LocalConfig, Observer, Processor, ProcessorSpec, Record, Stop, TopicProblem};
+use crate::{
+    Bookmark, Damage, Emit, Fault, KafkaConfig, LocalConfig, Loss, Observer, Processor, ProcessorSpec, Record,
+    Recovered, Stop, TopicProblem,
+};
 
 /// A log with topics: a Kafka cluster, or a directory. Cheap to clone.
 #[derive(Clone)]
@@ -29,6 +32,9 @@ pub enum Start {
     Latest,
     /// Where the reader of that name committed last; at the oldest when it never did.
     Committed(String),
+    /// As [`Start::Committed`], but where the bookmarks of the partitions are, which somebody else keeps; at the oldest without
+    /// one.
+    At(String, BTreeMap<u32, Bookmark>),
 }
 
 impl Bus {
@@ -125,6 +131,24 @@ impl Bus {
         }
     }
 
+    /// What is lost of the partitions of the processor that `spec` describes, so that they stand still. Reads its changelogs and
+    /// changes nothing. Blocks.
+    pub fn losses(&self, spec: &ProcessorSpec) -> Result<Vec<Loss>, Fault> {
+        match self {
+            Self::Kafka(bus) => bus.losses(spec),
+            Self::Local(_) => Ok(Vec::new()),
+        }
+    }
+
+    /// Lets a partition go on with what is left of its topics, also while services run; `None` when nothing is lost of it.
+    /// Blocks. After a [`Fault::Retry`] it can be called again.
+    pub fn recover(&self, spec: &ProcessorSpec, partition: u32) -> Result<Option<Recovered>, Fault> {
+        match self {
+            Self::Kafka(bus) => bus.recover(spec, partition),
+            Self::Local(_) => Ok(None),
+        }
+    }
+
     /// What is wrong with the topics.
     pub fn check_topics(&self) -> Result<Vec<TopicProblem>, Fault> {
         match self {
@@ -144,6 +168,15 @@ pub enum Source {
 }
 
 impl Source {
+    /// The table of positions was lost, and with it, or with a part of it, where this source was, though it had written until
+    /// then, ms since the epoch: what it got with its rows does not count. It is told until it commits.
+    pub fn lost(&self) -> Option<i64> {
+        match self {
+            Self::Kafka(source) => source.lost(),
+            Self::Local(_) => None,
+        }
+    }
+
     /// Writes `records` to the source's partition and sets `positions`, wholly or not at all. Blocks.
     ///
     /// [`Fault::Retry`]: nothing was written, call it again with the same. [`Fault::Fenced`]: open the source anew and go
@@ -180,7 +213,17 @@ impl Reader {
         }
     }
 
-    /// Remembers that everything that [`Reader::next`] gave so far is dealt with. Only for [`Start::Committed`].
+    /// The partitions of which what was read last is not in the topic any more, so that they begin at the oldest: the topic was
+    /// deleted and created again, or what comes next was deleted unread. None when it goes on where it was.
+    pub fn lost(&self) -> &BTreeMap<u32, Damage> {
+        static NONE: BTreeMap<u32, Damage> = BTreeMap::new();
+        match self {
+            Self::Kafka(reader) => reader.lost(),
+            Self::Local(_) => &NONE,
+        }
+    }
+
+    /// Remembers that everything that [`Reader::next`] gave so far is dealt with. Only for [`Start::Committed`] and [`Start::At`].
     pub fn commit(&mut self) -> Result<(), Fault> {
         match self {
             Self::Kafka(reader) => reader.commit(),

@@ -18,6 +18,8 @@ const BATCH_TIME: Duration = Duration::from_millis(100);
 const BATCH_BYTES: usize = 8 * 1024 * 1024;
 /// How long to wait for the first record of a batch before looking around.
 const IDLE: Duration = Duration::from_millis(100);
+/// How often it is told how far a state has come that is made anew.
+const TELL: Duration = Duration::from_secs(10);
 /// How often to look how far behind the partition is.
 const LOOK: Duration = Duration::from_secs(1);
 /// The largest payload that a processor may emit, and that goes to dead-letter whole, bytes: the topics' limit less room
@@ -113,6 +115,68 @@ pub(crate) fn drive<P: Processor>(
     }
 }
 
+/// Makes the state of a partition anew of its input's records before `until`, and writes it to the changelogs. What they came
+/// to besides was written when they were processed first. `stale` is what the changelogs still have. Gives the state, and an
+/// empty batch with which to say that it is whole.
+pub(crate) fn rebuild<P: Processor>(
+    log: &mut impl Assigned,
+    spec: &ProcessorSpec,
+    processor: P,
+    stale: &State,
+    until: i64,
+) -> Result<(State, Batch), Fault> {
+    let codec = processor.codec();
+    let mut batch = Batch { next_offset: until, ..Batch::default() };
+    for store in (0..spec.stores.len()).map(StoreId) {
+        for (key, _) in stale.scan(store, b"") {
+            batch.size += key.len();
+            batch.delta.insert((store, key.to_vec()), None);
+            if batch.size >= BATCH_BYTES {
+                log.commit(&batch)?;
+                batch = Batch { next_offset: until, ..Batch::default() };
+            }
+        }
+    }
+    let mut input = Input { log, codec, held: None };
+    let mut lane = Lane::new(spec, processor, State::new(spec.stores.len()))?;
+    let mut told = Instant::now();
+    let mut whole = false;
+    while !whole {
+        match input.poll(IDLE)? {
+            Poll::Drain => return Err(Fault::fenced("making the state anew", "the partition is given up")),
+            Poll::Idle => whole = input.behind() == Some(0),
+            Poll::Record(record) if record.offset >= until => whole = true,
+            Poll::Record(record) => {
+                whole = record.offset + 1 == until;
+                // What is rejected is in dead-letter already.
+                drop(lane.process(&record, &mut batch));
+                batch.emits.clear();
+                batch.traced.clear();
+                batch.size += record.size();
+                batch.timestamp = batch.timestamp.max(record.timestamp);
+                batch.last = Some((record.timestamp, record.payload.clone()));
+                if told.elapsed() > TELL {
+                    told = Instant::now();
+                    let offset = record.offset;
+                    tracing::info!(
+                        service = spec.name,
+                        partition = record.partition,
+                        offset,
+                        until,
+                        "making the state anew"
+                    );
+                }
+            }
+        }
+        if whole || batch.size >= BATCH_BYTES || lane.astray {
+            input.log.commit(&batch)?;
+            lane.settle(&batch)?;
+            batch = Batch { next_offset: until, last: batch.last.take(), ..Batch::default() };
+        }
+    }
+    Ok((lane.state, batch))
+}
+
 /// The values of the public stores name schemas that can be had. A private store is its processor's own matter.
 fn is_readable(codec: &Codec, spec: &ProcessorSpec, state: &State) -> bool {
     let public = spec.stores.iter().enumerate().filter(|(_, store)| store.public);
@@ -192,6 +256,7 @@ impl<'s, P: Processor> Lane<'s, P> {
             batch.oldest = record.timestamp;
         }
         batch.timestamp = batch.timestamp.max(record.timestamp);
+        batch.last = Some((record.timestamp, record.payload.clone()));
         batch.size += record.size();
         batch.records += 1;
         if let Err(reject) = self.process(record, batch) {

@@ -9,11 +9,13 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
 
 mod access;
+mod bookmark;
 mod bus;
 mod drive;
 mod fault;
 mod kafka;
 mod local;
+mod loss;
 mod observer;
 mod processor;
 mod record;
@@ -23,11 +25,13 @@ mod stop;
 mod topic;
 
 pub use access::{Grant, Operation, Resource};
+pub use bookmark::Bookmark;
 pub use bus::{Bus, Reader, Row, Source, Start};
 pub use drive::Driver;
 pub use fault::Fault;
 pub use kafka::KafkaConfig;
 pub use local::LocalConfig;
+pub use loss::{Damage, Loss, Recovered};
 pub use observer::{Observer, Progress, Traced};
 pub use processor::{Processor, ProcessorSpec, Reject, Store};
 pub use record::{Emit, Headers, Record};

@@ -22,6 +22,8 @@ pub(crate) struct Batch {
     pub oldest: i64,
     /// The highest timestamp of an input record, ms.
     pub timestamp: i64,
+    /// Timestamp, ms, and payload of the last input record.
+    pub last: Option<(i64, Option<Bytes>)>,
     /// Bytes gathered, in and out.
     pub size: usize,
     /// Input records in it.

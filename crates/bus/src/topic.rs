@@ -81,6 +81,11 @@ pub(crate) fn is_stamped(topic: &str) -> bool {
     topics::ALL.iter().any(|known| known.name == topic && known.stamp == Stamp::Log)
 }
 
+/// Of equal keys `topic` keeps only the newest record.
+pub(crate) fn is_compacted(topic: &str) -> bool {
+    topics::ALL.iter().any(|known| known.name == topic && known.cleanup == Cleanup::Compact)
+}
+
 /// The partition of `topic` to which goes what is written for `partition` of the installation.
 pub(crate) fn partition_in(topic: &str, partition: u32) -> u32 {
     partition.min(count(topic, u32::MAX) - 1)
@@ -122,7 +127,7 @@ pub enum TopicProblem {
     },
     /// It has another number of partitions than the installation.
     #[error(
-        "topic {topic} has {found} partitions and the installation is configured for {expected}: a cluster's records must stay in one partition; set bus.kafka.partitions to {found}, or recreate the topic"
+        "topic {topic} has {found} partitions and the installation is configured for {expected}: a cluster's records must stay in one partition. Set bus.kafka.partitions to the number that the installation was created with; `epicenter topics migrate` moves it to another one"
     )]
     Partitions {
         /// Full name.

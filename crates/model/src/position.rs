@@ -26,4 +26,6 @@ pub struct WatchPosition {
     pub list_resource_version: String,
     /// The selectors of what was read, as a query; empty for everything.
     pub selection: String,
+    /// Of a list under way because the position was lost: until when it was good.
+    pub lost_at: Option<Timestamp>,
 }

@@ -121,11 +121,13 @@ pub enum GapReason {
     ClosedEmpty,
     /// The cluster's resourceVersions went back: etcd was restored from an older snapshot.
     Restored,
+    /// The log lost the position, or what was read up to it.
+    Lost,
     /// A reason that this version does not know.
     Unknown,
 }
 names!(GapReason or Unknown {
-    Expired => "expired", ClosedEmpty => "closed_empty", Restored => "restored", Unknown => "unknown",
+    Expired => "expired", ClosedEmpty => "closed_empty", Restored => "restored", Lost => "lost", Unknown => "unknown",
 });
 
 impl RawRecord {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use epicenter_bus::topics::{ALERTS_STATE, DEAD_LETTER, INCIDENT_CHANGES};
-use epicenter_bus::{Bus, Emit, Fault, Reader, Record, Source, Start, Stop};
+use epicenter_bus::{Bookmark, Bus, Emit, Fault, Reader, Record, Source, Start, Stop};
 use epicenter_model::{Codec, DeadLetter, IncidentChange, Timestamp};
 use epicenter_runtime::metric::{ALERTS, ALERTS_BEHIND, ALERTS_OPEN};
 use epicenter_runtime::{Backoff, Health, Metrics};
@@ -86,12 +86,18 @@ fn serve(context: &Context, receiver: &Arc<Receiver>, post: &Post, stop: &Stop) 
     let Context { bus, alerts, .. } = context;
     let id = format!("alerts.{}", receiver.name);
     let (source, rows) = bus.source_in(ALERTS_STATE.name, &id, 0, &state::prefix(&receiver.name))?;
-    let (position, threads) = state::read(&receiver.name, &rows);
+    let (mut position, threads) = state::read(&receiver.name, &rows);
     let mut desk =
         Desk::new(Arc::clone(&alerts.rules), &receiver.name, receiver.send_resolved, !receiver.keeps_alive());
     desk.restore(threads);
     let partitions: Vec<u32> = (0..bus.partitions()).collect();
-    let reader = bus.reader(INCIDENT_CHANGES.name, &partitions, Start::Committed(id))?;
+    let reader = bus.reader(INCIDENT_CHANGES.name, &partitions, Start::At(id, position.clone()))?;
+    let fresh = position.is_empty();
+    let lost: Vec<_> = reader.lost().iter().map(|(partition, damage)| (*partition, damage.to_string())).collect();
+    for (partition, _) in &lost {
+        // Offsets of another log.
+        position.remove(partition);
+    }
     let mut delivery = Delivery {
         context,
         receiver,
@@ -101,7 +107,7 @@ fn serve(context: &Context, receiver: &Arc<Receiver>, post: &Post, stop: &Stop) 
         reader,
         desk,
         // Who reads for the first time is not told of what has been over for long.
-        fresh: position.is_empty(),
+        fresh,
         position,
         moved: Position::new(),
         unsaved: 0,
@@ -109,6 +115,11 @@ fn serve(context: &Context, receiver: &Arc<Receiver>, post: &Post, stop: &Stop) 
         may_send: Instant::now(),
         part: format!("alerts/{}", receiver.name),
     };
+    let letters: Vec<_> = lost.iter().map(|(partition, why)| delivery.missed(*partition, why)).collect();
+    for (partition, _) in &lost {
+        delivery.moved.insert(*partition, Bookmark::default());
+    }
+    delivery.save(&letters)?;
     context.health.well(&delivery.part);
     delivery.run()
 }
@@ -141,7 +152,7 @@ impl Delivery<'_> {
                 (wait, caught_up) = (IDLE, true);
                 if std::mem::take(&mut self.fresh) {
                     // An empty log is a position too.
-                    self.moved.entry(0).or_insert(0);
+                    self.moved.entry(0).or_default();
                 }
                 self.tell(None, now())?;
                 self.save(&[])?;
@@ -164,7 +175,7 @@ impl Delivery<'_> {
 
     fn take(&mut self, record: &Record) -> Result<(), Fault> {
         let Record { partition, offset, timestamp, .. } = *record;
-        if self.position.get(&partition).is_some_and(|next| offset < *next) {
+        if self.position.get(&partition).is_some_and(|read| offset < read.next) {
             return Ok(());
         }
         let at = Timestamp::from_millis(timestamp);
@@ -178,7 +189,7 @@ impl Delivery<'_> {
                     return Ok(());
                 }
                 self.desk.take(&change);
-                self.reached(partition, offset);
+                self.reached(record);
                 if !self.fresh {
                     self.tell(Some(&cluster), at)?;
                 }
@@ -186,15 +197,15 @@ impl Delivery<'_> {
             Err(error) => {
                 let receiver = &self.receiver.name;
                 tracing::error!(receiver, partition, offset, %error, "a change of an incident cannot be read");
-                self.reached(partition, offset);
+                self.reached(record);
             }
         }
         Ok(())
     }
 
-    fn reached(&mut self, partition: u32, offset: i64) {
-        self.position.insert(partition, offset + 1);
-        self.moved.insert(partition, offset + 1);
+    fn reached(&mut self, record: &Record) {
+        self.position.insert(record.partition, Bookmark::after(record));
+        self.moved.insert(record.partition, Bookmark::after(record));
         self.unsaved += 1;
     }
 
@@ -291,8 +302,8 @@ impl Delivery<'_> {
         for (key, thread) in self.desk.changes() {
             rows.thread(name, &key, thread);
         }
-        for (partition, next) in &self.moved {
-            rows.position(name, *partition, *next);
+        for (partition, bookmark) in &self.moved {
+            rows.position(name, *partition, bookmark);
         }
         let rows = rows.rows();
         if rows.is_empty() && letters.is_empty() {
@@ -323,22 +334,35 @@ impl Delivery<'_> {
     }
 
     fn letter(&self, notice: &Notice, why: &str) -> Emit {
-        let letter = DeadLetter {
+        let letter = DeadLetter { payload: self.receiver.text(notice).into_bytes(), at: notice.at, ..self.told(why) };
+        written(notice.key(), &letter)
+    }
+
+    /// Says that the receiver cannot be told of what a partition had.
+    fn missed(&self, partition: u32, why: &str) -> Emit {
+        let why = format!("{why}; the receiver was not told of it: `epicenter incidents` shows what is open");
+        let partition = i32::try_from(partition).unwrap_or(i32::MAX);
+        written(self.receiver.name.clone(), &DeadLetter { partition, at: now(), ..self.told(&why) })
+    }
+
+    fn told(&self, why: &str) -> DeadLetter {
+        DeadLetter {
             topic: INCIDENT_CHANGES.name.to_owned(),
-            payload: self.receiver.text(notice).into_bytes(),
             error: why.to_owned(),
             service: format!("alerts.{}", self.receiver.name),
-            at: notice.at,
             ..DeadLetter::default()
-        };
-        let payload = Codec::single_object().encode(&letter).expect("a dead letter fits its schema: tested");
-        Emit {
-            topic: DEAD_LETTER.name,
-            timestamp: notice.at.as_millis(),
-            key: notice.key().into(),
-            payload: Some(payload.into()),
-            headers: vec![("ce_type".into(), bytes::Bytes::from_static(b"dev.epicenter.dead-letter"))],
         }
+    }
+}
+
+fn written(key: String, letter: &DeadLetter) -> Emit {
+    let payload = Codec::single_object().encode(letter).expect("a dead letter fits its schema: tested");
+    Emit {
+        topic: DEAD_LETTER.name,
+        timestamp: letter.at.as_millis(),
+        key: key.into(),
+        payload: Some(payload.into()),
+        headers: vec![("ce_type".into(), bytes::Bytes::from_static(b"dev.epicenter.dead-letter"))],
     }
 }
 

@@ -3,18 +3,13 @@
 
 use std::collections::BTreeMap;
 
-use epicenter_bus::Row;
-use serde::{Deserialize, Serialize};
+use epicenter_bus::{Bookmark, Row};
+use serde::Serialize;
 
 use crate::desk::{Key, Thread};
 
-/// A receiver's position: the offset to read next, by partition.
-pub(crate) type Position = BTreeMap<u32, i64>;
-
-#[derive(Serialize, Deserialize)]
-struct Reached {
-    next: i64,
-}
+/// A receiver's position, by partition.
+pub(crate) type Position = BTreeMap<u32, Bookmark>;
 
 /// The prefix of a receiver's keys.
 pub(crate) fn prefix(receiver: &str) -> Vec<u8> {
@@ -48,7 +43,7 @@ fn read_row(
         }
         None => {
             let partition = key.strip_prefix('@')?.parse().ok()?;
-            position.insert(partition, serde_json::from_slice::<Reached>(value).ok()?.next);
+            position.insert(partition, serde_json::from_slice(value).ok()?);
         }
     }
     Some(())
@@ -59,8 +54,8 @@ fn read_row(
 pub(crate) struct Rows(Vec<(Vec<u8>, Option<Vec<u8>>)>);
 
 impl Rows {
-    pub fn position(&mut self, receiver: &str, partition: u32, next: i64) {
-        self.0.push((format!("{receiver}/@{partition}").into_bytes(), Some(json(&Reached { next }))));
+    pub fn position(&mut self, receiver: &str, partition: u32, bookmark: &Bookmark) {
+        self.0.push((format!("{receiver}/@{partition}").into_bytes(), Some(json(bookmark))));
     }
 
     pub fn thread(&mut self, receiver: &str, (cluster, id): &Key, thread: Option<&Thread>) {

@@ -259,9 +259,15 @@ pub enum Topics {
     Create,
     /// Check those that there are
     Check,
+    /// Let services go on that stand still because a topic was lost, with what is left; running services see it
+    Recover {
+        /// Only say what is lost
+        #[arg(long)]
+        dry_run: bool,
+    },
     /// Print the commands that allow each service what it needs, and no more, on brokers with an authorizer
     Acls {
-        /// Of exporter, enricher, correlator, fleet, sink, sink-objects, topics, viewer [default: all]
+        /// Of exporter, enricher, correlator, fleet, sink, sink-objects, topics, recovery, viewer [default: all]
         services: Vec<String>,
         /// The principal that is allowed [default: User:epicenter-SERVICE for each]
         #[arg(long)]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use epicenter_bus::{Bus, Fault};
-use epicenter_model::{Codec, CodecError};
+use epicenter_model::{Codec, CodecError, Timestamp};
 use epicenter_runtime::{Backoff, Traces};
 use kube::Client;
 use tokio::sync::mpsc::{self, Sender};
@@ -192,12 +192,18 @@ impl Exporter {
     async fn session(&self, cluster_uid: &str, stop: &CancellationToken) -> Result<Session, ExporterError> {
         let Some((source, rows)) = self.open(cluster_uid, stop).await? else { return Ok(Session::Stopped) };
         self.health.began();
-        let positions = Positions::read(&self.log.codec, &self.config.cluster, cluster_uid, &rows)?;
+        let scopes = Scope::all(&self.config);
+        let mut positions = Positions::read(&self.log.codec, &self.config.cluster, cluster_uid, &rows)?;
+        if let Some(until) = source.lost() {
+            let (cluster, until) = (&self.config.cluster, Timestamp::from_millis(until));
+            tracing::error!(cluster, %until, "its position is lost: it is listed anew, with a gap since then");
+            positions.begin_anew(&scopes, until, (self.log.clock)());
+        }
         let (queue, observations) = mpsc::channel(self.config.queue_records);
 
         let watching = stop.child_token();
         let mut tasks = JoinSet::new();
-        for scope in Scope::all(&self.config) {
+        for scope in scopes {
             let (api, config) = (self.api.clone(), Arc::clone(&self.config));
             let (health, clock) = (self.health.clone(), Arc::clone(&self.log.clock));
             let wait = (scope.resource == Resource::Events).then(|| self.clone().objects_listed());

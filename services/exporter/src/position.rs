@@ -65,6 +65,27 @@ impl Positions {
         Ok(positions)
     }
 
+    /// They were lost, and were good until `lost_at`: every scope is to be listed, as after a gap.
+    pub(crate) fn begin_anew(&mut self, scopes: &[Scope], lost_at: Timestamp, now: Timestamp) {
+        self.now = self.now.max(lost_at);
+        self.rows.clear();
+        for scope in scopes {
+            let row = WatchPosition {
+                cluster: self.cluster.clone(),
+                cluster_uid: self.cluster_uid.clone(),
+                resource: scope.name.clone(),
+                // How many histories there were is not known: none had such a number.
+                epoch: now.as_millis() / 1000,
+                at: lost_at,
+                selection: scope.selection.clone(),
+                lost_at: Some(lost_at),
+                ..WatchPosition::default()
+            };
+            self.rows.insert(scope.name.clone(), row);
+            self.changed.insert(scope.name.clone());
+        }
+    }
+
     pub(crate) fn of(&self, scope: &Scope) -> Option<&WatchPosition> {
         self.rows.get(&scope.name)
     }
@@ -115,6 +136,7 @@ impl Positions {
             row.resource_version = version;
             row.epoch = epoch;
             row.selection.clone_from(&scope.selection);
+            row.lost_at = None;
         }
         if !self.changed.contains(&scope.name) {
             self.changed.insert(scope.name.clone());
@@ -167,6 +189,19 @@ mod tests {
         assert_eq!(before.advance(Timestamp::from_micros(7)).as_micros(), 51);
         let rows = before.rows(&Codec::single_object()).unwrap().into_iter().collect();
         assert_eq!(positions("1", &rows).advance(Timestamp::from_micros(7)).as_micros(), 52);
+    }
+
+    #[test]
+    fn is_lost_until_a_list_has_ended() {
+        let mut before = positions("1", &BTreeMap::new());
+        before.begin_anew(&[events()], Timestamp::from_millis(7_000), Timestamp::from_millis(9_000));
+        before.reach(&events(), 9, Reached::Listed(Progress { version: "20".into(), key: "ns/x".into() }));
+        let rows = before.rows(&Codec::single_object()).unwrap().into_iter().collect();
+        let mut after = positions("1", &rows);
+        let row = after.of(&events()).unwrap();
+        assert_eq!((row.lost_at, row.epoch), (Some(Timestamp::from_millis(7_000)), 9), "killed while it was listed");
+        after.reach(&events(), 9, Reached::Version("20".into()));
+        assert_eq!(after.of(&events()).unwrap().lost_at, None);
     }
 
     #[test]

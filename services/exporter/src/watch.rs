@@ -88,6 +88,8 @@ pub(crate) struct Watcher {
     progress: Option<Progress>,
     /// What is in the log was selected otherwise.
     reselected: bool,
+    /// Where it was is lost.
+    lost: bool,
     elsewhere: Vec<Elsewhere>,
     empty_closes: u32,
     ahead: u32,
@@ -124,7 +126,8 @@ impl Watcher {
             reading: Reading { redaction, known: Known::default() },
             version: position.resource_version,
             epoch: position.epoch,
-            current_at: position.at,
+            current_at: position.lost_at.unwrap_or(position.at),
+            lost: position.lost_at.is_some(),
             progress: Some(progress).filter(|progress| !progress.key.is_empty()),
             empty_closes: 0,
             ahead: 0,
@@ -135,6 +138,7 @@ impl Watcher {
     /// Reads until the queue is closed.
     pub(crate) async fn run(mut self) -> Closed {
         let mut phase = match (self.version.as_str(), self.reselected) {
+            ("", _) if self.lost => Phase::List(Why::Gap(GapReason::Lost)),
             ("", _) => Phase::List(Why::First),
             (_, true) => Phase::List(Why::Selection),
             (_, false) => Phase::Check,
@@ -285,7 +289,9 @@ impl Watcher {
         }
         let backfill = match why {
             Why::First | Why::Selection => true,
-            Why::Gap(GapReason::Restored) => event.occurred_at().is_none_or(|at| at <= self.current_at),
+            Why::Gap(GapReason::Restored | GapReason::Lost) => {
+                event.occurred_at().is_none_or(|at| at <= self.current_at)
+            }
             Why::Gap(_) => false,
         };
         // An older list came further: what it covers stays covered until this one has passed it.

@@ -11,10 +11,10 @@ use epicenter_model::{Codec, DeadLetter, partition_of};
 use epicenter_tests::counting::{Counter, INPUT, OUTPUT, STATE, spec};
 use epicenter_tests::kafka::Kafka;
 
-const PARTITIONS: u32 = 3;
+pub const PARTITIONS: u32 = 3;
 
 /// A backend that can be closed and opened again.
-trait Backend {
+pub trait Backend {
     fn open(&self) -> Bus;
 }
 
@@ -27,24 +27,32 @@ impl Backend for Directory {
     }
 }
 
-struct Broker {
-    bootstrap: String,
-    prefix: String,
+pub struct Broker {
+    pub bootstrap: String,
+    pub prefix: String,
 }
 
-impl Backend for Broker {
-    fn open(&self) -> Bus {
+impl Broker {
+    /// A bus with other settings.
+    pub fn open_with(&self, change: impl FnOnce(&mut KafkaConfig)) -> Bus {
         let mut config = KafkaConfig::new(&self.bootstrap);
         config.prefix.clone_from(&self.prefix);
         config.partitions = PARTITIONS;
         config.session_timeout = Duration::from_secs(6);
         config.heartbeat_interval = Duration::from_secs(1);
+        change(&mut config);
         Bus::kafka(config).unwrap()
     }
 }
 
+impl Backend for Broker {
+    fn open(&self) -> Bus {
+        self.open_with(|_| {})
+    }
+}
+
 /// Timestamps are of now: a broker deletes what is older than its retention half a minute after it started.
-fn emit(topic: &'static str, key: &str, payload: &str) -> Emit {
+pub fn emit(topic: &'static str, key: &str, payload: &str) -> Emit {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
     Emit {
         topic,
@@ -56,12 +64,12 @@ fn emit(topic: &'static str, key: &str, payload: &str) -> Emit {
 }
 
 /// Writes to a partition as a source named `id`.
-fn write(bus: &Bus, id: &str, partition: u32, records: &[Emit]) {
+pub fn write(bus: &Bus, id: &str, partition: u32, records: &[Emit]) {
     let (mut source, _) = bus.source(id, partition, b"").unwrap();
     source.commit(records, &[]).unwrap();
 }
 
-fn all(bus: &Bus, topic: &'static str, partition: u32, count: usize) -> Vec<Record> {
+pub fn all(bus: &Bus, topic: &'static str, partition: u32, count: usize) -> Vec<Record> {
     let mut reader = bus.reader(topic, &[partition], Start::Earliest).unwrap();
     let deadline = Instant::now() + Duration::from_secs(60);
     let mut records = Vec::new();

@@ -7,6 +7,7 @@ mod faults;
 mod fleet;
 mod handover;
 mod local;
+mod lost;
 
 use std::time::Duration;
 
@@ -24,7 +25,8 @@ fn create_topics_with(bootstrap: &str, prefix: &str, partitions: u32, settings: 
     use epicenter_tests::counting::{INPUT, OUTPUT, STATE};
     let admin: AdminClient<DefaultClientContext> =
         ClientConfig::new().set("bootstrap.servers", bootstrap).create().unwrap();
-    let names = [INPUT, OUTPUT, STATE, "dead-letter", "positions"].map(|topic| format!("{prefix}{topic}"));
+    let names =
+        [INPUT, OUTPUT, STATE, "dead-letter", "positions", "events.raw"].map(|topic| format!("{prefix}{topic}"));
     let topics = names.iter().map(|name| {
         let topic = NewTopic::new(name, partitions as i32, TopicReplication::Fixed(1));
         let topic = settings.iter().fold(topic, |topic, (key, value)| topic.set(key, value));

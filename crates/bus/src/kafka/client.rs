@@ -16,11 +16,16 @@ use super::config::BATCH_OVERHEAD;
 use super::trouble::{Context, GRANTS, Obstacle, Trouble};
 use super::{DEADLINE, KafkaConfig};
 use crate::Fault;
+use crate::topic::count;
 
 /// A consumer that listens to its client.
 pub(super) type Consumer = rdkafka::consumer::BaseConsumer<Context>;
 /// A producer that listens to its client.
 pub(super) type Producer = BaseProducer<Context>;
+
+/// How to mend topics and an installation whose numbers of partitions differ.
+pub(super) const SPREAD: &str = "Set bus.kafka.partitions to the number that the installation was created with, the same for all \
+                                 services; `epicenter topics migrate` moves it to another one";
 
 /// How long one try to reach a broker takes, before it is looked why there is no answer.
 const TRY: Duration = Duration::from_secs(2);
@@ -214,6 +219,42 @@ impl Clients {
             .set("delivery.report.only.error", "true")
             .create_with_context(self.context(id))
             .map_err(|error| self.unusable(error))
+    }
+
+    /// Says of those of `topics` that exist which have more partitions than the installation, since nothing is written to
+    /// those. A fault when one has fewer.
+    pub(super) fn check_spread<'t>(
+        &self,
+        client: &Client<Context>,
+        topics: impl Iterator<Item = &'t str>,
+    ) -> Result<(), Fault> {
+        for topic in topics {
+            let full = self.topic(topic);
+            let what = format!("looking at {full}");
+            let found = self.metadata(client, Some(&full), &what, || {})?;
+            let found = found.topics().iter().find(|found| found.name() == full && found.error().is_none());
+            let Some(found) = found.map(|found| found.partitions().len()) else { continue };
+            self.compare_spread(topic, found)?;
+        }
+        Ok(())
+    }
+
+    /// Compares the number of partitions that `topic` was found to have.
+    pub(super) fn compare_spread(&self, topic: &str, found: usize) -> Result<(), Fault> {
+        let (full, expected) = (self.topic(topic), count(topic, self.config.partitions));
+        let why = format!("topic {full} has {found} partitions, and the installation {expected}");
+        let concerned = format!("topic {full}");
+        if found < expected as usize {
+            return Err(Fault::fatal(format!("looking at {full}"), why, SPREAD));
+        }
+        if found > expected as usize {
+            let why = format!("{why}: nothing is written to the others, but other programs may");
+            tracing::warn!("{why}. {SPREAD}");
+            self.trouble.stands(&concerned, why, SPREAD.to_owned());
+        } else {
+            self.trouble.goes_on(&concerned);
+        }
+        Ok(())
     }
 
     pub(super) fn unusable(&self, error: KafkaError) -> Fault {

@@ -99,7 +99,11 @@ impl Fetch {
             .collect();
         // Without it the client asks for the topic's leader only with its next tick, up to a second later.
         let poll = || while self.consumer.poll(Duration::ZERO).is_some() {};
-        clients.metadata(self.consumer.client(), Some(&self.full), &format!("reading {}", self.full), poll)?;
+        let metadata =
+            clients.metadata(self.consumer.client(), Some(&self.full), &format!("reading {}", self.full), poll)?;
+        if let Some(found) = metadata.topics().iter().find(|found| found.error().is_none()) {
+            clients.compare_spread(topic, found.partitions().len())?;
+        }
         self.reassign()
     }
 

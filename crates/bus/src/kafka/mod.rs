@@ -12,8 +12,11 @@ mod client;
 mod config;
 mod fetch;
 mod group;
+mod lineage;
+mod origin;
 mod partition;
 mod reader;
+mod recover;
 mod restore;
 mod source;
 mod transaction;
@@ -27,7 +30,7 @@ pub use config::KafkaConfig;
 pub use reader::KafkaReader;
 pub use source::KafkaSource;
 
-use crate::{Fault, Observer, Processor, ProcessorSpec, Start, Stop, TopicProblem};
+use crate::{Fault, Loss, Observer, Processor, ProcessorSpec, Recovered, Start, Stop, TopicProblem};
 use client::Clients;
 
 /// How long a call to the cluster may take before it counts as failed.
@@ -82,6 +85,14 @@ impl KafkaBus {
 
     pub(crate) fn trouble(&self) -> Option<String> {
         self.clients.trouble()
+    }
+
+    pub(crate) fn losses(&self, spec: &ProcessorSpec) -> Result<Vec<Loss>, Fault> {
+        recover::losses(&self.clients, spec)
+    }
+
+    pub(crate) fn recover(&self, spec: &ProcessorSpec, partition: u32) -> Result<Option<Recovered>, Fault> {
+        recover::recover(&self.clients, spec, partition)
     }
 
     pub(crate) fn check_topics(&self) -> Result<Vec<TopicProblem>, Fault> {

@@ -7,15 +7,18 @@ use parking_lot::{Condvar, Mutex};
 use rdkafka::consumer::{Consumer as _, ConsumerGroupMetadata};
 use rdkafka::{Offset, TopicPartitionList};
 
-use super::client::{Clients, Producer, fault, is_stale_member, number};
+use super::client::{Clients, Producer, SPREAD, fault, is_stale_member, number};
 use super::fetch::{Fetch, Fetched};
+use super::lineage::{Before, Committed, Findings, Kept, MARK, Mark, OWNER, Standing, Verdict, is_behind};
 use super::restore::{self, BARRIER};
 use super::transaction::{Offsets, Unfinished, Write, fence, transact};
-use crate::drive::{Assigned, Poll, drive};
+use crate::bookmark::Witness;
+use crate::drive::{Assigned, Poll, drive, rebuild};
+use crate::loss::Damage;
 use crate::record::now;
 use crate::step::Batch;
-use crate::topic::partition_in;
-use crate::{Fault, Observer, Processor, ProcessorSpec, Progress, State, StoreId};
+use crate::topic::{count, partition_in};
+use crate::{Fault, Observer, Processor, ProcessorSpec, Progress, State, Store, StoreId};
 
 /// How long an aborted commit waits for a newer token before it tries again with what there is.
 const NEWER_TOKEN: Duration = Duration::from_millis(250);
@@ -123,13 +126,26 @@ pub(super) fn own<P: Processor>(
     let producer = clients.transactional(&id)?;
     fence(clients, &producer, &id)?;
     let fetch = Fetch::new(clients, &spec.name)?;
-    let offset = restore::committed(clients, &fetch, spec.input, partition)?;
     let names = Names::new(clients, spec, spec.writes_for(partition, clients.config.partitions));
-    let mut log = KafkaPartition { clients, spec, partition, control, producer, names, fetch };
     let nonce = restore::nonce(&id);
-    log.barrier(&nonce, offset)?;
+    let mut log = KafkaPartition {
+        clients,
+        spec,
+        partition,
+        control,
+        producer,
+        names,
+        fetch,
+        owner: nonce.clone(),
+        named: false,
+        standing: Standing::Whole,
+    };
+    log.check_spread()?;
+    let committed = restore::committed(clients, &log.fetch, spec.input, partition)?;
+    log.barrier(&nonce, committed)?;
     let fenced = began.elapsed();
-    let state = log.restore(&nonce)?;
+    let (state, kept) = log.restore(&nonce)?;
+    let (offset, state) = log.judge(committed, state, kept, make)?;
     let entries: usize = (0..spec.stores.len()).map(|store| state.len(StoreId(store))).sum();
     tracing::info!(
         service = spec.name,
@@ -140,22 +156,11 @@ pub(super) fn own<P: Processor>(
         restore_ms = (began.elapsed() - fenced).as_millis() as u64,
         "took partition over"
     );
-    fetch_from(&mut log.fetch, clients, spec, partition, offset)?;
     clients.trouble.goes_on(&format!("{}/{partition}", spec.name));
     log.fetch.consumer.context().admitted();
     let tell = |progress| observer(&spec.name, partition, progress);
     tell(Progress::TakenOver { took: began.elapsed() });
     drive(&mut log, spec, make(), state, tell)
-}
-
-fn fetch_from(
-    fetch: &mut Fetch,
-    clients: &Clients,
-    spec: &ProcessorSpec,
-    partition: u32,
-    offset: i64,
-) -> Result<(), Fault> {
-    fetch.assign(clients, spec.input, std::iter::once((partition, Offset::Offset(offset))))
 }
 
 /// Where the records of each topic that a processor writes go.
@@ -193,10 +198,38 @@ struct KafkaPartition<'o> {
     producer: Producer,
     names: Names,
     fetch: Fetch,
+    /// Under which this ownership writes.
+    owner: Vec<u8>,
+    /// The changelogs have that name.
+    named: bool,
+    standing: Standing,
 }
 
 impl KafkaPartition<'_> {
-    fn barrier(&self, nonce: &[u8], offset: i64) -> Result<(), Fault> {
+    /// A topic that was given other partitions than the installation has does not count: records are written to the same
+    /// ones as before. It is said.
+    fn check_spread(&self) -> Result<(), Fault> {
+        let topics = self.names.0.iter().map(|to| to.topic).chain([self.spec.input]);
+        self.clients.check_spread(self.fetch.consumer.client(), topics)?;
+        let partitions = count(self.spec.input, self.clients.config.partitions);
+        if self.partition < partitions {
+            return Ok(());
+        }
+        let input = self.clients.topic(self.spec.input);
+        Err(Fault::fatal(
+            format!("reading {input}/{}", self.partition),
+            format!(
+                "the installation has {partitions} partitions, and this one was added by hand: no cluster lives in it"
+            ),
+            SPREAD,
+        ))
+    }
+
+    fn barrier(&self, nonce: &[u8], committed: Committed) -> Result<(), Fault> {
+        let (offset, beside) = match committed {
+            Committed::At(offset) => (offset, ""),
+            Committed::Nothing => (self.ends()?.0, restore::FIRST),
+        };
         let timestamp = now();
         let writes = || {
             self.spec.stores.iter().map(|store| {
@@ -204,11 +237,18 @@ impl KafkaPartition<'_> {
                 Write { topic, partition, key: BARRIER, payload: Some(nonce), timestamp, headers: &[] }
             })
         };
-        self.transact(offset, writes)
+        self.transact(offset, beside, writes)
     }
 
-    fn restore(&mut self, nonce: &[u8]) -> Result<State, Fault> {
+    /// Offsets of the input's first record, and behind its last one.
+    fn ends(&self) -> Result<(i64, i64), Fault> {
+        self.clients.watermarks(&self.fetch.consumer, &self.clients.topic(self.spec.input), self.partition)
+    }
+
+    /// The state, and what the changelogs have besides.
+    fn restore(&mut self, nonce: &[u8]) -> Result<(State, Vec<Kept>), Fault> {
         let mut state = State::new(self.spec.stores.len());
+        let mut all = Vec::new();
         let control = self.control;
         let going_on = || match control.phase() {
             Phase::Owned => Ok(()),
@@ -216,22 +256,126 @@ impl KafkaPartition<'_> {
         };
         for (index, store) in self.spec.stores.iter().enumerate() {
             let (_, partition) = self.names.of(store.topic);
+            let mut kept = Kept::default();
             restore::replay(self.clients, &mut self.fetch, store.topic, partition, nonce, going_on, |record| {
-                state.set(StoreId(index), &record.key, record.payload.as_deref());
+                if !kept.take(&record) {
+                    state.set(StoreId(index), &record.key, record.payload.as_deref());
+                }
             })?;
+            all.push(kept);
         }
-        Ok(state)
+        Ok((state, all))
+    }
+
+    /// Finds out whether state and input belong together, makes the state anew when it can, and begins to read. Gives the
+    /// offset from which it goes on.
+    fn judge<P: Processor>(
+        &mut self,
+        committed: Committed,
+        state: State,
+        kept: Vec<Kept>,
+        make: &(dyn Fn() -> P + Send + Sync),
+    ) -> Result<(i64, State), Fault> {
+        let (begin, end) = self.ends()?;
+        let input = self.clients.topic(self.spec.input);
+        let (service, partition) = (self.spec.name.as_str(), self.partition);
+        let stores: Vec<_> = self.spec.stores.iter().map(|store| store.topic).zip(kept).collect();
+        let own = self.clients.config.partitions;
+        if let Some(mark) = stores.iter().find_map(|(_, kept)| kept.mark.as_ref()).filter(|mark| mark.partitions != own)
+        {
+            let why = format!("the installation has {} partitions, and bus.kafka.partitions is {own}", mark.partitions);
+            return Err(Fault::fatal(format!("taking over {service}/{partition}"), why, SPREAD));
+        }
+        let prefix = &self.clients.config.prefix;
+        let findings = Findings { committed, stores: &stores, begin, end, input: &input, prefix };
+        match findings.verdict() {
+            Verdict::Fresh => {
+                self.fetch_from(begin)?;
+                Ok((begin, State::new(self.spec.stores.len())))
+            }
+            Verdict::From(offset, last) => {
+                if let Committed::At(group) = committed
+                    && group != offset
+                {
+                    tracing::warn!(
+                        service,
+                        partition,
+                        group,
+                        offset,
+                        "the group's offset is not the state's: the state's counts"
+                    );
+                }
+                match last {
+                    Some(last) if !self.is_behind(offset, last)? => {
+                        Err(self.lost(Damage::InputOther { topic: input, offset }))
+                    }
+                    Some(_) => Ok((offset, state)),
+                    None => {
+                        self.fetch_from(offset)?;
+                        Ok((offset, state))
+                    }
+                }
+            }
+            Verdict::Rebuild(until) => {
+                tracing::warn!(service, partition, until, "the state is gone: it is made anew of {input}");
+                self.fetch_from(begin)?;
+                self.standing = Standing::Rebuilding;
+                let (state, closing) = if begin < until {
+                    rebuild(self, self.spec, make(), &state, until)?
+                } else {
+                    (State::new(self.spec.stores.len()), Batch { next_offset: until, ..Batch::default() })
+                };
+                self.standing = Standing::Whole;
+                self.commit(&closing)?;
+                tracing::warn!(service, partition, until, "the state is whole again");
+                self.fetch_from(until)?;
+                Ok((until, state))
+            }
+            Verdict::Lost(damage) => Err(self.lost(damage)),
+            Verdict::Moved(to) => Err(moved(format!("taking over {service}/{partition}"), &to)),
+        }
+    }
+
+    fn lost(&self, damage: Damage) -> Fault {
+        let what = format!("taking over {}/{}", self.spec.name, self.partition);
+        Fault::fatal(what, damage, Damage::MEND)
+    }
+
+    fn fetch_from(&mut self, offset: i64) -> Result<(), Fault> {
+        self.fetch.assign(self.clients, self.spec.input, std::iter::once((self.partition, Offset::Offset(offset))))
+    }
+
+    /// Whether the record before `offset` is `last`; if so, it is read on from there.
+    fn is_behind(&mut self, offset: i64, last: Witness) -> Result<bool, Fault> {
+        self.fetch_from(offset - 1)?;
+        Ok(is_behind(&mut self.fetch, offset, last)? == Before::Same)
+    }
+
+    fn mark(&self, batch: &Batch) -> Mark {
+        Mark {
+            owner: self.owner.clone(),
+            offset: batch.next_offset,
+            last: batch.last.as_ref().map(|(timestamp, payload)| Witness::new(*timestamp, payload.as_deref())),
+            stores: self.spec.stores.iter().map(|store| store.topic.to_owned()).collect(),
+            partitions: self.clients.config.partitions,
+            standing: self.standing.clone(),
+        }
     }
 
     /// Commits, and when the commit was aborted commits the same again, under the present token: a rebalance that left
     /// the partition here must not cost anything.
-    fn transact<'w, I: Iterator<Item = Write<'w>>>(&self, offset: i64, writes: impl Fn() -> I) -> Result<(), Fault> {
+    fn transact<'w, I: Iterator<Item = Write<'w>>>(
+        &self,
+        offset: i64,
+        beside: &str,
+        writes: impl Fn() -> I,
+    ) -> Result<(), Fault> {
         let mut offsets = TopicPartitionList::new();
         let input = self.clients.topic(self.spec.input);
         let what = format!("{}/{}", self.spec.name, self.partition);
-        offsets
-            .add_partition_offset(&input, number(self.partition), Offset::Offset(offset))
-            .map_err(|error| fault(what.clone(), &error))?;
+        let mut element = offsets.add_partition(&input, number(self.partition));
+        element.set_offset(Offset::Offset(offset)).map_err(|error| fault(what.clone(), &error))?;
+        element.set_metadata(beside);
         loop {
             let (issue, token) = self.control.token()?;
             let offsets = Offsets { offsets: offsets.clone(), token: &token };
@@ -254,6 +398,12 @@ impl KafkaPartition<'_> {
     }
 }
 
+/// What is said where an installation was left.
+pub(super) fn moved(what: String, to: &str) -> Fault {
+    let why = format!("the installation moves to the topics {to}*, or has moved there");
+    Fault::fatal(what, why, "Set bus.kafka.prefix and bus.kafka.partitions to the new ones; docs/operations.md, Topics")
+}
+
 impl Assigned for KafkaPartition<'_> {
     fn poll(&mut self, wait: Duration) -> Result<Poll, Fault> {
         if !self.is_owned()? {
@@ -266,6 +416,17 @@ impl Assigned for KafkaPartition<'_> {
     }
 
     fn commit(&mut self, batch: &Batch) -> Result<(), Fault> {
+        let timestamp = batch.timestamp.max(0);
+        let mark = self.mark(batch).encode();
+        let own = |store: &Store, key, payload| {
+            let (topic, partition) = self.names.of(store.topic);
+            Write { topic, partition, key, payload: Some(payload), timestamp, headers: &[] }
+        };
+        let owners = || {
+            let unnamed = self.spec.stores.iter().filter(|_| !self.named);
+            unnamed.map(|store| own(store, OWNER, self.owner.as_slice()))
+        };
+        let marked = self.spec.stores.iter().find(|store| !store.public).or(self.spec.stores.first());
         let writes = || {
             let emits = batch.emits.iter().map(|emit| {
                 let (topic, partition) = self.names.of(emit.topic);
@@ -276,9 +437,11 @@ impl Assigned for KafkaPartition<'_> {
                 let (topic, partition) = self.names.of(self.spec.stores[store.0].topic);
                 Write { topic, partition, key, payload: value.as_deref(), timestamp: batch.timestamp, headers: &[] }
             });
-            emits.chain(delta)
+            emits.chain(delta).chain(owners()).chain(marked.map(|store| own(store, MARK, mark.as_slice())))
         };
-        self.transact(batch.next_offset, writes)
+        self.transact(batch.next_offset, "", writes)?;
+        self.named = true;
+        Ok(())
     }
 
     fn behind(&mut self) -> Option<u64> {

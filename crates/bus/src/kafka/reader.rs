@@ -10,8 +10,11 @@ use rdkafka::{Offset, TopicPartitionList};
 use super::DEADLINE;
 use super::client::{Clients, fault, number};
 use super::fetch::{Fetch, Fetched};
-use super::restore::{self, BARRIER};
-use crate::topic::count;
+use super::lineage::{Before, is_behind};
+use super::restore;
+use crate::bookmark::{Bookmark, Witness};
+use crate::loss::Damage;
+use crate::topic::{count, is_compacted};
 use crate::{Fault, Record, Start};
 
 /// A reader of a Kafka cluster.
@@ -20,8 +23,9 @@ pub struct KafkaReader {
     fetch: Fetch,
     topic: &'static str,
     commits: bool,
-    /// The offset after the last record that was given out, by partition, since the last commit.
-    given: BTreeMap<u32, i64>,
+    /// The offset after the last record that was given out, and that record, by partition, since the last commit.
+    given: BTreeMap<u32, (i64, Witness)>,
+    lost: BTreeMap<u32, Damage>,
 }
 
 impl KafkaReader {
@@ -32,23 +36,40 @@ impl KafkaReader {
         start: Start,
     ) -> Result<Self, Fault> {
         let (name, commits) = match &start {
-            Start::Committed(name) => (name.as_str(), true),
+            Start::Committed(name) | Start::At(name, _) => (name.as_str(), true),
             Start::Earliest | Start::Latest => ("reader", false),
         };
         let mut fetch = Fetch::new(clients, name)?;
-        let mut from = Vec::new();
+        let (mut from, mut lost) = (Vec::new(), BTreeMap::new());
         for partition in partitions {
             let offset = match &start {
                 Start::Earliest => Offset::Beginning,
                 Start::Latest => {
                     Offset::Offset(clients.watermarks(&fetch.consumer, &clients.topic(topic), *partition)?.1)
                 }
-                Start::Committed(_) => Offset::Offset(restore::committed(clients, &fetch, topic, *partition)?),
+                Start::Committed(_) | Start::At(..) => {
+                    let bookmark = match &start {
+                        Start::At(_, bookmarks) => bookmarks.get(partition).copied(),
+                        _ => bookmark(clients, &fetch, topic, *partition)?,
+                    };
+                    match resume(clients, &mut fetch, topic, *partition, bookmark)? {
+                        Ok(offset) => Offset::Offset(offset),
+                        Err(damage) => {
+                            tracing::error!(reader = name, partition, %damage, "it is read again from its beginning");
+                            lost.insert(*partition, damage);
+                            Offset::Beginning
+                        }
+                    }
+                }
             };
             from.push((*partition, offset));
         }
         fetch.assign(clients, topic, from.into_iter())?;
-        Ok(Self { clients: Arc::clone(clients), fetch, topic, commits, given: BTreeMap::new() })
+        Ok(Self { clients: Arc::clone(clients), fetch, topic, commits, given: BTreeMap::new(), lost })
+    }
+
+    pub(crate) fn lost(&self) -> &BTreeMap<u32, Damage> {
+        &self.lost
     }
 
     pub(crate) fn next(&mut self, wait: Duration) -> Result<Option<Record>, Fault> {
@@ -56,10 +77,11 @@ impl KafkaReader {
         loop {
             match self.fetch.poll(deadline.saturating_duration_since(Instant::now()))? {
                 Fetched::Record(record) => {
-                    self.given.insert(record.partition, record.offset + 1);
-                    if record.key != BARRIER {
-                        return Ok(Some(record));
+                    if restore::is_own(&record.key) {
+                        continue;
                     }
+                    self.given.insert(record.partition, (record.offset + 1, Witness::of(&record)));
+                    return Ok(Some(record));
                 }
                 Fetched::End(_) | Fetched::Nothing => {}
             }
@@ -76,14 +98,54 @@ impl KafkaReader {
         let what = || format!("committing the position in {}", self.topic);
         let full = self.clients.topic(self.topic);
         let mut list = TopicPartitionList::new();
-        for (partition, offset) in &self.given {
-            list.add_partition_offset(&full, number(*partition), Offset::Offset(*offset))
-                .map_err(|error| fault(what(), &error))?;
+        for (partition, (offset, last)) in &self.given {
+            let mut element = list.add_partition(&full, number(*partition));
+            element.set_offset(Offset::Offset(*offset)).map_err(|error| fault(what(), &error))?;
+            element.set_metadata(last.to_string());
         }
         self.fetch.consumer.commit(&list, CommitMode::Sync).map_err(|error| fault(what(), &error))?;
         self.given.clear();
         Ok(())
     }
+}
+
+/// What the group of `fetch` committed.
+fn bookmark(clients: &Clients, fetch: &Fetch, topic: &str, partition: u32) -> Result<Option<Bookmark>, Fault> {
+    let committed = restore::offset_of(clients, fetch, topic, partition)?;
+    Ok(committed.map(|(next, beside)| Bookmark { next, last: Witness::parse(&beside) }))
+}
+
+/// Where a reader goes on that has come to `bookmark`, or why it cannot. Of a compacted topic the last record that was read may be gone:
+/// there only the ends tell.
+fn resume(
+    clients: &Clients,
+    fetch: &mut Fetch,
+    topic: &'static str,
+    partition: u32,
+    bookmark: Option<Bookmark>,
+) -> Result<Result<i64, Damage>, Fault> {
+    let full = clients.topic(topic);
+    let (begin, end) = clients.watermarks(&fetch.consumer, &full, partition)?;
+    let Some(Bookmark { next: offset, last }) = bookmark else { return Ok(Ok(begin)) };
+    let full = format!("{full}/{partition}");
+    if end < offset {
+        return Ok(Err(Damage::InputCut { topic: full, offset, end }));
+    }
+    if offset < begin {
+        return Ok(Err(Damage::InputExpired { topic: full, offset, begin }));
+    }
+    if let Some(last) = last.filter(|_| begin < offset) {
+        fetch.assign(clients, topic, std::iter::once((partition, Offset::Offset(offset - 1))))?;
+        let same = match is_behind(fetch, offset, last)? {
+            Before::Same => true,
+            Before::Other => false,
+            Before::None => is_compacted(topic),
+        };
+        if !same {
+            return Ok(Err(Damage::InputOther { topic: full, offset }));
+        }
+    }
+    Ok(Ok(offset))
 }
 
 /// The newest value of each key of a compacted topic, as it is now.
@@ -99,7 +161,7 @@ pub(super) fn table(clients: &Clients, topic: &'static str) -> Result<BTreeMap<V
             Fetched::Record(record) => {
                 progress = Instant::now();
                 match record.payload {
-                    _ if record.key == BARRIER => {}
+                    _ if restore::is_own(&record.key) => {}
                     Some(value) => drop(table.insert(record.key.into(), value.into())),
                     None => drop(table.remove(record.key.as_ref())),
                 }

@@ -8,6 +8,7 @@
 //! 4. *Restore*: read each changelog, committed records only, up to the own barrier. What comes before it is decided, so
 //!    no end offset is needed: those lie when there are open transactions or control records (KAFKA-10167,
 //!    risingwave#24717).
+//! 5. *Judge* whether state and input still belong together ([`super::lineage`]).
 
 use std::time::{Duration, Instant};
 
@@ -17,6 +18,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use super::DEADLINE;
 use super::client::{Clients, fault, number};
 use super::fetch::{Fetch, Fetched};
+use super::lineage::Committed;
 use crate::{Fault, Record};
 
 /// The key of barrier records. No processor's key begins with a zero byte.
@@ -30,17 +32,40 @@ pub(super) fn nonce(id: &str) -> Vec<u8> {
     format!("{id} {} {now}", std::process::id()).into_bytes()
 }
 
-/// The offset that the group of `fetch` committed, or where the topic begins when it never did.
-pub(super) fn committed(clients: &Clients, fetch: &Fetch, topic: &str, partition: u32) -> Result<i64, Fault> {
+/// Beside the offset that a first owner commits to fence others, and that says nothing of what was read.
+pub(super) const FIRST: &str = "first";
+
+/// A record of a changelog that is none of the state's.
+pub(super) fn is_own(key: &[u8]) -> bool {
+    key.starts_with(b"\0")
+}
+
+/// What the group of `fetch` committed.
+pub(super) fn committed(clients: &Clients, fetch: &Fetch, topic: &str, partition: u32) -> Result<Committed, Fault> {
+    Ok(offset_of(clients, fetch, topic, partition)?.map_or(Committed::Nothing, |(offset, beside)| {
+        match beside.as_str() {
+            FIRST => Committed::Nothing,
+            _ => Committed::At(offset),
+        }
+    }))
+}
+
+/// The offset that the group of `fetch` committed, and what was written beside it.
+pub(super) fn offset_of(
+    clients: &Clients,
+    fetch: &Fetch,
+    topic: &str,
+    partition: u32,
+) -> Result<Option<(i64, String)>, Fault> {
     let full = clients.topic(topic);
     let what = || format!("reading the committed offset of {full}/{partition}");
     let mut list = TopicPartitionList::new();
     list.add_partition(&full, number(partition));
     let list = fetch.consumer.committed_offsets(list, DEADLINE).map_err(|error| fault(what(), &error))?;
     let element = list.find_partition(&full, number(partition));
-    match element.map(|element| element.error().map(|()| element.offset())) {
-        Some(Ok(Offset::Offset(offset))) => Ok(offset),
-        Some(Ok(_)) | None => Ok(clients.watermarks(&fetch.consumer, &full, partition)?.0),
+    match element.map(|element| element.error().map(|()| (element.offset(), element.metadata().to_owned()))) {
+        Some(Ok((Offset::Offset(offset), beside))) => Ok(Some((offset, beside))),
+        Some(Ok(_)) | None => Ok(None),
         Some(Err(error)) => Err(fault(what(), &error)),
     }
 }

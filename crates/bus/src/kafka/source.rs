@@ -3,12 +3,18 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::client::{Clients, Producer};
+use rdkafka::consumer::Consumer as _;
+
+use super::client::{Clients, Producer, SPREAD};
 use super::fetch::Fetch;
+use super::lineage::Standing;
+use super::origin::{self, HEARD, ORIGIN, Origin};
+use super::partition::moved;
 use super::restore::{self, BARRIER};
 use super::transaction::{Unfinished, Write, fence, transact};
 use crate::record::now;
 use crate::topic::partition_in;
+use crate::topic::topics::{DEAD_LETTER, EVENTS_RAW, POSITIONS};
 use crate::{Emit, Fault, Row};
 
 /// A source on a Kafka cluster. Its `transactional.id` is its id: who opens it later fences it.
@@ -18,6 +24,10 @@ pub struct KafkaSource {
     id: String,
     partition: u32,
     producer: Producer,
+    /// Until when its positions were good that are lost, ms since the epoch.
+    lost: Option<i64>,
+    /// The row that says that it has heard so, until it is written.
+    heard: Option<(Vec<u8>, Vec<u8>)>,
 }
 
 impl KafkaSource {
@@ -30,7 +40,9 @@ impl KafkaSource {
     ) -> Result<(Self, BTreeMap<Vec<u8>, Vec<u8>>), Fault> {
         let producer = clients.transactional(id)?;
         fence(clients, &producer, id)?;
-        let source = Self { clients: Arc::clone(clients), table, id: id.to_owned(), partition, producer };
+        let (lost, heard) = (None, None);
+        let mut source =
+            Self { clients: Arc::clone(clients), table, id: id.to_owned(), partition, producer, lost, heard };
         let nonce = restore::nonce(id);
         let full = clients.topic(table);
         let at = partition_in(table, partition);
@@ -38,7 +50,11 @@ impl KafkaSource {
         let barrier = Write { topic: &full, partition: at, key: BARRIER, payload, timestamp: now(), headers: &[] };
         source.transact(std::iter::once(barrier))?;
         let mut fetch = Fetch::new(clients, id)?;
+        let topics = [table, DEAD_LETTER.name].into_iter().chain((table == POSITIONS.name).then_some(EVENTS_RAW.name));
+        clients.check_spread(fetch.consumer.client(), topics)?;
         let mut found = BTreeMap::new();
+        let (mut origin, mut heard) = (None, None);
+        let own = [HEARD, id.as_bytes()].concat();
         restore::replay(
             clients,
             &mut fetch,
@@ -47,7 +63,11 @@ impl KafkaSource {
             &nonce,
             || Ok(()),
             |record| {
-                if record.key.starts_with(prefix) {
+                if record.key == ORIGIN {
+                    origin = record.payload.as_deref().and_then(Origin::decode);
+                } else if record.key == own {
+                    heard = record.payload;
+                } else if record.key.starts_with(prefix) && !restore::is_own(&record.key) {
                     match record.payload {
                         Some(value) => drop(found.insert(record.key.into(), value.into())),
                         None => drop(found.remove(record.key.as_ref())),
@@ -55,7 +75,63 @@ impl KafkaSource {
                 }
             },
         )?;
+        if table == POSITIONS.name {
+            source.examine(&fetch, origin, heard.as_deref(), &nonce, own)?;
+        }
         Ok((source, found))
+    }
+
+    /// Finds out whether the positions are all there.
+    fn examine(
+        &mut self,
+        fetch: &Fetch,
+        origin: Option<Origin>,
+        heard: Option<&[u8]>,
+        nonce: &[u8],
+        own: Vec<u8>,
+    ) -> Result<(), Fault> {
+        let origin = match origin {
+            Some(origin) => origin,
+            None => {
+                let origin = Origin::found(&self.clients, fetch, self.partition, nonce)?;
+                if let Some(until) = origin.lost {
+                    let (table, partition) = (self.table, self.partition);
+                    tracing::error!(
+                        table,
+                        partition,
+                        until,
+                        "positions are lost: their clusters are listed anew, with a gap"
+                    );
+                }
+                let table = self.clients.topic(self.table);
+                let (partition, payload) = (self.partition, origin.encode());
+                let payload = Some(payload.as_slice());
+                let row = Write { topic: &table, partition, key: ORIGIN, payload, timestamp: now(), headers: &[] };
+                self.transact(std::iter::once(row))?;
+                origin
+            }
+        };
+        let opening = || format!("opening {}", self.id);
+        if let Standing::Moved(to) = &origin.standing {
+            return Err(moved(opening(), to));
+        }
+        let own_partitions = self.clients.config.partitions;
+        if origin.partitions != own_partitions {
+            let why = format!(
+                "the installation has {} partitions, and bus.kafka.partitions is {own_partitions}",
+                origin.partitions
+            );
+            return Err(Fault::fatal(opening(), why, SPREAD));
+        }
+        if origin.lost.is_some() {
+            self.lost = origin.lost_to(heard, origin::ends(&self.clients, fetch, self.partition)?.0);
+        }
+        self.heard = (heard != Some(&origin.nonce)).then_some((own, origin.nonce));
+        Ok(())
+    }
+
+    pub(crate) fn lost(&self) -> Option<i64> {
+        self.lost
     }
 
     pub(crate) fn commit(&mut self, records: &[Emit], rows: &[Row<'_>]) -> Result<(), Fault> {
@@ -84,7 +160,17 @@ impl KafkaSource {
             timestamp: newest,
             headers: &[],
         });
-        self.transact(emits.chain(rows))
+        let heard = self.heard.as_ref().map(|(key, nonce)| Write {
+            topic: &table,
+            partition: partition_in(self.table, self.partition),
+            key,
+            payload: Some(nonce),
+            timestamp: newest,
+            headers: &[],
+        });
+        self.transact(emits.chain(rows).chain(heard))?;
+        self.heard = None;
+        Ok(())
     }
 
     fn transact<'w>(&self, writes: impl Iterator<Item = Write<'w>>) -> Result<(), Fault> {

@@ -38,10 +38,11 @@ impl LocalReader {
                 Start::Earliest => 0,
                 Start::Latest => store.end(topic, *partition)?,
                 Start::Committed(name) => store.committed(name, topic, *partition)?.unwrap_or(0),
+                Start::At(_, bookmarks) => bookmarks.get(partition).map_or(0, |bookmark| bookmark.next),
             };
             next.insert(*partition, offset);
         }
-        let name = if let Start::Committed(name) = start { Some(name) } else { None };
+        let name = if let Start::Committed(name) | Start::At(name, _) = start { Some(name) } else { None };
         Ok(Self { store: Arc::clone(store), topic, name, next, given: BTreeMap::new(), ahead: VecDeque::new() })
     }
 

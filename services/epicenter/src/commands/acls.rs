@@ -7,10 +7,11 @@ use anyhow::bail;
 use epicenter_bus::topics::{
     ALERTS_STATE, DEAD_LETTER, EVENTS_ENRICHED, EVENTS_RAW, FLEET_SIGNALS, INCIDENT_CHANGES, INCIDENTS, POSITIONS,
 };
-use epicenter_bus::{Grant, Operation, Resource};
+use epicenter_bus::{Grant, Operation, ProcessorSpec, Resource};
 use epicenter_runtime::KafkaSection;
 
 use super::print;
+use super::topics::processors;
 
 /// What each service must be allowed to do.
 fn services() -> Vec<(&'static str, Vec<Grant>)> {
@@ -30,6 +31,7 @@ fn services() -> Vec<(&'static str, Vec<Grant>)> {
         ("sink", Grant::of_processor(&epicenter_sink::spec())),
         ("sink-objects", vec![Grant::groups("sink-objects."), read(INCIDENTS.name)]),
         ("topics", Grant::of_administration()),
+        ("recovery", recovery()),
         (
             "viewer",
             vec![
@@ -41,6 +43,17 @@ fn services() -> Vec<(&'static str, Vec<Grant>)> {
             ],
         ),
     ]
+}
+
+/// What `topics recover` needs, and `doctor` to see what is lost.
+fn recovery() -> Vec<Grant> {
+    let alone = processors().map(|spec| ProcessorSpec { outputs: Vec::new(), ..spec });
+    let mut grants: Vec<_> = alone.iter().flat_map(Grant::of_processor).collect();
+    grants.retain(|grant| grant.name != DEAD_LETTER.name);
+    grants.extend(Grant::of_sources("recover", POSITIONS.name, &[]));
+    // Those are told that their positions are lost.
+    grants.extend([Grant::transactions("exporter."), Grant::transactions("farewell.")]);
+    grants
 }
 
 pub(super) fn run(kafka: &KafkaSection, wanted: &[String], principal: Option<&str>) -> anyhow::Result<ExitCode> {

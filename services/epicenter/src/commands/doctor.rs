@@ -5,13 +5,14 @@ use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
 use epicenter_bus::topics::DEAD_LETTER;
-use epicenter_bus::{Bus, Start};
+use epicenter_bus::{Bus, Loss, Start};
 use epicenter_exporter::project::Kind;
 use epicenter_model::{Codec, DeadLetter};
 use epicenter_runtime::Metrics;
 use k8s_openapi::api::authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec};
 use kube::{Api, Client};
 
+use super::topics::processors;
 use super::{print, schemas};
 use crate::cluster::Cluster;
 use crate::directory::DataDirectory;
@@ -86,9 +87,11 @@ async fn log(settings: &Settings, findings: &mut Findings) -> anyhow::Result<()>
     let look = move || {
         let problems = topics(&bus);
         let letters = if problems.is_ok() { dead_letters(&bus, &codec) } else { Ok(BTreeMap::new()) };
-        (problems, letters)
+        // A topic that is missing says more than what it had.
+        let losses = if problems.as_ref().is_ok_and(Vec::is_empty) { losses(&bus) } else { Ok(Vec::new()) };
+        (problems, losses, letters)
     };
-    let (problems, letters) = tokio::task::spawn_blocking(look).await?;
+    let (problems, losses, letters) = tokio::task::spawn_blocking(look).await?;
     match problems {
         Ok(problems) if problems.is_empty() => {
             findings.well("log: it can be reached, and its topics are as they should be")?
@@ -96,6 +99,12 @@ async fn log(settings: &Settings, findings: &mut Findings) -> anyhow::Result<()>
         Ok(problems) => problems.iter().try_for_each(|problem| findings.bad(&format!("log: {problem}")))?,
         // What keeps it from the topics keeps it from dead-letter.
         Err(error) => return findings.bad(&format!("log: {error:#}")),
+    }
+    match losses {
+        Ok(losses) => {
+            losses.iter().try_for_each(|loss| findings.bad(&format!("log: {loss}; run `epicenter topics recover`")))?;
+        }
+        Err(error) => findings.bad(&format!("log: what its services keep cannot be looked at: {error:#}"))?,
     }
     match letters {
         Ok(letters) if letters.is_empty() => findings.well("dead-letter: it is empty")?,
@@ -136,6 +145,15 @@ fn topics(bus: &Bus) -> anyhow::Result<Vec<String>> {
         ));
     }
     Ok(problems)
+}
+
+/// What the processors have lost with a topic.
+fn losses(bus: &Bus) -> anyhow::Result<Vec<Loss>> {
+    let mut losses = Vec::new();
+    for spec in processors() {
+        losses.extend(bus.losses(&spec)?);
+    }
+    Ok(losses)
 }
 
 /// Of each service: how many records it could not process, and the newest.

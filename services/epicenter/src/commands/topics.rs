@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::ensure;
 use epicenter_bus::topics::ALL;
-use epicenter_bus::{Bus, Cleanup, Topic, TopicProblem};
+use epicenter_bus::{Bus, Cleanup, ProcessorSpec, Recovered, Topic, TopicProblem};
 use epicenter_runtime::KafkaSection;
 
 use super::{acls, print};
@@ -34,6 +34,9 @@ pub(super) fn run(what: Topics, settings: &Settings) -> anyhow::Result<ExitCode>
         return Ok(ExitCode::SUCCESS);
     }
     let bus = kafka(settings)?;
+    if let Topics::Recover { dry_run } = what {
+        return recover(&bus, dry_run);
+    }
     let mut known_by = Instant::now();
     if matches!(what, Topics::Create) {
         let created = bus.create_topics()?;
@@ -54,6 +57,43 @@ pub(super) fn run(what: Topics, settings: &Settings) -> anyhow::Result<ExitCode>
         print(&format!("{problem}\n"))?;
     }
     Ok(ExitCode::from(u8::from(!problems.is_empty())))
+}
+
+/// The processors, which stand still when a topic of theirs is lost.
+pub(super) fn processors() -> [ProcessorSpec; 4] {
+    [
+        epicenter_enricher::spec(),
+        epicenter_correlator::spec(),
+        epicenter_correlator::fleet_spec(),
+        epicenter_sink::spec(),
+    ]
+}
+
+fn recover(bus: &Bus, dry_run: bool) -> anyhow::Result<ExitCode> {
+    let mut lost = 0;
+    for spec in processors() {
+        for loss in bus.losses(&spec)? {
+            lost += 1;
+            print(&format!("{loss}\n"))?;
+            if dry_run {
+                continue;
+            }
+            let Some(Recovered { from, rebuilt, listed, .. }) = bus.recover(&spec, loss.partition)? else { continue };
+            let how = if rebuilt {
+                format!("the state is made anew of what {} has from offset {from} on", spec.input)
+            } else {
+                format!("it goes on at offset {from} of {}, with the state that it has", spec.input)
+            };
+            print(&format!("  {how}\n"))?;
+            if !listed.is_empty() {
+                print(&format!("  {} list their clusters anew, with a gap\n", listed.join(", ")))?;
+            }
+        }
+    }
+    if lost == 0 {
+        print("nothing is lost\n")?;
+    }
+    Ok(ExitCode::from(u8::from(dry_run && lost > 0)))
 }
 
 fn line(topic: &Topic, prefix: &str, partitions: u32) -> String {
