@@ -7,8 +7,8 @@ use crate::kafka::{KafkaBus, KafkaReader, KafkaSource};
 use crate::local::{LocalBus, LocalReader, LocalSource};
 use crate::topic::topics::POSITIONS;
 use crate::{
-    Bookmark, Damage, Emit, Fault, KafkaConfig, LocalConfig, Loss, Observer, Processor, ProcessorSpec, Record,
-    Recovered, Stop, TopicProblem,
+    Bookmark, Bookmarks, Damage, Emit, Fault, KafkaConfig, LocalConfig, Loss, Moved, Observer, Processor,
+    ProcessorSpec, Record, Recovered, Stop, TopicProblem,
 };
 
 /// A log with topics: a Kafka cluster, or a directory. Cheap to clone.
@@ -146,6 +146,30 @@ impl Bus {
         match self {
             Self::Kafka(bus) => bus.recover(spec, partition),
             Self::Local(_) => Ok(None),
+        }
+    }
+
+    /// Moves this installation to `new`, on the same brokers with another prefix, and another number of partitions. Nobody
+    /// may work on it; then it is kept as it is, and closed. Can be called again after a fault, or a kill. `tell` hears how it
+    /// goes. Blocks.
+    pub fn move_to(
+        &self,
+        new: &Self,
+        specs: &[ProcessorSpec],
+        bookmarks: &dyn Bookmarks,
+        tell: &mut dyn FnMut(&str),
+    ) -> Result<Moved, Fault> {
+        match (self, new) {
+            (Self::Kafka(old), Self::Kafka(new)) => old.move_to(new, specs, bookmarks, tell),
+            _ => Err(Fault::fatal("moving the installation", "it is a directory", "Only one on Kafka can be moved")),
+        }
+    }
+
+    /// Opens this installation again, whose move was not finished or is not wanted.
+    pub fn undo_move(&self, specs: &[ProcessorSpec]) -> Result<(), Fault> {
+        match self {
+            Self::Kafka(bus) => bus.undo_move(specs),
+            Self::Local(_) => Ok(()),
         }
     }
 

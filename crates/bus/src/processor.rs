@@ -52,6 +52,11 @@ pub struct ProcessorSpec {
 }
 
 impl ProcessorSpec {
+    /// The store whose changelog has the mark: a private one, since others need not see it.
+    pub(crate) fn marked(&self) -> Option<&Store> {
+        self.stores.iter().find(|store| !store.public).or(self.stores.first())
+    }
+
     /// The partition of the installation for which the processor of `partition` of its input writes.
     pub(crate) fn writes_for(&self, partition: u32, partitions: u32) -> u32 {
         match count(self.input, u32::MAX) {

@@ -30,6 +30,13 @@ pub fn partition_of(cluster: &str, partitions: u32) -> u32 {
     (murmur2(cluster.as_bytes()) & 0x7fff_ffff) % partitions.max(1)
 }
 
+/// The cluster that a record is about, by its key: all of it, or what comes before the first `/`, or zero byte in private
+/// tables. `None` when the key names none. No cluster has such a name that it could not be told.
+pub fn cluster_of(key: &[u8]) -> Option<&str> {
+    let end = key.iter().position(|byte| matches!(byte, b'/' | 0)).unwrap_or(key.len());
+    std::str::from_utf8(&key[..end]).ok().filter(|cluster| !cluster.is_empty())
+}
+
 /// An incident's stable name: `epc-` and the first 50 bits of SHA-256 over the cluster's uid, the opening Event's uid and
 /// its occurrence number, in base32 (RFC 4648, lower case).
 pub fn incident_id(cluster_uid: &str, event_uid: &str, occurrence: i64) -> String {
@@ -63,6 +70,16 @@ mod tests {
         assert_eq!(partition_of("prod-eu-1", 12), partition_of("prod-eu-1", 12));
         assert!((0..100).all(|n| partition_of(&format!("c{n}"), 3) < 3));
         assert_eq!(partition_of("any", 1), 0);
+    }
+
+    #[test]
+    fn tells_whose_a_record_is() {
+        for key in ["prod-eu-1", "prod-eu-1/shop/apps/Deployment/web", "prod-eu-1/epc-7f3k", "prod-eu-1\0e123"] {
+            assert_eq!(cluster_of(key.as_bytes()), Some("prod-eu-1"), "{key:?}");
+        }
+        assert_eq!(cluster_of(b"\0mark"), None);
+        assert_eq!(cluster_of(b""), None);
+        assert_eq!(cluster_of(b"\xff/x"), None);
     }
 
     #[test]

@@ -34,7 +34,7 @@ pub use incident::{
     Because, Candidate, Cause, EventCounts, Impact, Incident, IncidentChange, IncidentState, Member, MemberObject,
     Recurrence, Transition,
 };
-pub use key::{incident_id, murmur2, partition_of};
+pub use key::{cluster_of, incident_id, murmur2, partition_of};
 pub use meaning::{Category, Role, Severity};
 pub use object::ObjectRef;
 pub use position::WatchPosition;

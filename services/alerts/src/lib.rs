@@ -24,4 +24,5 @@ pub use file::{Alerts, Watchdog};
 pub use notice::{Kind, Notice};
 pub use receiver::{Receiver, Request};
 pub use rule::{Rule, Rules};
+pub use state::Positions;
 pub use watchdog::watch;

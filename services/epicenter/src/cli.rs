@@ -265,6 +265,22 @@ pub enum Topics {
         #[arg(long)]
         dry_run: bool,
     },
+    /// Move the installation to another number of partitions, into topics of another prefix. The old topics stay
+    #[command(
+        after_help = "Stop the exporters, let the other services read what there is, stop them, then\n  epicenter topics migrate \
+                            --partitions 24 --to epicenter-24.\nand set bus.kafka.partitions and bus.kafka.prefix so for all services."
+    )]
+    Migrate {
+        /// Partitions that it is to have
+        #[arg(long, required_unless_present = "undo")]
+        partitions: Option<u32>,
+        /// The prefix of its topics, groups and transactional ids
+        #[arg(long, value_name = "PREFIX", required_unless_present = "undo")]
+        to: Option<String>,
+        /// Open the installation again where it was
+        #[arg(long, conflicts_with_all = ["partitions", "to"])]
+        undo: bool,
+    },
     /// Print the commands that allow each service what it needs, and no more, on brokers with an authorizer
     Acls {
         /// Of exporter, enricher, correlator, fleet, sink, sink-objects, topics, recovery, viewer [default: all]

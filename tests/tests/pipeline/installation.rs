@@ -21,6 +21,7 @@ pub struct Installation {
     pub kafka: Kafka,
     pub directory: TempDir,
     pub partitions: u32,
+    pub prefix: String,
 }
 
 impl Installation {
@@ -28,7 +29,8 @@ impl Installation {
     pub fn new(partitions: u32) -> Self {
         let directory = tempfile::Builder::new().prefix("epicenter-installation-").tempdir().unwrap();
         fs::create_dir(directory.path().join("clusters")).unwrap();
-        let installation = Self { kafka: Kafka::start().unwrap(), directory, partitions };
+        let installation =
+            Self { kafka: Kafka::start().unwrap(), directory, partitions, prefix: "epicenter.".to_owned() };
         let created = installation.command(&["topics", "create"]).output().unwrap();
         assert!(created.status.success(), "{}", String::from_utf8_lossy(&created.stderr));
         installation
@@ -41,6 +43,7 @@ impl Installation {
         command.args(arguments).envs([
             ("EPICENTER_BUS__KAFKA__BOOTSTRAP", self.kafka.bootstrap()),
             ("EPICENTER_BUS__KAFKA__PARTITIONS", self.partitions.to_string()),
+            ("EPICENTER_BUS__KAFKA__PREFIX", self.prefix.clone()),
             ("EPICENTER_BUS__KAFKA__SESSION_TIMEOUT_MS", millis(SESSION)),
             ("EPICENTER_BUS__KAFKA__HEARTBEAT_INTERVAL_MS", millis(SESSION / 6)),
             ("EPICENTER_CLUSTERS__POLL_MS", "200".to_owned()),
@@ -114,7 +117,8 @@ impl Installation {
 
     /// The log.
     pub fn bus(&self) -> Bus {
-        Bus::kafka(KafkaConfig { partitions: self.partitions, ..KafkaConfig::new(self.kafka.bootstrap()) }).unwrap()
+        let (partitions, prefix) = (self.partitions, self.prefix.clone());
+        Bus::kafka(KafkaConfig { partitions, prefix, ..KafkaConfig::new(self.kafka.bootstrap()) }).unwrap()
     }
 
     /// Every committed record of a topic, by partition.

@@ -1,5 +1,7 @@
 //! Creates topics, and looks at them.
 
+use std::time::{Duration, Instant};
+
 use rdkafka::admin::{AdminClient, AdminOptions, ConfigResource, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
@@ -7,6 +9,9 @@ use super::DEADLINE;
 use super::client::{Clients, fault, number};
 use super::trouble::{Context, GRANTS};
 use crate::{Fault, Spread, Topic, TopicProblem};
+
+/// Between two looks at topics that were created.
+const LOOK: Duration = Duration::from_millis(200);
 
 /// Creates those of `topics` that are missing; gives their full names.
 pub(super) fn create(clients: &Clients, topics: &[Topic]) -> Result<Vec<String>, Fault> {
@@ -48,6 +53,27 @@ pub(super) fn create(clients: &Clients, topics: &[Topic]) -> Result<Vec<String>,
         }
     }
     Ok(created)
+}
+
+/// Waits until the brokers know of all of `topics`.
+pub(super) fn until_known(clients: &Clients, topics: &[Topic]) -> Result<(), Fault> {
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        let metadata = clients.topics("looking at the topics")?;
+        let is_known = |topic: &Topic| {
+            let name = clients.topic(topic.name);
+            let found = metadata.topics().iter().find(|found| found.name() == name);
+            found.is_some_and(|found| found.partitions().iter().any(|partition| partition.leader() >= 0))
+        };
+        match topics.iter().find(|topic| !is_known(topic)) {
+            None => return Ok(()),
+            Some(topic) if Instant::now() > deadline => {
+                let what = format!("looking at {}", clients.topic(topic.name));
+                return Err(Fault::retry(what, "it was created and no broker leads it yet"));
+            }
+            Some(_) => std::thread::sleep(LOOK),
+        }
+    }
 }
 
 /// What is wrong with `topics`.

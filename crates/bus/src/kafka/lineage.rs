@@ -47,6 +47,8 @@ pub(super) enum Standing {
     Rebuilding,
     /// It is being moved to an installation of that prefix, or was.
     Moved(String),
+    /// It is being moved here.
+    Arriving,
 }
 
 impl Mark {
@@ -116,6 +118,8 @@ pub(super) enum Verdict {
     Lost(Damage),
     /// It lives in the installation of that prefix now.
     Moved(String),
+    /// It is not complete yet.
+    Arriving,
 }
 
 impl Findings<'_> {
@@ -133,6 +137,7 @@ impl Findings<'_> {
         };
         match &mark.standing {
             Standing::Moved(to) => Verdict::Moved(to.clone()),
+            Standing::Arriving => Verdict::Arriving,
             Standing::Rebuilding if self.end < mark.offset => Verdict::Lost(self.cut(mark.offset)),
             Standing::Rebuilding => Verdict::Rebuild(mark.offset),
             Standing::Whole if self.stores.iter().any(emptied) => self.without_state(mark.offset, emptied),
@@ -273,6 +278,12 @@ mod tests {
     fn does_not_go_on_with_what_was_moved() {
         let moved = [kept("me", None), kept("me", Some(mark(Standing::Moved("f.".to_owned()))))];
         check(Committed::At(10), moved, (0, 20), Verdict::Moved("f.".to_owned()));
+        check(
+            Committed::Nothing,
+            [kept("", None), kept("", Some(mark(Standing::Arriving)))],
+            (0, 20),
+            Verdict::Arriving,
+        );
     }
 
     #[test]

@@ -13,6 +13,7 @@ mod config;
 mod fetch;
 mod group;
 mod lineage;
+mod migrate;
 mod origin;
 mod partition;
 mod reader;
@@ -30,7 +31,7 @@ pub use config::KafkaConfig;
 pub use reader::KafkaReader;
 pub use source::KafkaSource;
 
-use crate::{Fault, Loss, Observer, Processor, ProcessorSpec, Recovered, Start, Stop, TopicProblem};
+use crate::{Bookmarks, Fault, Loss, Moved, Observer, Processor, ProcessorSpec, Recovered, Start, Stop, TopicProblem};
 use client::Clients;
 
 /// How long a call to the cluster may take before it counts as failed.
@@ -85,6 +86,20 @@ impl KafkaBus {
 
     pub(crate) fn trouble(&self) -> Option<String> {
         self.clients.trouble()
+    }
+
+    pub(crate) fn move_to(
+        &self,
+        new: &Self,
+        specs: &[ProcessorSpec],
+        bookmarks: &dyn Bookmarks,
+        tell: &mut dyn FnMut(&str),
+    ) -> Result<Moved, Fault> {
+        migrate::migrate(&self.clients, &new.clients, specs, bookmarks, tell)
+    }
+
+    pub(crate) fn undo_move(&self, specs: &[ProcessorSpec]) -> Result<(), Fault> {
+        migrate::undo(&self.clients, specs)
     }
 
     pub(crate) fn losses(&self, spec: &ProcessorSpec) -> Result<Vec<Loss>, Fault> {

@@ -332,6 +332,7 @@ impl KafkaPartition<'_> {
                 Ok((until, state))
             }
             Verdict::Lost(damage) => Err(self.lost(damage)),
+            Verdict::Arriving => Err(arriving(format!("taking over {service}/{partition}"))),
             Verdict::Moved(to) => Err(moved(format!("taking over {service}/{partition}"), &to)),
         }
     }
@@ -404,6 +405,15 @@ pub(super) fn moved(what: String, to: &str) -> Fault {
     Fault::fatal(what, why, "Set bus.kafka.prefix and bus.kafka.partitions to the new ones; docs/operations.md, Topics")
 }
 
+/// What is said where an installation is not complete yet.
+pub(super) fn arriving(what: String) -> Fault {
+    Fault::fatal(
+        what,
+        "the installation is still being moved here",
+        "Run `epicenter topics migrate` again until it is done",
+    )
+}
+
 impl Assigned for KafkaPartition<'_> {
     fn poll(&mut self, wait: Duration) -> Result<Poll, Fault> {
         if !self.is_owned()? {
@@ -426,7 +436,6 @@ impl Assigned for KafkaPartition<'_> {
             let unnamed = self.spec.stores.iter().filter(|_| !self.named);
             unnamed.map(|store| own(store, OWNER, self.owner.as_slice()))
         };
-        let marked = self.spec.stores.iter().find(|store| !store.public).or(self.spec.stores.first());
         let writes = || {
             let emits = batch.emits.iter().map(|emit| {
                 let (topic, partition) = self.names.of(emit.topic);
@@ -437,7 +446,7 @@ impl Assigned for KafkaPartition<'_> {
                 let (topic, partition) = self.names.of(self.spec.stores[store.0].topic);
                 Write { topic, partition, key, payload: value.as_deref(), timestamp: batch.timestamp, headers: &[] }
             });
-            emits.chain(delta).chain(owners()).chain(marked.map(|store| own(store, MARK, mark.as_slice())))
+            emits.chain(delta).chain(owners()).chain(self.spec.marked().map(|store| own(store, MARK, mark.as_slice())))
         };
         self.transact(batch.next_offset, "", writes)?;
         self.named = true;

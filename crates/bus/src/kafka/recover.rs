@@ -108,7 +108,7 @@ pub(super) fn recover(clients: &Clients, spec: &ProcessorSpec, partition: u32) -
         partitions: clients.config.partitions,
         standing: if rebuilt { Standing::Rebuilding } else { Standing::Whole },
     };
-    let marked = spec.stores.iter().position(|store| !store.public).unwrap_or(0);
+    let marked = spec.stores.iter().position(|store| Some(store) == spec.marked()).unwrap_or(0);
     let encoded = mark.encode();
     let mark_at = to_all(MARK, encoded.as_slice()).skip(marked).take(1);
     write(&producer, &id, to_all(OWNER, nonce.as_slice()).chain(mark_at))?;
@@ -135,7 +135,7 @@ fn see(
             let same = is_behind(fetch, offset, last)? == Before::Same;
             (!same).then_some(Damage::InputOther { topic: input, offset })
         }
-        Verdict::Fresh | Verdict::From(_, None) | Verdict::Rebuild(_) | Verdict::Moved(_) => None,
+        Verdict::Fresh | Verdict::From(_, None) | Verdict::Rebuild(_) | Verdict::Moved(_) | Verdict::Arriving => None,
     };
     let group = if let Committed::At(offset) = committed { offset } else { begin };
     let (offset, last) = mark.map_or((group, None), |mark| (mark.offset, mark.last));

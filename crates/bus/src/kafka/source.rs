@@ -9,7 +9,7 @@ use super::client::{Clients, Producer, SPREAD};
 use super::fetch::Fetch;
 use super::lineage::Standing;
 use super::origin::{self, HEARD, ORIGIN, Origin};
-use super::partition::moved;
+use super::partition::{arriving, moved};
 use super::restore::{self, BARRIER};
 use super::transaction::{Unfinished, Write, fence, transact};
 use crate::record::now;
@@ -75,6 +75,11 @@ impl KafkaSource {
                 }
             },
         )?;
+        match origin.as_ref().map(|origin| &origin.standing) {
+            Some(Standing::Moved(to)) => return Err(moved(format!("opening {id}"), to)),
+            Some(Standing::Arriving) => return Err(arriving(format!("opening {id}"))),
+            _ => {}
+        }
         if table == POSITIONS.name {
             source.examine(&fetch, origin, heard.as_deref(), &nonce, own)?;
         }
@@ -111,17 +116,13 @@ impl KafkaSource {
                 origin
             }
         };
-        let opening = || format!("opening {}", self.id);
-        if let Standing::Moved(to) = &origin.standing {
-            return Err(moved(opening(), to));
-        }
         let own_partitions = self.clients.config.partitions;
         if origin.partitions != own_partitions {
             let why = format!(
                 "the installation has {} partitions, and bus.kafka.partitions is {own_partitions}",
                 origin.partitions
             );
-            return Err(Fault::fatal(opening(), why, SPREAD));
+            return Err(Fault::fatal(format!("opening {}", self.id), why, SPREAD));
         }
         if origin.lost.is_some() {
             self.lost = origin.lost_to(heard, origin::ends(&self.clients, fetch, self.partition)?.0);

@@ -34,8 +34,17 @@ pub(super) fn run(what: Topics, settings: &Settings) -> anyhow::Result<ExitCode>
         return Ok(ExitCode::SUCCESS);
     }
     let bus = kafka(settings)?;
-    if let Topics::Recover { dry_run } = what {
-        return recover(&bus, dry_run);
+    match what {
+        Topics::Recover { dry_run } => return recover(&bus, dry_run),
+        Topics::Migrate { partitions: Some(partitions), to: Some(to), .. } => {
+            return migrate(settings, &bus, partitions, to);
+        }
+        Topics::Migrate { .. } => {
+            bus.undo_move(&processors())?;
+            print(&format!("the installation {}* is open again\n", settings.bus.kafka.prefix))?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        _ => {}
     }
     let mut known_by = Instant::now();
     if matches!(what, Topics::Create) {
@@ -67,6 +76,36 @@ pub(super) fn processors() -> [ProcessorSpec; 4] {
         epicenter_correlator::fleet_spec(),
         epicenter_sink::spec(),
     ]
+}
+
+fn migrate(settings: &Settings, bus: &Bus, partitions: u32, to: String) -> anyhow::Result<ExitCode> {
+    let from = &settings.bus.kafka.prefix;
+    ensure!(partitions > 0, "--partitions must be at least 1");
+    ensure!(!to.is_empty(), "--to must name a prefix");
+    // Topics of one would count among those of the other.
+    ensure!(
+        !to.starts_with(from.as_str()) && !from.starts_with(&to),
+        "--to must be another prefix than {from}, and neither may begin with the other"
+    );
+    let mut new = settings.clone();
+    new.bus.kafka.partitions = partitions;
+    new.bus.kafka.prefix.clone_from(&to);
+    let new = kafka(&new)?;
+    let mut said = Ok(());
+    let mut tell = |what: &str| {
+        if said.is_ok() {
+            said = print(&format!("{what}\n"));
+        }
+    };
+    let began = Instant::now();
+    bus.move_to(&new, &processors(), &epicenter_alerts::Positions, &mut tell)?;
+    said?;
+    print(&format!(
+        "done in {} s. Set for all services bus.kafka.prefix: {to} and bus.kafka.partitions: {partitions}, and start them.\n\
+         The topics {from}* are as they were; delete them when you no longer need them.\n",
+        began.elapsed().as_secs()
+    ))?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn recover(bus: &Bus, dry_run: bool) -> anyhow::Result<ExitCode> {
