@@ -129,11 +129,11 @@ impl Positions {
             self.rows.insert(scope.name.clone(), row);
         }
         let Some(row) = self.rows.get_mut(&scope.name) else { return };
-        row.at = self.now;
         (row.list_resource_version, row.list_key) =
             list.map_or_else(Default::default, |Progress { version, key }| (version, key));
         if let Some(version) = version {
             row.resource_version = version;
+            row.at = self.now;
             row.epoch = epoch;
             row.selection.clone_from(&scope.selection);
             row.lost_at = None;

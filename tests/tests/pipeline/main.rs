@@ -12,6 +12,7 @@ mod incidents;
 mod installation;
 mod live;
 mod lossless;
+mod lost;
 mod migrate;
 mod outage;
 mod registry;
