@@ -187,7 +187,9 @@ fn properties(directory: &Path, ports: Ports, guarded: bool) -> String {
          transaction.state.log.replication.factor=1\ntransaction.state.log.min.isr=1\n\
          transaction.state.log.num.partitions=4\nshare.coordinator.state.topic.replication.factor=1\n\
          share.coordinator.state.topic.min.isr=1\ngroup.initial.rebalance.delay.ms=0\n\
-         group.min.session.timeout.ms=1000\ntransaction.abort.timed.out.transaction.cleanup.interval.ms=1000\n\
+         group.min.session.timeout.ms=1000\ngroup.consumer.min.session.timeout.ms=1000\n\
+         group.consumer.session.timeout.ms=6000\ngroup.consumer.min.heartbeat.interval.ms=500\n\
+         group.consumer.heartbeat.interval.ms=1000\ntransaction.abort.timed.out.transaction.cleanup.interval.ms=1000\n\
          message.max.bytes=4194304\nlog.cleaner.dedupe.buffer.size=4194304\nlog.cleaner.backoff.ms=2000\n",
         data.display()
     )

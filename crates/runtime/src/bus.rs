@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use epicenter_bus::{Bus, Fault, KafkaConfig, LocalConfig};
+use epicenter_bus::{Bus, Fault, GroupProtocol, KafkaConfig, LocalConfig};
 use serde::{Deserialize, Serialize};
 
 use crate::{Secret, SecretError};
@@ -47,10 +47,17 @@ pub struct KafkaSection {
     pub session_timeout_ms: u64,
     /// ms between two heartbeats of a member of a consumer group.
     pub heartbeat_interval_ms: u64,
+    /// Who assigns partitions: `classic`, or `consumer` for the brokers of Kafka 4.0 and later (KIP-848), which set the two times above, too.
+    pub group_protocol: GroupProtocol,
+    /// A name for this process that outlives it, of which no other one of its service has the same: it gets its partitions again when it is started
+    /// again. Empty for none.
+    pub instance: String,
     /// After that many ms a transaction that its owner left open is aborted.
     pub transaction_timeout_ms: u64,
     /// Records of a partition are sent in batches of up to that many bytes. Less for brokers whose topics cannot take so much.
     pub batch_bytes: usize,
+    /// A file with the token of OAUTHBEARER, which is read again before the token expires; empty for none.
+    pub token_file: String,
     /// librdkafka properties for every client, such as `security.protocol`.
     pub properties: BTreeMap<String, String>,
     /// librdkafka properties whose values are secret, such as `sasl.password`.
@@ -76,8 +83,11 @@ impl Default for KafkaSection {
             replication,
             session_timeout_ms: millis(session_timeout),
             heartbeat_interval_ms: millis(heartbeat_interval),
+            group_protocol: GroupProtocol::default(),
+            instance: String::new(),
             transaction_timeout_ms: millis(transaction_timeout),
             batch_bytes,
+            token_file: String::new(),
             properties: BTreeMap::new(),
             secrets: BTreeMap::new(),
         }
@@ -85,7 +95,11 @@ impl Default for KafkaSection {
 }
 
 /// Properties that the kernel's guarantees rest on, or that other settings say.
-const RESERVED: [&str; 9] = [
+const RESERVED: [&str; 13] = [
+    "group.instance.id",
+    "group.protocol",
+    "group.remote.assignor",
+    "partition.assignment.strategy",
     "bootstrap.servers",
     "group.id",
     "transactional.id",
@@ -122,6 +136,14 @@ impl BusConfig {
                 "kafka.heartbeat_interval_ms",
                 format!("must be at most a third of session_timeout_ms, {session_timeout_ms}"),
             );
+        }
+        let may_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+        if self.kafka.instance.len() > 249 || !self.kafka.instance.chars().all(may_name) {
+            wrong("kafka.instance", "must have up to 249 letters, digits, `.`, `_` and `-`".to_owned());
+        }
+        let mechanism = ["sasl.mechanism", "sasl.mechanisms"].iter().find_map(|name| self.kafka.properties.get(*name));
+        if !self.kafka.token_file.is_empty() && mechanism.is_none_or(|mechanism| mechanism != "OAUTHBEARER") {
+            wrong("kafka.token_file", "needs bus.kafka.properties: {sasl.mechanism: OAUTHBEARER}".to_owned());
         }
         if *batch_bytes < KafkaConfig::MIN_BATCH_BYTES {
             wrong(
@@ -171,8 +193,11 @@ impl BusConfig {
             replication: section.replication,
             session_timeout: Duration::from_millis(section.session_timeout_ms),
             heartbeat_interval: Duration::from_millis(section.heartbeat_interval_ms),
+            group_protocol: section.group_protocol,
+            instance: Some(section.instance.clone()).filter(|instance| !instance.is_empty()),
             transaction_timeout: Duration::from_millis(section.transaction_timeout_ms),
             batch_bytes: section.batch_bytes,
+            token_file: Some(PathBuf::from(&section.token_file)).filter(|path| !path.as_os_str().is_empty()),
             properties,
         })
     }
@@ -209,6 +234,8 @@ mod tests {
     #[test]
     fn refuses_what_would_break_a_promise() {
         check(|c| c.local.partitions = 0, "bus.local.partitions");
+        check(|c| c.kafka.token_file = "/t".to_owned(), "bus.kafka.token_file");
+        check(|c| c.kafka.instance = "a b".to_owned(), "bus.kafka.instance");
         check(|c| c.kafka.heartbeat_interval_ms = 9000, "bus.kafka.heartbeat_interval_ms");
         check(|c| c.kafka.batch_bytes = 1_000_000, "bus.kafka.batch_bytes");
         check(|c| drop(c.kafka.properties.insert("acks".into(), "0".into())), "bus.kafka.properties.acks");

@@ -1,16 +1,17 @@
-//! One process of the counting processor, for the fault tests: `counter BOOTSTRAP PREFIX PARTITIONS SESSION_MS HEARTBEAT_MS`.
+//! One process of the counting processor, for the fault tests: `counter BOOTSTRAP PREFIX PARTITIONS SESSION_MS HEARTBEAT_MS
+//! classic|consumer [INSTANCE]`.
 //! Runs until SIGTERM closes its standard input, or until it is killed.
 
 use std::io::Read;
 use std::time::Duration;
 
-use epicenter_bus::{Bus, KafkaConfig, Stop};
+use epicenter_bus::{Bus, GroupProtocol, KafkaConfig, Stop};
 use epicenter_tests::counting::{Counter, spec};
 
 fn main() -> anyhow::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [bootstrap, prefix, partitions, session, heartbeat] = arguments.as_slice() else {
-        anyhow::bail!("usage: counter BOOTSTRAP PREFIX PARTITIONS SESSION_MS HEARTBEAT_MS");
+    let [bootstrap, prefix, partitions, session, heartbeat, protocol, instance @ ..] = arguments.as_slice() else {
+        anyhow::bail!("usage: counter BOOTSTRAP PREFIX PARTITIONS SESSION_MS HEARTBEAT_MS classic|consumer [INSTANCE]");
     };
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
@@ -22,6 +23,8 @@ fn main() -> anyhow::Result<()> {
     config.partitions = partitions.parse()?;
     config.session_timeout = Duration::from_millis(session.parse()?);
     config.heartbeat_interval = Duration::from_millis(heartbeat.parse()?);
+    config.group_protocol = if protocol == "consumer" { GroupProtocol::Consumer } else { GroupProtocol::Classic };
+    config.instance = instance.first().cloned();
     let bus = Bus::kafka(config)?;
     let stop = Stop::new();
     let watched = stop.clone();

@@ -30,6 +30,8 @@ const INSTALLATIONS: [&[&str]; 5] = [
         "correlator.enabled=false",
         "fleet.enabled=false",
         "sink.role=member",
+        "kafka.properties.sasl\\.mechanism=OAUTHBEARER",
+        "kafka.token.audience=kafka",
     ],
     &[
         BOOTSTRAP,
@@ -312,6 +314,7 @@ fn values_that_cannot_work_are_told() {
     check(&[BOOTSTRAP, "cluster=a", "enricher.replica=2"], "replica");
     check(&[BOOTSTRAP, "cluster=a", "kafka.properties.sasl\\.password=x"], "sasl.password");
     check(&[BOOTSTRAP, "cluster=a", "kafka.secrets.sasl\\.password.secretName=x"], "/kafka/secrets");
+    check(&[BOOTSTRAP, "cluster=a", "kafka.token.expirationSeconds=3600"], "/kafka/token");
     check(&[BOOTSTRAP, "cluster=a", "kafka.properties.security\\.protocol=TLS"], "security.protocol");
     check(&[BOOTSTRAP, "cluster=a", "kafka.properties.sasl\\.mechanism=SCRAM"], "sasl.mechanism");
     check(&[BOOTSTRAP, "cluster=a", "defaults.terminationGracePeriodSeconds=10"], "terminationGracePeriodSeconds");

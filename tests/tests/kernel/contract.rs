@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant, SystemTime};
 
 use epicenter_bus::{
-    Bus, Driver, Emit, Fault, KafkaConfig, LocalConfig, Processor, ProcessorSpec, Record, Reject, Start, State, Step,
-    Stop, Store, StoreId, topics,
+    Bus, Driver, Emit, Fault, GroupProtocol, KafkaConfig, LocalConfig, Processor, ProcessorSpec, Record, Reject, Start,
+    State, Step, Stop, Store, StoreId, topics,
 };
 use epicenter_model::{Codec, DeadLetter, partition_of};
 use epicenter_tests::counting::{Counter, INPUT, OUTPUT, STATE, spec};
@@ -30,6 +30,8 @@ impl Backend for Directory {
 pub struct Broker {
     pub bootstrap: String,
     pub prefix: String,
+    /// How its processes are members of their groups.
+    pub change: fn(&mut KafkaConfig),
 }
 
 impl Broker {
@@ -40,6 +42,7 @@ impl Broker {
         config.partitions = PARTITIONS;
         config.session_timeout = Duration::from_secs(6);
         config.heartbeat_interval = Duration::from_secs(1);
+        (self.change)(&mut config);
         change(&mut config);
         Bus::kafka(config).unwrap()
     }
@@ -280,18 +283,36 @@ macro_rules! contract {
             $(#[test] fn $name() { super::$name(&super::Directory(tempfile::tempdir().unwrap())); })+
         }
 
-        /// One broker for all: it takes longer to start than the tests take. Each has its own prefix.
-        #[test]
-        fn kafka() {
+        fn on_a_broker(membership: &str, change: fn(&mut KafkaConfig)) {
             let kafka = Kafka::start().unwrap();
             $(
-                println!("kafka: {}", stringify!($name));
-                let broker = Broker { bootstrap: kafka.bootstrap().to_owned(), prefix: format!("{}.", stringify!($name)) };
+                println!("{membership}: {}", stringify!($name));
+                let prefix = format!("{}.", stringify!($name));
+                let broker = Broker { bootstrap: kafka.bootstrap().to_owned(), prefix, change };
                 crate::create_topics(&broker.bootstrap, &broker.prefix, PARTITIONS);
                 $name(&broker);
             )+
         }
     };
+}
+
+/// One broker for all: it takes longer to start than the tests take. Each has its own prefix.
+#[test]
+fn kafka() {
+    on_a_broker("classic", |_| {});
+}
+
+#[test]
+fn kafka_where_brokers_assign() {
+    on_a_broker("consumer", |config| config.group_protocol = GroupProtocol::Consumer);
+}
+
+#[test]
+fn kafka_with_instances() {
+    on_a_broker("classic, instance", |config| config.instance = Some("one".to_owned()));
+    on_a_broker("consumer, instance", |config| {
+        (config.group_protocol, config.instance) = (GroupProtocol::Consumer, Some("one".to_owned()));
+    });
 }
 
 contract!(

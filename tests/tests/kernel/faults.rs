@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use epicenter_bus::{Bus, KafkaConfig, Start};
+use epicenter_bus::{Bus, GroupProtocol, KafkaConfig, Start};
 use epicenter_tests::counting::{INPUT, OUTPUT, STATE};
 use epicenter_tests::faults::Plan;
 use epicenter_tests::kafka::Kafka;
@@ -46,7 +46,7 @@ struct Scene {
 }
 
 impl Scene {
-    fn new(seed: u64) -> Self {
+    fn new(seed: u64, protocol: GroupProtocol) -> Self {
         let kafka = Kafka::start().unwrap();
         let to = Installation {
             bootstrap: kafka.bootstrap(),
@@ -54,6 +54,7 @@ impl Scene {
             partitions: PARTITIONS,
             session_timeout: Duration::from_secs(3),
             heartbeat_interval: Duration::from_millis(500),
+            protocol,
         };
         super::create_topics(&to.bootstrap, &to.prefix, PARTITIONS);
         let directory = tempfile::Builder::new().prefix("epicenter-faults-").tempdir().unwrap();
@@ -191,8 +192,16 @@ impl Scene {
 
 #[test]
 fn outputs_equal_those_of_one_undisturbed_process() {
-    let Plan { faults, seed } = Plan::new(15, 100).unwrap();
-    let mut scene = Scene::new(seed);
+    check(Plan::new(15, 100).unwrap(), GroupProtocol::Classic);
+}
+
+#[test]
+fn so_they_do_when_the_brokers_assign() {
+    check(Plan::new(5, 50).unwrap(), GroupProtocol::Consumer);
+}
+
+fn check(Plan { faults, seed }: Plan, protocol: GroupProtocol) {
+    let mut scene = Scene::new(seed, protocol);
     let seen = Arc::new(AtomicU64::new(0));
     let feeder = Feeder::start(&scene.to, seed, KEYS, AHEAD, Arc::clone(&seen));
     let began = Instant::now();

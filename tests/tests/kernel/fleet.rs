@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
-use epicenter_bus::Record;
+use epicenter_bus::{GroupProtocol, Record};
 use epicenter_tests::counting::INPUT;
 use epicenter_tests::process::Process;
 use rdkafka::ClientConfig;
@@ -22,13 +22,20 @@ pub struct Installation {
     pub partitions: u32,
     pub session_timeout: Duration,
     pub heartbeat_interval: Duration,
+    pub protocol: GroupProtocol,
 }
 
 impl Installation {
     pub fn spawn(&self, name: &str, directory: &std::path::Path) -> Process {
+        self.spawn_as(name, None, directory)
+    }
+
+    /// The same, as that instance.
+    pub fn spawn_as(&self, name: &str, instance: Option<&str>, directory: &std::path::Path) -> Process {
         let mut command = Command::new(env!("CARGO_BIN_EXE_counter"));
         command.args([&self.bootstrap, &self.prefix, &self.partitions.to_string()]);
         command.args([self.session_timeout, self.heartbeat_interval].map(|time| time.as_millis().to_string()));
+        command.arg(if self.protocol == GroupProtocol::Consumer { "consumer" } else { "classic" }).args(instance);
         Process::spawn(name, &mut command, &directory.join(format!("{name}.log"))).unwrap()
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use epicenter_bus::{Bus, KafkaConfig, Start};
+use epicenter_bus::{Bus, GroupProtocol, KafkaConfig, Start};
 use epicenter_tests::counting::OUTPUT;
 use epicenter_tests::kafka::Kafka;
 use epicenter_tests::process::Process;
@@ -59,6 +59,16 @@ fn shown(mut times: Vec<Duration>) -> String {
 
 #[test]
 fn a_new_owner_goes_on_with_the_whole_state() {
+    check(GroupProtocol::Classic, ROUNDS);
+}
+
+/// `EPICENTER_HANDOVERS` makes it as many as the other test.
+#[test]
+fn so_does_one_that_the_brokers_chose() {
+    check(GroupProtocol::Consumer, std::env::var("EPICENTER_HANDOVERS").map_or(1, |rounds| rounds.parse().unwrap()));
+}
+
+fn check(protocol: GroupProtocol, rounds: usize) {
     let kafka = Kafka::start().unwrap();
     let to = Installation {
         bootstrap: kafka.bootstrap(),
@@ -66,6 +76,7 @@ fn a_new_owner_goes_on_with_the_whole_state() {
         partitions: PARTITIONS,
         session_timeout: Duration::from_secs(6),
         heartbeat_interval: Duration::from_secs(1),
+        protocol,
     };
     super::create_topics(&to.bootstrap, &to.prefix, PARTITIONS);
     let directory = tempfile::tempdir().unwrap();
@@ -107,7 +118,7 @@ fn a_new_owner_goes_on_with_the_whole_state() {
     wait_for(seen.load(Ordering::Relaxed) + 100);
 
     let (mut planned, mut killed, mut restores) = (vec![], vec![], vec![]);
-    for round in 0..2 * ROUNDS {
+    for round in 0..2 * rounds {
         let mut next = spawn();
         // It joins and takes half of the partitions over, in order.
         std::thread::sleep(Duration::from_secs(4));
@@ -133,6 +144,7 @@ fn a_new_owner_goes_on_with_the_whole_state() {
     stop.store(true, Ordering::Relaxed);
     reading.join().unwrap();
     let restores = restores.into_iter().map(Duration::from_millis).collect();
+    println!("members agree by the protocol {protocol:?}");
     println!("planned hand-over: {} (bound for p95: 2 × heartbeat interval + 500 ms = 2500 ms)", shown(planned));
     println!("after kill -9:     {} (bound: session timeout + heartbeat interval + 1 s = 8000 ms)", shown(killed));
     println!("restore of 50,000 keys alone: {} (bound for 100,000: 1000 ms)", shown(restores));

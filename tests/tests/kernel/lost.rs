@@ -42,7 +42,7 @@ fn until<T>(what: &str, mut done: impl FnMut() -> Option<T>) -> T {
 
 impl Scene {
     fn new(kafka: &Kafka, name: &str) -> Self {
-        let broker = Broker { bootstrap: kafka.bootstrap(), prefix: format!("{name}.") };
+        let broker = Broker { bootstrap: kafka.bootstrap(), prefix: format!("{name}."), change: |_| {} };
         crate::create_topics(&broker.bootstrap, &broker.prefix, PARTITIONS);
         Self { bus: broker.open(), broker }
     }

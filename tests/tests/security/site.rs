@@ -72,9 +72,13 @@ impl Site {
     }
 
     pub fn bus(&self, port: Port, properties: BTreeMap<String, String>) -> Bus {
+        self.bus_with(port, |config| config.properties = properties)
+    }
+
+    pub fn bus_with(&self, port: Port, change: impl FnOnce(&mut KafkaConfig)) -> Bus {
         let mut config = KafkaConfig::new(self.kafka.guarded_bootstrap(port));
         config.partitions = 2;
-        config.properties = properties;
+        change(&mut config);
         Bus::kafka(config).unwrap()
     }
 }

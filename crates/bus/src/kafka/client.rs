@@ -14,7 +14,7 @@ use rdkafka::types::RDKafkaErrorCode as Code;
 
 use super::config::BATCH_OVERHEAD;
 use super::trouble::{Context, GRANTS, Obstacle, Trouble};
-use super::{DEADLINE, KafkaConfig};
+use super::{DEADLINE, GroupProtocol, KafkaConfig};
 use crate::Fault;
 use crate::topic::count;
 
@@ -80,17 +80,31 @@ impl Clients {
 
     /// A consumer with the offsets of `group`, with nothing assigned.
     pub(super) fn consumer(&self, group: &str) -> Result<Consumer, Fault> {
-        self.fetching(group).create_with_context(self.context(group)).map_err(|error| self.unusable(error))
+        let consumer: Consumer =
+            self.fetching(group).create_with_context(self.context(group)).map_err(|error| self.unusable(error))?;
+        if self.config.token_file.is_some() {
+            // Without a token it cannot ask for anything, and only a poll gives it one.
+            consumer.poll(LISTEN);
+        }
+        Ok(consumer)
     }
 
     /// Listens to the client with that group or transactional id.
     pub(super) fn context(&self, id: &str) -> Context {
-        Context::new(&self.trouble, self.topic(id))
+        Context::new(&self.trouble, self.topic(id), self.config.token_file.as_deref().map(Arc::from))
     }
 
     /// A client that only asks: it needs neither a group nor an id.
     fn asking(&self) -> Result<Producer, Fault> {
-        self.base().create_with_context(self.context("")).map_err(|error| self.unusable(error))
+        self.producer(&self.base(), "")
+    }
+
+    fn producer(&self, config: &ClientConfig, id: &str) -> Result<Producer, Fault> {
+        let producer: Producer = config.create_with_context(self.context(id)).map_err(|error| self.unusable(error))?;
+        if self.config.token_file.is_some() {
+            producer.poll(LISTEN);
+        }
+        Ok(producer)
     }
 
     /// What the brokers know of all topics that this client may see. Says why when they cannot be asked.
@@ -193,17 +207,25 @@ impl Clients {
         group: &str,
         context: C,
     ) -> Result<rdkafka::consumer::BaseConsumer<C>, Fault> {
-        self.fetching(group)
-            .set("partition.assignment.strategy", "cooperative-sticky")
-            .set("session.timeout.ms", self.config.session_timeout.as_millis().to_string())
-            .set("heartbeat.interval.ms", self.config.heartbeat_interval.as_millis().to_string())
-            .create_with_context(context)
-            .map_err(|error| self.unusable(error))
+        let mut config = self.fetching(group);
+        match self.config.group_protocol {
+            GroupProtocol::Classic => config
+                .set("partition.assignment.strategy", "cooperative-sticky")
+                .set("session.timeout.ms", self.config.session_timeout.as_millis().to_string())
+                .set("heartbeat.interval.ms", self.config.heartbeat_interval.as_millis().to_string()),
+            // The others are the brokers' settings; librdkafka refuses them here.
+            GroupProtocol::Consumer => config.set("group.protocol", "consumer"),
+        };
+        if let Some(instance) = &self.config.instance {
+            config.set("group.instance.id", instance);
+        }
+        config.create_with_context(context).map_err(|error| self.unusable(error))
     }
 
     /// A producer that writes transactions as `id`. Not fenced in yet.
     pub(super) fn transactional(&self, id: &str) -> Result<Producer, Fault> {
-        self.base()
+        let mut config = self.base();
+        config
             .set("transactional.id", self.topic(id))
             .set("transaction.timeout.ms", self.config.transaction_timeout.as_millis().to_string())
             .set("compression.type", "lz4")
@@ -216,9 +238,8 @@ impl Clients {
             .set("queue.buffering.max.messages", "1000000")
             .set("queue.buffering.max.kbytes", "65536")
             // The commit tells whether everything was written; a report for each record costs as much as writing it.
-            .set("delivery.report.only.error", "true")
-            .create_with_context(self.context(id))
-            .map_err(|error| self.unusable(error))
+            .set("delivery.report.only.error", "true");
+        self.producer(&config, id)
     }
 
     /// Says of those of `topics` that exist which have more partitions than the installation, since nothing is written to
@@ -264,10 +285,23 @@ impl Clients {
 
     /// The log start offset and the end of a partition, transactions that are open included.
     pub(super) fn watermarks(&self, consumer: &Consumer, topic: &str, partition: u32) -> Result<(i64, i64), Fault> {
-        consumer
-            .fetch_watermarks(topic, number(partition), DEADLINE)
-            .map_err(|error| fault(format!("looking up the ends of {topic}/{partition}"), &error))
+        let began = Instant::now();
+        loop {
+            match consumer.fetch_watermarks(topic, number(partition), DEADLINE) {
+                // It was created a moment ago, or its leader moves.
+                Err(error) if is_unled(&error) && began.elapsed() < PATIENCE => std::thread::sleep(LISTEN),
+                answer => {
+                    return answer
+                        .map_err(|error| fault(format!("looking up the ends of {topic}/{partition}"), &error));
+                }
+            }
+        }
     }
+}
+
+/// The broker that was asked does not lead the partition, or nobody does.
+fn is_unled(error: &KafkaError) -> bool {
+    matches!(error.rdkafka_error_code(), Some(Code::NotLeaderForPartition | Code::LeaderNotAvailable))
 }
 
 /// Kafka's numbers for partitions are signed.

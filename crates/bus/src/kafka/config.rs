@@ -1,7 +1,10 @@
 //! How to reach a Kafka cluster.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
 
 use crate::MAX_RECORD;
 
@@ -19,16 +22,34 @@ pub struct KafkaConfig {
     pub partitions: u32,
     /// Replicas of topics that are created.
     pub replication: i32,
-    /// After that time without a heartbeat a member of a consumer group counts as dead.
+    /// After that time without a heartbeat a member of a consumer group counts as dead. Not of [`GroupProtocol::Consumer`].
     pub session_timeout: Duration,
-    /// Between two heartbeats of a member of a consumer group.
+    /// Between two heartbeats of a member of a consumer group. Not of [`GroupProtocol::Consumer`].
     pub heartbeat_interval: Duration,
+    /// Who assigns partitions to the members of a group.
+    pub group_protocol: GroupProtocol,
+    /// Names this process among the members of its groups, for longer than it lives: when it is started again it has its
+    /// partitions again, and the others do not notice. No two processes of a service may have the same one.
+    pub instance: Option<String>,
     /// A transaction that its owner leaves open is aborted after that time; until then it hides what came after it.
     pub transaction_timeout: Duration,
     /// Records of a partition are sent in batches of up to that size, bytes: what the topics' `max.message.bytes` must allow.
     pub batch_bytes: usize,
+    /// A file with the token of OAUTHBEARER, which somebody else renews: it is read again before the token expires.
+    pub token_file: Option<PathBuf>,
     /// librdkafka properties for every client (`security.protocol`, `sasl.*`, `ssl.*` …).
     pub properties: BTreeMap<String, String>,
+}
+
+/// How the members of a consumer group agree.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum GroupProtocol {
+    /// They agree among themselves, cooperatively.
+    #[default]
+    Classic,
+    /// The brokers decide (KIP-848, Kafka 4.0 and later). They set the timeouts of session and heartbeat, too.
+    Consumer,
 }
 
 impl KafkaConfig {
@@ -56,10 +77,13 @@ impl KafkaConfig {
             // that nobody waits for.
             session_timeout: Duration::from_secs(10),
             heartbeat_interval: Duration::from_secs(3),
+            group_protocol: GroupProtocol::Classic,
+            instance: None,
             // A stopped owner must not hold read-committed readers for long.
             transaction_timeout: Duration::from_secs(10),
             // A partition has one request in flight: large ones make up for it (docs/adr/0010).
             batch_bytes: 4 * 1024 * 1024,
+            token_file: None,
             properties: BTreeMap::new(),
         }
     }

@@ -5,14 +5,16 @@
 //! the member miss a poll.
 
 use std::collections::BTreeMap;
+use std::error::Error;
 use std::sync::Arc;
 use std::thread::{Scope, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
+use rdkafka::client::OAuthToken;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{ClientContext, Offset, TopicPartitionList};
 
@@ -26,6 +28,11 @@ const POLL: Duration = Duration::from_millis(50);
 const PAUSE: Duration = Duration::from_millis(500);
 /// The same, when somebody must mend something first.
 const LONG_PAUSE: Duration = Duration::from_secs(10);
+/// Between two attempts to join under the name of an instance that the group still knows.
+const RELEASE: Duration = Duration::from_secs(2);
+/// How to mend a name that two processes have.
+const SAME_INSTANCE: &str = "Give each process of a service a bus.kafka.instance of its own; that of a process that was killed is free \
+                             again after the session timeout";
 
 type Controls = Arc<Mutex<BTreeMap<u32, Arc<Control>>>>;
 
@@ -38,6 +45,12 @@ struct Member {
 }
 
 impl ClientContext for Member {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+    fn generate_oauth_token(&self, _: Option<&str>) -> Result<OAuthToken, Box<dyn Error>> {
+        self.context.token()
+    }
+
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         self.context.log(level, facility, message);
     }
@@ -120,6 +133,13 @@ struct Lane<'scope> {
     thread: ScopedJoinHandle<'scope, Result<(), Fault>>,
 }
 
+/// Why a member is of no more use.
+enum Broken {
+    /// The group still knows a process of the same instance.
+    Unreleased(String),
+    Fault(Fault),
+}
+
 /// Drives a processor on the partitions that the group gives to this process, until `stop`.
 pub(super) fn run<P: Processor>(
     clients: &Clients,
@@ -128,38 +148,76 @@ pub(super) fn run<P: Processor>(
     observer: Observer<'_>,
     stop: &Stop,
 ) -> Result<(), Fault> {
+    let group = format!("group {}", clients.topic(&spec.name));
+    loop {
+        match follow(clients, spec, make, observer, stop) {
+            Ok(()) => return Ok(()),
+            Err(Broken::Fault(fault)) => return Err(fault),
+            Err(Broken::Unreleased(why)) => {
+                tracing::warn!(service = spec.name, why, "waiting for the instance's name");
+                clients.trouble.stands(&group, why, SAME_INSTANCE.to_owned());
+                if stop.wait(RELEASE) {
+                    return Ok(());
+                }
+            }
+        }
+    }
+}
+
+fn follow<P: Processor>(
+    clients: &Clients,
+    spec: &ProcessorSpec,
+    make: &(dyn Fn() -> P + Send + Sync),
+    observer: Observer<'_>,
+    stop: &Stop,
+) -> Result<(), Broken> {
     let owned = Controls::default();
     let drain = clients.config.session_timeout / 2;
     let member = clients
-        .member(&spec.name, Member { context: clients.context(&spec.name), owned: Arc::clone(&owned), drain })?;
+        .member(&spec.name, Member { context: clients.context(&spec.name), owned: Arc::clone(&owned), drain })
+        .map_err(Broken::Fault)?;
     let topic = clients.topic(spec.input);
-    member.subscribe(&[&topic]).map_err(|error| fault(format!("subscribing to {topic}"), &error))?;
+    member.subscribe(&[&topic]).map_err(|error| Broken::Fault(fault(format!("subscribing to {topic}"), &error)))?;
     std::thread::scope(|scope| {
         let mut lanes: BTreeMap<u32, Lane<'_>> = BTreeMap::new();
         let mut not_before: BTreeMap<u32, Instant> = BTreeMap::new();
-        while !stop.requested() {
-            poll(&member);
+        let mut broken = Ok(());
+        while !stop.requested() && broken.is_ok() {
+            broken = poll(&member);
             tend(scope, clients, spec, make, observer, &member, &owned, &mut lanes, &mut not_before);
         }
-        member.unsubscribe();
-        let deadline = Instant::now() + drain + Duration::from_secs(2);
-        while !owned.lock().is_empty() && Instant::now() < deadline {
-            poll(&member);
+        if broken.is_ok() {
+            member.unsubscribe();
+            let deadline = Instant::now() + drain + Duration::from_secs(2);
+            while !owned.lock().is_empty() && Instant::now() < deadline && poll(&member).is_ok() {}
         }
         // What the group did not take back in time is fenced by its next owner.
         lanes.values().for_each(|lane| lane.control.enter(Phase::Lost));
-        Ok(())
+        broken
     })
 }
 
-fn poll(member: &BaseConsumer<Member>) {
-    match member.poll(POLL) {
-        None | Some(Ok(_)) => {}
-        Some(Err(error)) => match fault("following the group", &error) {
+fn poll(member: &BaseConsumer<Member>) -> Result<(), Broken> {
+    let error = match member.poll(POLL) {
+        None | Some(Ok(_)) => return Ok(()),
+        Some(Err(error)) => error,
+    };
+    let Some((code, why)) = member.client().fatal_error() else {
+        match fault("following the group", &error) {
             Fault::Retry { .. } => tracing::trace!(%error, "passing"),
             fault => tracing::debug!(%fault, "waiting"),
-        },
-    }
+        }
+        return Ok(());
+    };
+    let mend = match code {
+        RDKafkaErrorCode::UnreleasedInstanceId => return Err(Broken::Unreleased(why)),
+        RDKafkaErrorCode::FencedInstanceId => SAME_INSTANCE,
+        RDKafkaErrorCode::UnsupportedVersion | RDKafkaErrorCode::UnsupportedFeature => {
+            "bus.kafka.group_protocol: consumer needs brokers of Kafka 4.0 or later; set it to classic"
+        }
+        _ => "Look at the brokers, then start it again",
+    };
+    Err(Broken::Fault(Fault::fatal("following the group", why, mend)))
 }
 
 /// Hands out tokens, starts the threads of partitions that have none, and sees to those that have ended.

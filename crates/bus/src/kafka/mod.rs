@@ -20,6 +20,7 @@ mod reader;
 mod recover;
 mod restore;
 mod source;
+mod token;
 mod transaction;
 mod trouble;
 
@@ -27,7 +28,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use config::KafkaConfig;
+pub use config::{GroupProtocol, KafkaConfig};
 pub use reader::KafkaReader;
 pub use source::KafkaSource;
 

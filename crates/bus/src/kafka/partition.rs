@@ -421,7 +421,11 @@ impl Assigned for KafkaPartition<'_> {
         }
         match self.fetch.poll(wait)? {
             Fetched::Record(record) => Ok(Poll::Record(record)),
-            Fetched::End(_) | Fetched::Nothing => Ok(Poll::Idle),
+            Fetched::End(_) | Fetched::Nothing => {
+                // Between two commits nobody else lets the producer renew its token.
+                self.producer.poll(Duration::ZERO);
+                Ok(Poll::Idle)
+            }
         }
     }
 

@@ -3,15 +3,21 @@
 //! librdkafka tells it beside its calls, which only time out. So every client has a [`Context`] that listens.
 
 use std::collections::BTreeMap;
+use std::error::Error;
+use std::path::Path;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use rdkafka::client::OAuthToken;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::KafkaError;
 use rdkafka::producer::{DeliveryResult, NoCustomPartitioner, ProducerContext};
 use rdkafka::types::RDKafkaErrorCode as Code;
 use rdkafka::{ClientContext, Message as _};
+
+use super::token;
+use crate::record::now;
 
 /// Where to read what is to be granted.
 pub(super) const GRANTS: &str = "`epicenter topics acls` prints what each service needs";
@@ -113,6 +119,9 @@ fn obstacle(client: &str, code: Code, reason: &str) -> Option<(String, Obstacle)
         Code::SSL => {
             "Check ssl.certificate.*, ssl.key.* and ssl.ca.*, and which certificates the broker asks for".to_owned()
         }
+        Code::Authentication if reason.contains("bus.kafka.token_file") => {
+            "Check that file, and who renews it".to_owned()
+        }
         Code::Authentication | Code::SaslAuthenticationFailed => {
             "Check sasl.mechanism, sasl.username and the secret sasl.password, and that the brokers know this user"
                 .to_owned()
@@ -156,11 +165,18 @@ pub(super) struct Context {
     pub(super) client: String,
     /// The topic that the brokers last refused to a transaction.
     refused: Arc<Mutex<Option<String>>>,
+    token_file: Option<Arc<Path>>,
 }
 
 impl Context {
-    pub(super) fn new(trouble: &Arc<Trouble>, client: String) -> Self {
-        Self { trouble: Arc::clone(trouble), client, refused: Arc::default() }
+    pub(super) fn new(trouble: &Arc<Trouble>, client: String, token_file: Option<Arc<Path>>) -> Self {
+        Self { trouble: Arc::clone(trouble), client, refused: Arc::default(), token_file }
+    }
+
+    /// The token of OAUTHBEARER, as it is now.
+    pub(super) fn token(&self) -> Result<OAuthToken, Box<dyn Error>> {
+        let path = self.token_file.as_deref().ok_or("bus.kafka.token_file names none")?;
+        Ok(token::read(path, now())?)
     }
 
     /// The brokers took the client in, as a member of its group or as the owner of its transactional id.
@@ -185,6 +201,12 @@ impl Context {
 }
 
 impl ClientContext for Context {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+    fn generate_oauth_token(&self, _: Option<&str>) -> Result<OAuthToken, Box<dyn Error>> {
+        self.token()
+    }
+
     fn log(&self, _: RDKafkaLogLevel, facility: &str, message: &str) {
         // The error of the transaction does not tell the topic (rdkafka_txnmgr.c).
         if facility == "ADDPARTS"

@@ -5,6 +5,9 @@ kafka:
   prefix: {{ .Values.kafka.prefix | quote }}
   partitions: {{ int .Values.kafka.partitions }}
   replication: {{ int .Values.kafka.replication }}
+  {{- if .Values.kafka.token }}
+  token_file: /etc/epicenter/secrets/kafka-token
+  {{- end }}
   {{- with .Values.kafka.properties }}
   properties:
     {{- range $property, $value := . }}
@@ -63,6 +66,9 @@ ca: /etc/epicenter/secrets/registry/ca
 {{- define "epicenter.logSecrets" -}}
 {{- range $property, $secret := .Values.kafka.secrets }}
 - secret: {name: {{ $secret.secretName }}, items: [{key: {{ $secret.key }}, path: kafka/{{ $property }}}]}
+{{- end }}
+{{- with .Values.kafka.token }}
+- serviceAccountToken: {audience: {{ .audience | quote }}, expirationSeconds: {{ int (default 3600 .expirationSeconds) }}, path: kafka-token}
 {{- end }}
 {{- if .Values.registry.url }}
 {{- range $file := list "password" "token" "ca" }}
