@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
 
-use epicenter_bus::{Bus, KafkaConfig, Processor, ProcessorSpec, Record, Reject, State, Step, Stop};
+use epicenter_bus::{Bus, KafkaConfig, Processor, ProcessorSpec, Put, Record, Reject, State, Step, Stop};
 use epicenter_tests::kafka::Kafka;
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
@@ -44,6 +44,8 @@ impl Processor for PassThrough {
         self.progress.records.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
+
+    fn flush(&mut self, _: &mut Put<'_>) {}
 }
 
 /// Runs a pass-through named `name` until it has taken `count` records and committed them; gives records per second.

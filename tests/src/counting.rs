@@ -1,6 +1,8 @@
 //! A small stateful processor for tests of the kernel: counts records per key and emits every change.
 
-use epicenter_bus::{Processor, ProcessorSpec, Record, Reject, State, Step, Store, StoreId};
+use std::collections::{BTreeMap, BTreeSet};
+
+use epicenter_bus::{Processor, ProcessorSpec, Put, Record, Reject, State, Step, Store, StoreId};
 
 /// The topic it reads.
 pub const INPUT: &str = "count.in";
@@ -20,37 +22,47 @@ pub fn spec() -> ProcessorSpec {
     }
 }
 
-/// Counts records per key; emits `key`, `count@offset`. Keeps the number of keys in memory besides, and says it with
-/// every change, so that a memory that does not follow from the state shows. Rejects the payload `poison`, deletes the
-/// count at `reset`.
+/// Counts records per key; emits `key`, `count@offset`. Keeps the counts in memory, writes them when it is asked to, and says
+/// with every change how many keys there are, so that a memory that does not follow from the state shows. Rejects the
+/// payload `poison`, deletes the count at `reset`.
 #[derive(Default)]
 pub struct Counter {
-    keys: usize,
+    counts: BTreeMap<Vec<u8>, u64>,
+    changed: BTreeSet<Vec<u8>>,
 }
 
 impl Processor for Counter {
     fn restore(&mut self, state: &State) -> Result<(), Reject> {
-        self.keys = state.len(COUNTS);
+        self.changed.clear();
+        let count = |(key, value): (&[u8], &[u8])| {
+            let count = String::from_utf8_lossy(value).parse().map_err(Reject::because)?;
+            Ok((key.to_vec(), count))
+        };
+        self.counts = state.scan(COUNTS, b"").map(count).collect::<Result<_, Reject>>()?;
         Ok(())
     }
 
     fn process(&mut self, record: &Record, step: &mut Step<'_>) -> Result<(), Reject> {
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        let before = step.get(COUNTS, &record.key).map(text);
-        let count: u64 = before.as_deref().map_or(Ok(0), str::parse).map_err(Reject::because)?;
+        let key = record.key.to_vec();
         match record.payload.as_deref() {
             Some(b"poison") => return Err(Reject("it is poison".to_owned())),
-            Some(b"reset") => {
-                self.keys -= usize::from(before.is_some());
-                step.delete(COUNTS, record.key.clone());
-            }
+            Some(b"reset") => drop(self.counts.remove(&key)),
             _ => {
-                self.keys += usize::from(before.is_none());
-                step.put(COUNTS, record.key.clone(), (count + 1).to_string().into_bytes());
-                let change = format!("{}@{} of {}", count + 1, record.offset, self.keys);
+                let count = self.counts.entry(key.clone()).or_default();
+                *count += 1;
+                let count = *count;
+                let change = format!("{count}@{} of {}", record.offset, self.counts.len());
                 step.emit(OUTPUT, record.key.clone(), change.into_bytes(), vec![]);
             }
         }
+        self.changed.insert(key);
         Ok(())
+    }
+
+    fn flush(&mut self, put: &mut Put<'_>) {
+        for key in std::mem::take(&mut self.changed) {
+            let count = self.counts.get(&key).map(|count| count.to_string().into_bytes());
+            put(COUNTS, key, count);
+        }
     }
 }

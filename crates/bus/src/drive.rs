@@ -1,5 +1,6 @@
 //! The loop that drives a processor over a partition that this process owns.
 
+use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -67,7 +68,7 @@ pub(crate) fn drive<P: Processor>(
         }
         std::thread::sleep(IDLE);
     }
-    let mut input = Input { log, codec, held: None };
+    let mut input = Input { log, codec, held: None, again: VecDeque::new() };
     let mut lane = Lane::new(spec, processor, state)?;
     let (mut looked, mut newest) = (None, None);
     loop {
@@ -84,14 +85,14 @@ pub(crate) fn drive<P: Processor>(
             Poll::Record(record) => record,
         };
         let began = Instant::now();
-        lane.take(&record, &mut batch);
+        lane.take(record, &mut batch);
         let deadline = began + BATCH_TIME;
         let mut draining = false;
         // The clock is not asked for every record.
         let in_time = |batch: &Batch| !batch.records.is_multiple_of(32) || Instant::now() < deadline;
         while batch.size < BATCH_BYTES && !lane.astray && in_time(&batch) {
             match input.poll(Duration::ZERO)? {
-                Poll::Record(record) => lane.take(&record, &mut batch),
+                Poll::Record(record) => lane.take(record, &mut batch),
                 Poll::Idle => break,
                 Poll::Drain => {
                     draining = true;
@@ -99,6 +100,7 @@ pub(crate) fn drive<P: Processor>(
                 }
             }
         }
+        let batch = lane.close(batch, &mut input.again)?;
         let processing = began.elapsed();
         input.log.commit(&batch)?;
         let commit = began.elapsed() - processing;
@@ -109,7 +111,7 @@ pub(crate) fn drive<P: Processor>(
         tell(Progress::Committed { records, dead_letters, oldest, processing, commit });
         newest = newest.max(Some(batch.timestamp));
         lane.settle(&batch)?;
-        if draining {
+        if draining && input.again.is_empty() {
             return Ok(());
         }
     }
@@ -195,11 +197,16 @@ struct Input<'l, L> {
     codec: Codec,
     /// A record that was read and whose schema cannot be had now.
     held: Option<Record>,
+    /// Records that were read and are in no batch yet.
+    again: VecDeque<Record>,
 }
 
 impl<L: Assigned> Input<'_, L> {
     /// The next record. While one is held, there is none.
     fn poll(&mut self, wait: Duration) -> Result<Poll, Fault> {
+        if let Some(record) = self.again.pop_front() {
+            return Ok(Poll::Record(record));
+        }
         let record = match self.held.take() {
             Some(_) if !self.log.is_owned()? => return Ok(Poll::Drain),
             Some(record) => record,
@@ -217,7 +224,7 @@ impl<L: Assigned> Input<'_, L> {
     }
 
     fn behind(&mut self) -> Option<u64> {
-        Some(self.log.behind()? + u64::from(self.held.is_some()))
+        Some(self.log.behind()? + self.again.len() as u64 + u64::from(self.held.is_some()))
     }
 }
 
@@ -227,15 +234,17 @@ struct Lane<'s, P> {
     processor: P,
     codec: Codec,
     state: State,
-    /// The processor's memory does not follow from the state any more: it panicked, or what it took for done was refused.
-    /// It is restored after the commit.
+    /// The records of the batch.
+    taken: Vec<Record>,
+    /// The processor's memory does not follow from the state and the records any more: it panicked, or what it took for done
+    /// was refused.
     astray: bool,
 }
 
 impl<'s, P: Processor> Lane<'s, P> {
     fn new(spec: &'s ProcessorSpec, processor: P, state: State) -> Result<Self, Fault> {
         let codec = processor.codec();
-        let mut lane = Self { spec, processor, codec, state, astray: false };
+        let mut lane = Self { spec, processor, codec, state, taken: Vec::new(), astray: false };
         lane.restore()?;
         Ok(lane)
     }
@@ -250,7 +259,12 @@ impl<'s, P: Processor> Lane<'s, P> {
     }
 
     /// Processes one record into the batch. A record that cannot be processed becomes a dead letter in the same batch.
-    fn take(&mut self, record: &Record, batch: &mut Batch) {
+    fn take(&mut self, record: Record, batch: &mut Batch) {
+        self.add(&record, batch, false);
+        self.taken.push(record);
+    }
+
+    fn add(&mut self, record: &Record, batch: &mut Batch, written: bool) {
         batch.next_offset = record.offset + 1;
         if batch.records == 0 {
             batch.oldest = record.timestamp;
@@ -259,7 +273,7 @@ impl<'s, P: Processor> Lane<'s, P> {
         batch.last = Some((record.timestamp, record.payload.clone()));
         batch.size += record.size();
         batch.records += 1;
-        if let Err(reject) = self.process(record, batch) {
+        if let Err(reject) = self.process(record, batch, written) {
             tracing::warn!(
                 service = self.spec.name, topic = record.topic, partition = record.partition, offset = record.offset,
                 reason = %reject, "record goes to dead-letter"
@@ -269,17 +283,59 @@ impl<'s, P: Processor> Lane<'s, P> {
         }
     }
 
-    /// Adds the record's effects to the batch, or takes them back and says why.
-    fn process(&mut self, record: &Record, batch: &mut Batch) -> Result<(), Reject> {
+    /// Adds the record's effects to the batch, with all that it changes `written` or not, or takes them back and says why.
+    fn process(&mut self, record: &Record, batch: &mut Batch, written: bool) -> Result<(), Reject> {
         let trace = TraceContext::of(&record.headers).map(|parent| {
             let (own, topic, offset) = (parent.child(&self.spec.name), record.topic, record.offset);
             let began = SystemTime::now();
             batch.traced.push(Traced { parent, own, topic, offset, began, ended: began });
             own
         });
+        self.step(batch, record.timestamp, trace, |processor, step| {
+            processor.process(record, step)?;
+            if written {
+                step.flush(processor);
+            }
+            Ok(())
+        })
+    }
+
+    /// Ends the batch: writes what the processor has kept back. When its memory went astray, that is lost: it is restored, and
+    /// the records are processed again, each with what it changes, so that only the one at fault is left out. Those behind
+    /// it go to `again`.
+    fn close(&mut self, mut batch: Batch, again: &mut VecDeque<Record>) -> Result<Batch, Fault> {
+        let timestamp = batch.timestamp;
+        let flush = |processor: &mut P, step: &mut Step<'_>| {
+            step.flush(processor);
+            Ok(())
+        };
+        let mut records = std::mem::take(&mut self.taken).into_iter();
+        if !self.astray && self.step(&mut batch, timestamp, None, flush).is_ok() {
+            return Ok(batch);
+        }
+        self.restore()?;
+        let mut batch = Batch::default();
+        for record in records.by_ref() {
+            self.add(&record, &mut batch, true);
+            if self.astray {
+                break;
+            }
+        }
+        again.extend(records);
+        Ok(batch)
+    }
+
+    /// Runs one step of the processor into the batch.
+    fn step(
+        &mut self,
+        batch: &mut Batch,
+        timestamp: i64,
+        trace: Option<TraceContext>,
+        work: impl FnOnce(&mut P, &mut Step<'_>) -> Result<(), Reject>,
+    ) -> Result<(), Reject> {
         let limits = Limits { payload: MAX_PAYLOAD, stores: self.spec.stores.len() };
-        let mut step = Step::new(&self.state, batch, limits, record, trace);
-        let caught = catch_unwind(AssertUnwindSafe(|| self.processor.process(record, &mut step)));
+        let mut step = Step::new(&self.state, batch, limits, timestamp, trace);
+        let caught = catch_unwind(AssertUnwindSafe(|| work(&mut self.processor, &mut step)));
         let outcome = caught.unwrap_or_else(|_| {
             self.astray = true;
             Err(Reject(format!("{} panicked on this record: a bug, please report it", self.spec.name)))
@@ -338,7 +394,7 @@ impl<'s, P: Processor> Driver<'s, P> {
     /// The rejection; then nothing has changed.
     pub fn feed(&mut self, record: &Record) -> Result<Vec<Emit>, Reject> {
         let mut batch = Batch::default();
-        let outcome = self.lane.process(record, &mut batch);
+        let outcome = self.lane.process(record, &mut batch, true);
         self.lane.settle(&batch).expect("the state restores");
         outcome.map(|()| batch.emits)
     }
@@ -356,15 +412,16 @@ impl<'s, P: Processor> Driver<'s, P> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::VecDeque;
+    use std::collections::{BTreeMap, BTreeSet};
     use std::sync::Arc;
     use std::sync::atomic::AtomicU32;
     use std::sync::atomic::Ordering::Relaxed;
 
     use epicenter_model::{NoWriter, RecordType, Schemas, Writer};
+    use proptest::prelude::*;
 
     use super::*;
-    use crate::Store;
+    use crate::{MAX_STATE_VALUE, Put, Store};
 
     /// Counts records per key; rejects `bad`, panics on `panic`.
     #[derive(Default)]
@@ -410,6 +467,8 @@ mod tests {
             Ok(())
         }
 
+        fn flush(&mut self, _: &mut Put<'_>) {}
+
         fn codec(&self) -> Codec {
             self.codec.clone()
         }
@@ -422,13 +481,17 @@ mod tests {
 
     #[derive(Default)]
     struct Memory {
-        input: VecDeque<Record>,
+        /// Records, and times at which there is none.
+        input: VecDeque<Option<Record>>,
         committed: Vec<Batch>,
     }
 
     impl Assigned for Memory {
         fn poll(&mut self, _: Duration) -> Result<Poll, Fault> {
-            Ok(self.input.pop_front().map_or(Poll::Drain, Poll::Record))
+            Ok(match self.input.pop_front() {
+                Some(record) => record.map_or(Poll::Idle, Poll::Record),
+                None => Poll::Drain,
+            })
         }
         fn commit(&mut self, batch: &Batch) -> Result<(), Fault> {
             self.committed.push(batch.clone());
@@ -450,7 +513,7 @@ mod tests {
     #[test]
     fn sends_what_it_cannot_process_to_dead_letter_and_goes_on() {
         let mut log = Memory::default();
-        log.input.extend([record(0, "ok"), record(1, "bad"), record(2, "panic"), record(3, "ok")]);
+        log.input.extend([record(0, "ok"), record(1, "bad"), record(2, "panic"), record(3, "ok")].map(Some));
         let mut told = Vec::new();
         drive(&mut log, &spec(), Counter::default(), State::new(1), |progress| told.push(progress)).unwrap();
         assert_eq!(told[0], Progress::Behind { records: 4, newest: None });
@@ -467,7 +530,7 @@ mod tests {
     #[test]
     fn waits_in_its_place_for_a_schema_that_cannot_be_had() {
         let mut log = Memory::default();
-        log.input.extend([record(0, "ok"), record(1, "\0\0\0\0\u{7}"), record(2, "ok")]);
+        log.input.extend([record(0, "ok"), record(1, "\0\0\0\0\u{7}"), record(2, "ok")].map(Some));
         let mut told = Vec::new();
         let processor = Counter { codec: down_for(3), ..Counter::default() };
         drive(&mut log, &spec(), processor, State::new(1), |progress| told.push(progress)).unwrap();
@@ -477,7 +540,7 @@ mod tests {
 
         let mut state = State::new(1);
         state.set(StoreId(0), b"k", Some(&[0, 0, 0, 0, 7]));
-        log.input.push_back(record(3, "ok"));
+        log.input.push_back(Some(record(3, "ok")));
         let processor = Counter { codec: down_for(2), ..Counter::default() };
         drive(&mut log, &spec(), processor, state, drop).unwrap();
         assert_eq!(log.committed.last().unwrap().next_offset, 4, "the state was waited for, too");
@@ -488,9 +551,12 @@ mod tests {
         let spec = spec();
         let mut lane = Lane::new(&spec, Counter { restored: 9, ..Counter::default() }, State::new(1)).unwrap();
         let mut batch = Batch::default();
-        lane.take(&record(0, "ok"), &mut batch);
-        lane.take(&record(1, payload), &mut batch);
+        lane.take(record(0, "ok"), &mut batch);
+        lane.take(record(1, payload), &mut batch);
         assert!(lane.astray);
+        let mut again = VecDeque::new();
+        let batch = lane.close(batch, &mut again).unwrap();
+        assert_eq!((batch.records, again.len()), (2, 0));
         lane.settle(&batch).unwrap();
         assert_eq!((lane.astray, lane.processor.restored), (false, 1));
     }
@@ -499,5 +565,80 @@ mod tests {
     fn restores_a_processor_whose_memory_went_astray() {
         check_restored_after("panic");
         check_restored_after("large");
+    }
+
+    /// Keeps what it counts in memory until it is asked for it.
+    #[derive(Default)]
+    struct Keeper {
+        counts: BTreeMap<Bytes, Vec<u8>>,
+        changed: BTreeSet<Bytes>,
+    }
+
+    impl Processor for Keeper {
+        fn restore(&mut self, state: &State) -> Result<(), Reject> {
+            let entries = state.scan(StoreId(0), b"");
+            self.counts = entries.map(|(key, value)| (Bytes::copy_from_slice(key), value.to_vec())).collect();
+            self.changed.clear();
+            Ok(())
+        }
+
+        fn process(&mut self, record: &Record, step: &mut Step<'_>) -> Result<(), Reject> {
+            if record.payload.as_deref() == Some(b"bad") {
+                return Err(Reject("it is bad".into()));
+            }
+            let count = self.counts.entry(record.key.clone()).or_default();
+            count.push(record.offset as u8);
+            self.changed.insert(record.key.clone());
+            step.emit("out", record.key.clone(), count.clone(), vec![]);
+            match record.payload.as_deref() {
+                Some(b"panic") => panic!("at the record"),
+                Some(b"large") => step.emit("out", "k", vec![0; MAX_PAYLOAD + 1], vec![]),
+                // Of a key of its own: that a value is too large only for a while depends on where batches end.
+                Some(b"heavy") => {
+                    let key = Bytes::from(format!("heavy {}", record.offset));
+                    self.counts.insert(key.clone(), vec![0; MAX_STATE_VALUE + 1]);
+                    self.changed.insert(key);
+                }
+                Some(b"gone") => drop(self.counts.remove(&record.key)),
+                _ => {}
+            }
+            Ok(())
+        }
+
+        fn flush(&mut self, put: &mut Put<'_>) {
+            for key in std::mem::take(&mut self.changed) {
+                put(StoreId(0), key.to_vec(), self.counts.get(&key).cloned());
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+
+        /// Whatever a processor keeps back and wherever batches end, what is committed is what it would be record by record.
+        #[test]
+        fn what_is_kept_back_is_written_as_if_it_had_been_at_once(
+            payloads in prop::collection::vec((0..9_usize, 0..3_usize, any::<bool>()), 1..40)
+        ) {
+            let what = ["ok", "ok", "ok", "ok", "gone", "bad", "panic", "large", "heavy"];
+            let records = payloads.iter().enumerate().map(|(offset, (payload, key, _))| {
+                Record { key: ["a", "b", "c"][*key].into(), ..record(offset as i64, what[*payload]) }
+            });
+            let (mut log, spec) = (Memory::default(), spec());
+            let (mut expected, mut driver) = (Vec::new(), Driver::new(&spec, Keeper::default()));
+            for (record, (.., pause)) in records.zip(&payloads) {
+                match driver.feed(&record) {
+                    Ok(emits) => expected.extend(emits),
+                    Err(reject) => expected.push(dead_letter(&Codec::single_object(), &spec.name, &record, &reject)),
+                }
+                log.input.push_back(Some(record));
+                log.input.extend(pause.then_some(None));
+            }
+            drive(&mut log, &spec, Keeper::default(), State::new(1), drop).unwrap();
+            let mut state = State::new(1);
+            log.committed.iter().for_each(|batch| batch.settle(&mut state));
+            prop_assert_eq!(&state, driver.state());
+            prop_assert_eq!(log.committed.into_iter().flat_map(|batch| batch.emits).collect::<Vec<_>>(), expected);
+        }
     }
 }

@@ -35,7 +35,7 @@ pub use local::LocalConfig;
 pub use loss::{Damage, Loss, Recovered};
 pub use migration::{Bookmarks, Moved, Rows};
 pub use observer::{Observer, Progress, Traced};
-pub use processor::{Processor, ProcessorSpec, Reject, Store};
+pub use processor::{Processor, ProcessorSpec, Put, Reject, Store};
 pub use record::{Emit, Headers, Record};
 pub use state::{MAX_STATE_VALUE, State, StoreId};
 pub use step::Step;

@@ -3,13 +3,14 @@
 use epicenter_model::{Codec, partition_of};
 
 use crate::topic::count;
-use crate::{Record, State, Step};
+use crate::{Record, State, Step, StoreId};
 
 /// A service's logic for one partition: a plain struct without client, clock or task.
 ///
 /// The kernel makes one instance per partition that it owns, calls [`Processor::restore`] once, then
-/// [`Processor::process`] for each input record in order. What the instance keeps in memory besides must follow from
-/// the restored state and the records since: it dies with the ownership of the partition.
+/// [`Processor::process`] for each input record in order, and [`Processor::flush`] before each commit. What the instance
+/// keeps in memory besides must follow from the restored state and the records since: it dies with the ownership of the
+/// partition, and is restored when a record leads it astray; the records since the last commit are processed again then.
 pub trait Processor: Send {
     /// Rebuilds what the processor keeps in memory from the restored state. An error stops the partition, loudly.
     fn restore(&mut self, state: &State) -> Result<(), Reject>;
@@ -18,12 +19,21 @@ pub trait Processor: Send {
     /// dead-letter topic in the same commit; the processor must not have changed its own memory then.
     fn process(&mut self, record: &Record, step: &mut Step<'_>) -> Result<(), Reject>;
 
+    /// Writes what [`Processor::process`] has kept back, if anything: state that changes with many records of a batch need be
+    /// written once. `put` takes store, key, and value or `None` to delete. Where batches end is chance: after it the stored
+    /// state must be that of a processor that writes with each record. So what is kept back must be within
+    /// [`MAX_STATE_VALUE`](crate::MAX_STATE_VALUE) at any record.
+    fn flush(&mut self, put: &mut Put<'_>);
+
     /// How records and public stores are framed. What it cannot read now and may read later waits, in its place: the
     /// processor sees neither a record nor a state whose schema cannot be had.
     fn codec(&self) -> Codec {
         Codec::single_object()
     }
 }
+
+/// Takes store, key, and value or `None` to delete.
+pub type Put<'p> = dyn FnMut(StoreId, Vec<u8>, Option<Vec<u8>>) + 'p;
 
 /// Why a record cannot be processed: what is wrong, where, and how to mend it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

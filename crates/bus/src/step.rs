@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use epicenter_model::TraceContext;
 
-use crate::{Emit, Headers, MAX_STATE_VALUE, Record, Reject, State, StoreId, Traced};
+use crate::{Emit, Headers, MAX_STATE_VALUE, Processor, Reject, State, StoreId, Traced};
 
 type Delta = BTreeMap<(StoreId, Vec<u8>), Option<Vec<u8>>>;
 
@@ -57,15 +57,16 @@ pub(crate) struct Limits {
 }
 
 impl<'b> Step<'b> {
+    /// A step at `timestamp`, ms.
     pub(crate) fn new(
         state: &'b State,
         batch: &'b mut Batch,
         limits: Limits,
-        record: &Record,
+        timestamp: i64,
         trace: Option<TraceContext>,
     ) -> Self {
         let emitted = batch.emits.len();
-        Self { state, batch, limits, timestamp: record.timestamp, trace, emitted, undo: Vec::new(), refused: None }
+        Self { state, batch, limits, timestamp, trace, emitted, undo: Vec::new(), refused: None }
     }
 
     /// Writes a record to `topic`, in this partition (of a topic of the fleet in its only one), with the input record's timestamp. A payload above the size limit
@@ -130,6 +131,14 @@ impl<'b> Step<'b> {
         self.undo.push((entry, before));
     }
 
+    /// Writes what the processor has kept back.
+    pub(crate) fn flush(&mut self, processor: &mut impl Processor) {
+        processor.flush(&mut |store, key, value| match value {
+            Some(value) => self.put(store, key, value),
+            None => self.delete(store, key),
+        });
+    }
+
     /// Ends the record: keeps its effects, or takes them back and says why.
     pub(crate) fn finish(mut self, outcome: Result<(), Reject>) -> Result<(), Reject> {
         let outcome = outcome.and(self.refused.take().map_or(Ok(()), Err));
@@ -163,7 +172,7 @@ mod tests {
     const LIMITS: Limits = Limits { payload: 100, stores: 1 };
 
     fn step<'b>(state: &'b State, batch: &'b mut Batch) -> Step<'b> {
-        Step::new(state, batch, LIMITS, &Record::default(), None)
+        Step::new(state, batch, LIMITS, 0, None)
     }
 
     #[test]

@@ -1,20 +1,18 @@
 //! To which incident an Event belongs.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use epicenter_model::{EnrichedEvent, Role, Severity, Transition, incident_id};
 
 use crate::edge::Edge;
-use crate::entity::{EventRef, Mark, bounded};
-use crate::live::{Candidate, Cap, Head, Live, Row, RowRole, STAYS_MS};
+use crate::entity::{EventRef, Heard, Mark, bounded};
+use crate::live::{Candidate, Cap, Head, Live, Reason, Row, RowRole, STAYS_MS};
 use crate::neighbours::Links;
 use crate::parents::Parent;
 use crate::score::{When, rounded};
 use crate::source::{Blame, Passes};
 use crate::state::Engine;
-
-/// Most members that are remembered in all incidents together.
-const ALL_ROWS: usize = 300_000;
-/// Most incidents that are remembered.
-const INCIDENTS: usize = 20_000;
 
 /// An Event on its way in.
 pub(crate) struct Incoming<'a> {
@@ -75,19 +73,13 @@ impl Engine<'_> {
             return;
         }
         let owner = self.state.entities.top(incoming.object);
+        // One for all objects on which it is remembered.
+        let mut shared: Option<Arc<EventRef>> = None;
         for (edge, id) in incoming.links.iter().filter(|(edge, _)| marked.contains(*edge)) {
-            let mark = Mark {
-                edge,
-                class: event.class.as_str().into(),
-                event: reference(event, incoming.object),
-                place,
-                first: event.occurred_at,
-                last: event.occurred_at,
-                since: event.at,
-                at: event.at,
-                owners: vec![owner],
-            };
-            self.state.entities.mark(id, mark, repeat);
+            let (occurred_at, at) = (event.occurred_at, event.at);
+            let heard = Heard { edge, class: &event.class, place, occurred_at, at, owner, repeat };
+            let make = || Arc::clone(shared.get_or_insert_with(|| Arc::new(reference(event, incoming.object))));
+            self.state.entities.mark(id, &heard, make);
         }
     }
 
@@ -105,7 +97,7 @@ impl Engine<'_> {
                 Some((_, miss, best)) => {
                     *miss *= 1.0 - parent.score;
                     // A causal rule says more than mere likeness.
-                    let weight = |parent: &Parent| (parent.causal, parent.score);
+                    let weight = |parent: &Parent<'_>| (parent.causal, parent.score);
                     if weight(parent) > weight(&parents[*best]) {
                         *best = index;
                     }
@@ -146,7 +138,7 @@ impl Engine<'_> {
     /// A change that an open incident explains, such as the reboot of a node that was away, is part of it.
     fn follow(&mut self, incoming: &Incoming<'_>) -> Option<(u64, u32)> {
         let own = self.rules.class(&incoming.event.class).own;
-        let mut best: Option<Parent> = None;
+        let mut best: Option<Parent<'_>> = None;
         for parent in self.parents(incoming) {
             let open =
                 parent.place.and_then(|(no, _)| self.state.incidents.get(&no)).is_some_and(|live| live.is_open());
@@ -158,7 +150,7 @@ impl Engine<'_> {
     }
 
     /// Adds the Event to the incident of `parent`.
-    fn join(&mut self, incoming: &Incoming<'_>, parent: &Parent) -> (u64, u32) {
+    fn join(&mut self, incoming: &Incoming<'_>, parent: &Parent<'_>) -> (u64, u32) {
         let (no, above) = parent.place.unwrap_or_default();
         let own_cause = !parent.causal && incoming.event.role == Role::Cause;
         let candidate = match above {
@@ -166,21 +158,21 @@ impl Engine<'_> {
             _ => self.candidate(incoming, no),
         };
         // A row of another class, of the same object to blame: its own hypothesis, next to the other.
-        let because = because(&parent.rule, parent, parent.score);
+        let because = because(parent);
         let number = self.add(incoming, no, candidate, Some(because));
-        *self.head_mut(no).rules.entry(parent.rule.clone()).or_default() += 1;
+        self.head_mut(no).used(parent.rule, 1);
         (no, number)
     }
 
     /// Adds the Event to the incident `no`, as a root of what is there.
-    fn head(&mut self, incoming: &Incoming<'_>, no: u64, trigger: Option<&Parent>) -> (u64, u32) {
+    fn head(&mut self, incoming: &Incoming<'_>, no: u64, trigger: Option<&Parent<'_>>) -> (u64, u32) {
         let candidate = self.candidate(incoming, no);
         let because = self.trigger(no, candidate, trigger);
         let number = self.add(incoming, no, candidate, because);
         (no, number)
     }
 
-    fn open(&mut self, incoming: &Incoming<'_>, trigger: Option<&Parent>) -> Option<(u64, u32)> {
+    fn open(&mut self, incoming: &Incoming<'_>, trigger: Option<&Parent<'_>>) -> Option<(u64, u32)> {
         let event = incoming.event;
         let passes = self.rules.class(&event.class).passes != Passes::Never;
         let capped = match self.excuse(incoming) {
@@ -188,7 +180,7 @@ impl Engine<'_> {
             Some(Excuse::UpTo { severity, lasts_ms }) => Some((severity, lasts_ms)),
             Some(Excuse::Wholly) => return None,
         };
-        if self.state.incidents.len() >= INCIDENTS {
+        if self.state.incidents.len() >= self.rules.bounds.incidents {
             self.make_room();
         }
         self.state.clock.incidents += 1;
@@ -210,18 +202,18 @@ impl Engine<'_> {
             quiet_ms: self.rules.class(&event.class).quiet_ms,
             ..Head::default()
         };
-        self.state.incidents.insert(no, Live::restored(head, std::collections::BTreeMap::new()));
+        self.state.incidents.insert(no, Box::new(Live::restored(head, BTreeMap::new())));
         self.touch(no, Some(Transition::Opened));
         Some(self.head(incoming, no, trigger))
     }
 
     /// The candidate that the Event itself is, in the incident `no`.
     fn candidate(&mut self, incoming: &Incoming<'_>, no: u64) -> Option<usize> {
-        let object = self.state.entities.get(incoming.blamed).map(|entity| entity.reference()).unwrap_or_default();
+        let object = self.state.entities.get(incoming.blamed).map(|entity| Arc::clone(&entity.object));
         let class = &incoming.event.class;
         let (entity, first) = (incoming.blamed, incoming.when.first);
         let head = self.head_mut(no);
-        let row = head.given;
+        let (row, object) = (head.given, object.unwrap_or_default());
         let new = || Candidate { class: class.as_str().into(), object, entity, first, row, ..Candidate::default() };
         let index = head.candidate(class, entity, new);
         self.state.entities.set_incident(entity, no);
@@ -229,7 +221,7 @@ impl Engine<'_> {
     }
 
     /// Takes an Event that no incident has into `no`, because it explains another. Gives why.
-    fn trigger(&mut self, no: u64, candidate: Option<usize>, parent: Option<&Parent>) -> Option<crate::live::Reason> {
+    fn trigger(&mut self, no: u64, candidate: Option<usize>, parent: Option<&Parent<'_>>) -> Option<Reason> {
         let parent = parent?;
         let entity = self.state.entities.get(parent.event.object)?;
         let class = self.rules.class(&parent.class);
@@ -237,16 +229,17 @@ impl Engine<'_> {
         let role = if failing { RowRole::Cause } else { RowRole::Change };
         let severity = self.rules.classes.get(&parent.class).filter(|_| failing).map(|info| info.severity);
         let top = self.state.entities.top(parent.event.object);
-        let workload = self.state.entities.get(top).filter(|_| top != parent.event.object).map(|top| top.reference());
+        let workload = self.state.entities.get(top).filter(|_| top != parent.event.object);
+        let workload = workload.map(|workload| Arc::clone(&workload.object));
         let mut row = Row {
             uid: parent.event.uid.clone(),
             namespace: parent.event.namespace.clone(),
             name: parent.event.name.clone(),
             reason: parent.event.reason.clone(),
             object: parent.event.object,
-            kind: entity.kind.clone(),
-            object_namespace: entity.namespace.clone(),
-            object_name: entity.name.clone(),
+            kind: entity.object.kind.as_str().into(),
+            object_namespace: entity.object.namespace.as_str().into(),
+            object_name: entity.object.name.as_str().into(),
             top: workload.is_some().then_some(top),
             workload,
             class: parent.class.clone(),
@@ -258,7 +251,7 @@ impl Engine<'_> {
         };
         if role == RowRole::Cause {
             let blamed = if class.blame.first() == Some(&Blame::Workload) { top } else { parent.event.object };
-            let object = self.state.entities.get(blamed).map(|entity| entity.reference()).unwrap_or_default();
+            let object = self.state.entities.get(blamed).map(|entity| Arc::clone(&entity.object)).unwrap_or_default();
             let (class, first) = (parent.class.clone(), parent.first);
             let head = self.head_mut(no);
             let given = head.given;
@@ -272,14 +265,15 @@ impl Engine<'_> {
         } else {
             row.candidate = candidate;
         }
-        let because = because(&parent.rule, parent, parent.score);
+        let because = because(parent);
         let head = self.head_mut(no);
         head.worst = head.worst.max(severity.unwrap_or_default());
         head.count(&parent.event.reason);
-        head.occurrences += parent.event.occurrences;
-        *head.rules.entry(parent.rule.clone()).or_default() += 1;
+        head.heard(parent.event.occurrences);
+        head.used(parent.rule, 1);
         let live = self.state.incidents.get_mut(&no)?;
-        let number = live.add(row.clone())?;
+        let keys = row.keys();
+        let number = live.add(row, self.rules.bounds.members_of_one)?;
         if let Some(candidate) = candidate.filter(|_| role == RowRole::Change) {
             live.head.candidates[candidate].trigger = Some(number);
             // The row of the candidate is the one that follows.
@@ -287,7 +281,7 @@ impl Engine<'_> {
                 live.head.candidates[candidate].row = number + 1;
             }
         }
-        self.state.index(no, number, &row);
+        self.state.index(no, number, keys);
         let (object, uid) = (parent.event.object, parent.event.uid.clone());
         self.state.entities.change(object, |entity| {
             for mark in entity.marks.iter_mut().filter(|mark| mark.event.uid == uid) {
@@ -298,23 +292,17 @@ impl Engine<'_> {
     }
 
     /// Adds a row for the Event to the incident `no`.
-    fn add(
-        &mut self,
-        incoming: &Incoming<'_>,
-        no: u64,
-        candidate: Option<usize>,
-        because: Option<crate::live::Reason>,
-    ) -> u32 {
+    fn add(&mut self, incoming: &Incoming<'_>, no: u64, candidate: Option<usize>, because: Option<Reason>) -> u32 {
         let event = incoming.event;
         let mut row = self.row(incoming, candidate, because);
         row.over = row.lasting && self.ended_before(incoming);
-        let crowded = self.state.uids.len() >= ALL_ROWS;
+        let crowded = self.state.uids.len() >= self.rules.bounds.members;
         let quiet = self.state.clock.quiet;
         let now = self.now();
         let Some(live) = self.state.incidents.get_mut(&no) else { return u32::MAX };
         let head = &mut live.head;
         head.count(&row.reason);
-        head.occurrences += event.occurrences;
+        head.heard(event.occurrences);
         head.last_event_at = now;
         head.active = quiet;
         head.worst = head.worst.max(event.severity);
@@ -328,9 +316,10 @@ impl Engine<'_> {
             }
         }
         let new_pod = &*row.kind == "Pod" && !live.has_pod(row.object);
-        let number = if crowded { None } else { live.add(row.clone()) };
+        let keys = row.keys();
+        let number = if crowded { None } else { live.add(row, self.rules.bounds.members_of_one) };
         match number {
-            Some(number) => self.state.index(no, number, &row),
+            Some(number) => self.state.index(no, number, keys),
             None => {
                 let counted =
                     self.state.entities.get(incoming.object).is_some_and(|entity| entity.incident == Some(no));
@@ -344,7 +333,7 @@ impl Engine<'_> {
         number.unwrap_or(u32::MAX)
     }
 
-    fn row(&self, incoming: &Incoming<'_>, candidate: Option<usize>, because: Option<crate::live::Reason>) -> Row {
+    fn row(&self, incoming: &Incoming<'_>, candidate: Option<usize>, because: Option<Reason>) -> Row {
         let event = incoming.event;
         let regarding = &event.event.regarding;
         let entities = &self.state.entities;
@@ -361,9 +350,12 @@ impl Engine<'_> {
             kind: bounded(&regarding.kind).into(),
             object_namespace: bounded(&regarding.namespace).into(),
             object_name: bounded(&regarding.name).into(),
-            workload: top.and_then(|top| entities.get(top)).map(|top| top.reference()),
+            workload: top.and_then(|top| entities.get(top)).map(|top| Arc::clone(&top.object)),
             top,
-            node: node.and_then(|link| entities.get(link.to)).map(|node| node.name.clone()).unwrap_or_default(),
+            node: node
+                .and_then(|link| entities.get(link.to))
+                .map(|node| node.object.name.as_str().into())
+                .unwrap_or_default(),
             container: bounded(event.event.container().unwrap_or_default()).into(),
             named: named.collect(),
             class: event.class.as_str().into(),
@@ -425,8 +417,8 @@ fn symptomatic(event: &EnrichedEvent) -> bool {
     matches!(event.role, Role::Cause | Role::Symptom) && event.severity >= Severity::Low && !event.backfill
 }
 
-fn because(rule: &str, parent: &Parent, score: f64) -> crate::live::Reason {
-    (rule.into(), parent.event.uid.clone(), parent.lag_ms, rounded(score))
+fn because(parent: &Parent<'_>) -> Reason {
+    (parent.rule.into(), parent.event.uid.clone(), parent.lag_ms, rounded(parent.score))
 }
 
 fn reference(event: &EnrichedEvent, object: u64) -> EventRef {

@@ -1,5 +1,7 @@
 //! A cause that no Event tells of: several owners fail alike, and have one thing in common.
 
+use std::sync::Arc;
+
 use crate::assemble::Incoming;
 use crate::edge::Edge;
 use crate::live::{CANDIDATES, Candidate};
@@ -26,6 +28,7 @@ impl Engine<'_> {
     fn infer(&mut self, common: &Common, id: u64, incoming: &Incoming<'_>) {
         let rule = &common.rule;
         let Some(shared) = self.state.entities.get(id) else { return };
+        self.look(shared.marks.len());
         let mut owners: Vec<u64> = Vec::new();
         let mut cases: Vec<(u64, usize)> = Vec::new();
         let mut first = None;
@@ -54,7 +57,7 @@ impl Engine<'_> {
         if known.is_none() && rule.enrichment && !self.enriched(common, owners.len(), incoming) {
             return;
         }
-        let object = shared.reference();
+        let object = Arc::clone(&shared.object);
         let keys: Vec<_> = cases
             .iter()
             .filter_map(|(no, root)| self.state.incidents.get(no)?.head.candidates.get(*root))
@@ -80,7 +83,7 @@ impl Engine<'_> {
             let below =
                 head.candidates.iter().position(|c| c.class == class && c.entity == entity && c.common.is_none());
             if let Some(below) = below.filter(|below| head.adopt(*below, above)) {
-                *head.rules.entry(rule.id.as_str().into()).or_default() += head.candidates[below].explained;
+                head.used(&rule.id, head.candidates[below].explained);
                 rows.push(head.candidates[below].row);
             }
         }

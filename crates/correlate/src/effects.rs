@@ -9,7 +9,6 @@ pub struct Effects {
     pub changes: Vec<IncidentChange>,
     /// What the fleet is to hear of the cluster, in order.
     pub signals: Vec<FleetRecord>,
-    /// The delta of the durable state: key, and value or `None` to delete. A later entry replaces an earlier one of the
-    /// same key. Keys are unique within a cluster and begin with a tag byte; values are smaller than 64 KiB.
-    pub puts: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+    /// Marks, members and incidents that were looked at: the time that it took follows from that.
+    pub work: u64,
 }

@@ -1,9 +1,12 @@
 //! The objects of a cluster, real and virtual: how they are linked, and what was heard of late.
 
 use std::collections::BTreeSet;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
 
 use epicenter_model::{ObjectRef, Timestamp};
-use rustc_hash::FxHashMap;
+use hashbrown::HashTable;
+use rustc_hash::{FxHashMap, FxHasher};
 use serde::{Deserialize, Serialize};
 
 use crate::edge::Edge;
@@ -18,20 +21,20 @@ const OWN_MS: i64 = 10_000;
 const LINKS: usize = 32;
 const MARKS: usize = 32;
 const OWNERS: usize = 16;
+const OWNER_CHAIN: usize = 5;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Entity {
     pub id: u64,
-    pub api_version: Box<str>,
-    pub kind: Box<str>,
-    pub namespace: Box<str>,
-    pub name: Box<str>,
-    pub uid: Box<str>,
+    pub object: Arc<ObjectRef>,
     pub seen: Timestamp,
     /// The newest incident that it is part of or to blame for.
     pub incident: Option<u64>,
     pub links: Vec<Link>,
     pub marks: Vec<Mark>,
+    /// It changed since it was last written, and is listed.
+    #[serde(skip)]
+    unwritten: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -47,8 +50,8 @@ pub(crate) struct Link {
 pub(crate) struct Mark {
     /// The link from the Event's object to this one.
     pub edge: Edge,
-    pub class: Box<str>,
-    pub event: EventRef,
+    pub class: Arc<str>,
+    pub event: Arc<EventRef>,
     /// The incident and the row in it, once it is part of one.
     pub place: Option<(u64, u32)>,
     /// Of the first and the newest occurrence, emitter's clock.
@@ -61,13 +64,28 @@ pub(crate) struct Mark {
     pub owners: Vec<u64>,
 }
 
+/// An Event that is to be remembered on an object.
+pub(crate) struct Heard<'a> {
+    pub edge: Edge,
+    pub class: &'a str,
+    pub place: Option<(u64, u32)>,
+    /// Emitter's clock.
+    pub occurred_at: Timestamp,
+    /// Log time.
+    pub at: Timestamp,
+    /// The top of the owner chain of its object.
+    pub owner: u64,
+    /// It is a member already.
+    pub repeat: bool,
+}
+
 /// Enough of an Event to make it a member later.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct EventRef {
-    pub uid: Box<str>,
-    pub namespace: Box<str>,
-    pub name: Box<str>,
-    pub reason: Box<str>,
+    pub uid: Arc<str>,
+    pub namespace: Arc<str>,
+    pub name: Arc<str>,
+    pub reason: Arc<str>,
     pub occurrences: i64,
     pub object: u64,
 }
@@ -76,15 +94,14 @@ pub(crate) struct EventRef {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Entities {
     by_id: FxHashMap<u64, Entity>,
-    by_name: FxHashMap<Box<str>, u64>,
+    by_name: HashTable<u64>,
     by_seen: BTreeSet<(Timestamp, u64)>,
     /// Numbers given so far.
     pub given: u64,
     /// Changed, or gone, since they were last written.
-    pub dirty: Vec<u64>,
+    pub unwritten: Vec<u64>,
     nodes: usize,
     zones: usize,
-    name: String,
 }
 
 impl Mark {
@@ -94,18 +111,15 @@ impl Mark {
 }
 
 impl Entity {
-    pub fn reference(&self) -> ObjectRef {
-        ObjectRef {
-            api_version: self.api_version.to_string(),
-            kind: self.kind.to_string(),
-            namespace: self.namespace.to_string(),
-            name: self.name.to_string(),
-            uid: self.uid.to_string(),
-        }
-    }
-
     pub fn linked(&self, edge: Edge) -> impl Iterator<Item = Link> + '_ {
         self.links.iter().copied().filter(move |link| link.edge == edge)
+    }
+
+    /// Lists it as changed.
+    fn list(&mut self, unwritten: &mut Vec<u64>) {
+        if !std::mem::replace(&mut self.unwritten, true) {
+            unwritten.push(self.id);
+        }
     }
 
     /// Notes a link; of nodes and owners there is one, of the rest the newest few.
@@ -130,38 +144,49 @@ impl Entity {
         true
     }
 
-    /// Notes an Event; a `repeat` only where its like is noted. Gives whether the object is to be written: what goes on and
-    /// on is not, each time.
-    fn mark(&mut self, new: Mark, repeat: bool) -> bool {
-        let incident = |mark: &Mark| mark.place.map(|(no, _)| no);
-        let same =
-            |known: &Mark| known.edge == new.edge && known.class == new.class && incident(known) == incident(&new);
+    /// Notes an Event; a repeat only where its like is noted. Gives whether the object is to be written: what goes on and on is
+    /// not, each time.
+    fn mark(&mut self, new: &Heard<'_>, event: impl FnOnce() -> Arc<EventRef>) -> bool {
+        let incident = |place: Option<(u64, u32)>| place.map(|(no, _)| no);
+        let same = |known: &Mark| {
+            known.edge == new.edge && incident(known.place) == incident(new.place) && *known.class == *new.class
+        };
         if let Some(known) = self.marks.iter_mut().find(|known| same(known)) {
-            let owner = new.owners.first().filter(|owner| !known.owners.contains(owner) && known.owners.len() < OWNERS);
+            let owner = (known.owners.len() < OWNERS && !known.owners.contains(&new.owner)).then_some(new.owner);
             let coarse = if new.edge == Edge::Object { OWN_MS } else { SEEN_MS };
             if new.place.is_some() && owner.is_none() && new.at.millis_since(known.at) < coarse {
                 return false;
             }
             let paused = new.at.millis_since(known.at) > SEEN_MS;
             known.owners.extend(owner);
-            known.first = known.first.min(new.first);
-            known.last = known.last.max(new.last);
+            known.first = known.first.min(new.occurred_at);
+            known.last = known.last.max(new.occurred_at);
             known.at = new.at;
             if new.place.is_none() {
                 if paused {
-                    (known.first, known.since) = (new.first, new.since);
+                    (known.first, known.since) = (new.occurred_at, new.at);
                 }
-                known.event = new.event;
+                known.event = event();
             }
             return true;
         }
-        if !repeat {
+        if !new.repeat {
             if self.marks.len() == MARKS {
                 self.marks.remove(0);
             }
-            self.marks.push(new);
+            self.marks.push(Mark {
+                edge: new.edge,
+                class: new.class.into(),
+                event: event(),
+                place: new.place,
+                first: new.occurred_at,
+                last: new.occurred_at,
+                since: new.at,
+                at: new.at,
+                owners: vec![new.owner],
+            });
         }
-        !repeat
+        !new.repeat
     }
 }
 
@@ -170,13 +195,22 @@ impl Entities {
         self.by_id.get(&id)
     }
 
+    /// The object, which is written now.
+    pub fn written(&mut self, id: u64) -> Option<&Entity> {
+        let entity = self.by_id.get_mut(&id)?;
+        entity.unwritten = false;
+        Some(entity)
+    }
+
     /// The object of this name, if it is known.
-    pub fn find(&mut self, kind: &str, namespace: &str, name: &str) -> Option<u64> {
-        self.name.clear();
-        for part in [kind, "\0", namespace, "\0", name] {
-            self.name.push_str(part);
-        }
-        self.by_name.get(self.name.as_str()).copied()
+    pub fn find(&self, kind: &str, namespace: &str, name: &str) -> Option<u64> {
+        let is = |id: &u64| {
+            self.by_id.get(id).is_some_and(|entity| {
+                let object = &entity.object;
+                object.name == name && object.namespace == namespace && object.kind == kind
+            })
+        };
+        self.by_name.find(hash(kind, namespace, name), is).copied()
     }
 
     /// The object of this name, new or known, heard of now.
@@ -191,17 +225,14 @@ impl Entities {
         let id = self.given;
         self.insert(Entity {
             id,
-            api_version: "".into(),
-            kind: kind.into(),
-            namespace: namespace.into(),
-            name: name.into(),
-            uid: "".into(),
+            object: Arc::new(ObjectRef::named(kind, namespace, name)),
             seen: now,
             incident: None,
             links: vec![],
             marks: vec![],
+            unwritten: true,
         });
-        self.dirty.push(id);
+        self.unwritten.push(id);
         id
     }
 
@@ -213,13 +244,14 @@ impl Entities {
         {
             let (api_version, uid) = (bounded(&object.api_version), bounded(&object.uid));
             let newer = |new: &str, old: &str| !new.is_empty() && new != old;
-            if newer(api_version, &entity.api_version) || newer(uid, &entity.uid) {
+            if newer(api_version, &entity.object.api_version) || newer(uid, &entity.object.uid) {
                 self.change(id, |entity| {
+                    let object = Arc::make_mut(&mut entity.object);
                     if !api_version.is_empty() {
-                        entity.api_version = api_version.into();
+                        object.api_version = api_version.to_owned();
                     }
                     if !uid.is_empty() {
-                        entity.uid = uid.into();
+                        object.uid = uid.to_owned();
                     }
                 });
             }
@@ -235,20 +267,22 @@ impl Entities {
             self.by_seen.remove(&(entity.seen, id));
             entity.seen = now;
             self.by_seen.insert((now, id));
-            self.dirty.push(id);
+            entity.list(&mut self.unwritten);
         }
     }
 
     pub fn change(&mut self, id: u64, change: impl FnOnce(&mut Entity)) {
         if let Some(entity) = self.by_id.get_mut(&id) {
             change(entity);
-            self.dirty.push(id);
+            entity.list(&mut self.unwritten);
         }
     }
 
     pub fn link(&mut self, from: u64, edge: Edge, to: u64, confidence: f64) {
-        if self.by_id.get_mut(&from).is_some_and(|entity| entity.link(Link { edge, to, confidence })) {
-            self.dirty.push(from);
+        if let Some(entity) = self.by_id.get_mut(&from)
+            && entity.link(Link { edge, to, confidence })
+        {
+            entity.list(&mut self.unwritten);
         }
     }
 
@@ -259,32 +293,36 @@ impl Entities {
         }
     }
 
-    pub fn mark(&mut self, id: u64, mark: Mark, repeat: bool) {
-        if self.by_id.get_mut(&id).is_some_and(|entity| entity.mark(mark, repeat)) {
-            self.dirty.push(id);
+    /// Remembers an Event on an object.
+    pub fn mark(&mut self, id: u64, heard: &Heard<'_>, event: impl FnOnce() -> Arc<EventRef>) {
+        if let Some(entity) = self.by_id.get_mut(&id)
+            && entity.mark(heard, event)
+        {
+            entity.list(&mut self.unwritten);
         }
     }
 
     /// The objects above it, the nearest first, with the confidence of the whole way; at most 5.
-    pub fn owners(&self, id: u64) -> Vec<(u64, f64)> {
-        let mut chain: Vec<(u64, f64)> = Vec::new();
+    pub fn owners(&self, id: u64) -> impl Iterator<Item = (u64, f64)> {
+        let mut chain = [(0, 0.0); OWNER_CHAIN];
+        let mut length = 0;
         let mut at = (id, 1.0);
-        while let Some(link) = self.get(at.0).and_then(|entity| entity.linked(Edge::Owner).next()) {
-            if chain.len() == 5 || link.to == id || chain.iter().any(|(known, _)| *known == link.to) {
-                break;
-            }
-            if self.get(link.to).is_none() {
-                break;
-            }
+        while length < OWNER_CHAIN
+            && let Some(link) = self.get(at.0).and_then(|entity| entity.linked(Edge::Owner).next())
+            && link.to != id
+            && !chain[..length].iter().any(|(known, _)| *known == link.to)
+            && self.get(link.to).is_some()
+        {
             at = (link.to, at.1 * link.confidence);
-            chain.push(at);
+            chain[length] = at;
+            length += 1;
         }
-        chain
+        chain.into_iter().take(length)
     }
 
     /// The top of its owner chain, or itself.
     pub fn top(&self, id: u64) -> u64 {
-        self.owners(id).last().map_or(id, |(top, _)| *top)
+        self.owners(id).last().map_or(id, |(top, _)| top)
     }
 
     /// The object that is to be forgotten next, if it is time or there are more than `limit`.
@@ -297,22 +335,26 @@ impl Entities {
     pub fn forget(&mut self, id: u64) {
         if let Some(entity) = self.by_id.remove(&id) {
             self.by_seen.remove(&(entity.seen, id));
-            self.by_name.remove(Self::full_name(&entity).as_str());
-            if let Some(count) = self.count(&entity.kind) {
+            if let Ok(entry) = self.by_name.find_entry(name_hash(&entity), |known| *known == id) {
+                entry.remove();
+            }
+            if let Some(count) = self.count(&entity.object.kind) {
                 *count -= 1;
             }
-            self.dirty.push(id);
+            self.unwritten.push(id);
         }
     }
 
     /// Adds an object that was stored.
     pub fn insert(&mut self, entity: Entity) {
-        if let Some(count) = self.count(&entity.kind) {
+        if let Some(count) = self.count(&entity.object.kind) {
             *count += 1;
         }
-        self.by_name.insert(Self::full_name(&entity).into(), entity.id);
         self.by_seen.insert((entity.seen, entity.id));
-        self.by_id.insert(entity.id, entity);
+        let (id, hash) = (entity.id, name_hash(&entity));
+        self.by_id.insert(id, entity);
+        let by_id = &self.by_id;
+        self.by_name.insert_unique(hash, id, |id| by_id.get(id).map_or(0, name_hash));
     }
 
     fn count(&mut self, kind: &str) -> Option<&mut usize> {
@@ -331,10 +373,16 @@ impl Entities {
             _ => 0,
         }
     }
+}
 
-    fn full_name(entity: &Entity) -> String {
-        format!("{}\0{}\0{}", entity.kind, entity.namespace, entity.name)
-    }
+fn hash(kind: &str, namespace: &str, name: &str) -> u64 {
+    let mut hasher = FxHasher::default();
+    (name, namespace, kind).hash(&mut hasher);
+    hasher.finish()
+}
+
+fn name_hash(entity: &Entity) -> u64 {
+    hash(&entity.object.kind, &entity.object.namespace, &entity.object.name)
 }
 
 /// The beginning of `text`, at most 256 bytes, so that every entry of the state stays small. Names in Kubernetes have at

@@ -1,5 +1,8 @@
 //! An incident in words.
 
+use std::fmt::Write;
+use std::sync::Arc;
+
 use epicenter_model::{Impact, ObjectRef, Timestamp};
 
 use crate::live::{Candidate, Live, Row};
@@ -16,59 +19,107 @@ pub(crate) struct Text {
     pub sentences: Vec<String>,
 }
 
+/// What is said of a root, for as long as nothing of it changes.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Words {
+    of: Root,
+    title: String,
+    began: String,
+    hidden: Option<String>,
+    command: Option<String>,
+}
+
+/// What these words follow from: the candidate, its beginning, its row and its workload, the change before it, and the rules.
+#[derive(Clone, Debug, PartialEq)]
+struct Root {
+    candidate: usize,
+    first: Timestamp,
+    observed: bool,
+    row: bool,
+    workload: Option<Arc<ObjectRef>>,
+    trigger: Option<(u32, Timestamp)>,
+    rules: Arc<str>,
+}
+
 /// What happened and when, what it explains, what it touches, and what to look at.
-pub(crate) fn explain(rules: &Rules, live: &Live, ranked: &[Ranked], impact: &Impact) -> Text {
+pub(crate) fn explain(rules: &Rules, live: &mut Live, ranked: &[Ranked], impact: &Impact) -> Text {
     let Some(best) = ranked.first() else { return Text::default() };
     let candidate = &live.head.candidates[best.index];
     let row = live.rows.get(&candidate.row);
+    let trigger = candidate.trigger.and_then(|number| Some((number, live.rows.get(&number)?.last)));
+    let root = Root {
+        candidate: best.index,
+        first: candidate.first,
+        observed: best.observed,
+        row: row.is_some(),
+        workload: row.and_then(|row| row.workload.clone()),
+        trigger,
+        rules: Arc::clone(rules.name()),
+    };
+    let words = match live.words.take() {
+        Some(words) if words.of == root => words,
+        _ => words(rules, live, root),
+    };
+    debug_assert_eq!(words, self::words(rules, live, words.of.clone()), "what is kept is what would be said anew");
+    let mut sentences = Vec::with_capacity(SENTENCES);
+    sentences.push(words.began.clone());
+    sentences.extend(spread(rules, live, candidate));
+    let touched = Touched::of(impact, live.pods_of_workloads());
+    sentences.extend(touched.as_ref().map(|touched| touched.sentence(impact)));
+    sentences.extend(words.hidden.iter().chain(&words.command).cloned());
+    let title = match touched.filter(|_| goes_beyond(candidate, row, impact)) {
+        Some(touched) => [&*words.title, ": ", &touched.what, " affected", &touched.whose].concat(),
+        None => words.title.clone(),
+    };
+    live.words = Some(words);
+    Text { title, sentences }
+}
+
+fn words(rules: &Rules, live: &Live, of: Root) -> Words {
+    let candidate = &live.head.candidates[of.candidate];
+    let row = live.rows.get(&candidate.row);
     let info = rules.classes.get(&candidate.class);
-    let common = candidate.common.as_ref().and_then(|id| rules.common.iter().find(|common| *common.rule.id == **id));
+    let common = candidate.common.as_ref().and_then(|id| rules.common_of(id));
     let fill = |template: &str| fill(template, candidate, row, common.is_some());
     let (heart, what, command) = match (common, info) {
         (Some(common), _) => (fill(&common.rule.title), fill(&common.rule.why), fill(&common.rule.kubectl)),
         (None, Some(info)) => (fill(&info.title), fill(&info.explain), fill(&info.kubectl)),
         (None, None) => (format!("{} reports {}", candidate.object, candidate.class), String::new(), String::new()),
     };
-    let mut sentences = Vec::with_capacity(SENTENCES);
-    let begun = format!("It began at {}", clock(candidate.first));
-    let trigger = candidate.trigger.and_then(|number| live.rows.get(&number));
-    let begun = match trigger {
-        Some(change) => format!("{begun}, {}.", after(change, candidate.first)),
-        None => format!("{begun}."),
+    let began = format!("It began at {}", clock(candidate.first));
+    let began = match candidate.trigger.and_then(|number| live.rows.get(&number)) {
+        Some(change) => format!("{began}, {}.", after(change, candidate.first)),
+        None => format!("{began}."),
     };
-    sentences.push(if what.is_empty() { begun } else { format!("{what} {begun}") });
-    sentences.extend(spread(rules, live, candidate));
-    if let Some(reach) = reach(impact) {
-        sentences.push(format!("It touches {reach}."));
-    }
     let hidden = &rules.class(&candidate.class).hidden;
-    if candidate.trigger.is_none() && candidate.common.is_none() && !hidden.is_empty() {
-        sentences.push(fill(hidden));
-    } else if !best.observed && candidate.common.is_none() {
-        sentences.push("The cause does not show in Events: this is the first thing that went wrong.".to_owned());
-    }
-    if !command.is_empty() {
-        sentences.push(format!("Look at: {command}"));
-    }
-    let title = capital(&heart);
-    let title = match scope(candidate, row, impact) {
-        Some(scope) => format!("{title}: {scope}"),
-        None => title,
+    let hidden = if candidate.trigger.is_none() && candidate.common.is_none() && !hidden.is_empty() {
+        Some(fill(hidden))
+    } else {
+        let unseen = !of.observed && candidate.common.is_none();
+        unseen.then(|| "The cause does not show in Events: this is the first thing that went wrong.".to_owned())
     };
-    Text { title, sentences }
+    Words {
+        of,
+        title: capital(&heart),
+        began: if what.is_empty() { began } else { format!("{what} {began}") },
+        hidden,
+        command: (!command.is_empty()).then(|| format!("Look at: {command}")),
+    }
 }
 
 /// What the root leads to, by the rule that was used most.
 fn spread(rules: &Rules, live: &Live, candidate: &Candidate) -> Option<String> {
-    let used = |id: &str| rules.causal.iter().find(|causal| causal.rule.id == id);
-    let effects = live.head.rules.iter().filter_map(|(id, count)| Some((used(id)?, *count)));
+    let effects = live.head.rules.iter().filter_map(|(id, count)| Some((rules.causal_of(id)?, *count)));
     let caused = effects.filter(|(causal, _)| {
         causal.causes.contains(&candidate.class)
             && !(causal.rule.edge == causal.rule.of && causal.rule.edge == crate::edge::Edge::Object)
     });
     let (causal, count) = caused.max_by_key(|(causal, count)| (*count, std::cmp::Reverse(&causal.rule.id)))?;
-    let events = if count == 1 { "1 Event".to_owned() } else { format!("{count} Events") };
-    Some(format!("{} That explains {events}.", causal.rule.why))
+    let mut text = String::with_capacity(causal.rule.why.len() + 40);
+    text.extend([causal.rule.why.as_str(), " That explains "]);
+    push_plural(&mut text, count, "Event");
+    text.push('.');
+    Some(text)
 }
 
 /// `12 s after Deployment shop/web was changed`.
@@ -78,48 +129,86 @@ fn after(change: &Row, first: Timestamp) -> String {
     format!("{seconds} s after {what} changed ({}, {})", change.reason, clock(change.last))
 }
 
-/// `387 pods of 12 workloads in 3 namespaces, on 1 node`.
-fn reach(impact: &Impact) -> Option<String> {
-    let mut parts = Vec::new();
-    if impact.pods > 0 {
-        parts.push(plural(impact.pods, "pod"));
-    }
-    match (impact.workload_count, impact.workloads.first()) {
-        (1, Some(workload)) => parts.push(format!("of {workload}")),
-        (0, _) => {}
-        (count, _) => parts.push(format!("of {}", plural(count, "workload"))),
-    }
-    if parts.is_empty() {
-        return None;
-    }
-    if impact.namespaces.len() > 1 {
-        parts.push(format!("in {} namespaces", impact.namespaces.len()));
-    }
-    Some(parts.join(" ").trim_start_matches("of ").to_owned())
+/// What is touched, and whose part of it is: `3 pods of Deployment shop/web`; `3 pods` and `, 2 of them of 2 workloads` when the
+/// workload of some is not known.
+struct Touched {
+    what: String,
+    whose: String,
 }
 
-/// The end of a title: how much is affected, when it is more than the object that the title names.
-fn scope(candidate: &Candidate, row: Option<&Row>, impact: &Impact) -> Option<String> {
+impl Touched {
+    /// `owned` are the pods whose workload is known.
+    fn of(impact: &Impact, owned: i64) -> Option<Self> {
+        let (pods, count) = (impact.pods, impact.workload_count);
+        let mut touched = Self { what: String::with_capacity(96), whose: String::new() };
+        let Self { what, whose } = &mut touched;
+        if pods > 0 {
+            push_plural(what, pods, "pod");
+        }
+        let to = match (pods, owned) {
+            (0, _) => what,
+            (_, 0) if count > 0 => {
+                what.push_str(" and ");
+                what
+            }
+            _ if pods == owned => {
+                what.push_str(" of ");
+                what
+            }
+            _ if count > 0 => {
+                _ = write!(whose, ", {owned} of them of ");
+                whose
+            }
+            _ => what,
+        };
+        match (count, impact.workloads.first()) {
+            (0, _) => {}
+            (1, Some(ObjectRef { kind, namespace, name, .. })) if !namespace.is_empty() => {
+                to.extend([kind.as_str(), " ", namespace, "/", name]);
+            }
+            (1, Some(workload)) => to.push_str(&workload.to_string()),
+            (count, _) => push_plural(to, count, "workload"),
+        }
+        (!touched.what.is_empty()).then_some(touched)
+    }
+
+    /// `It touches 387 pods of 12 workloads in 3 namespaces.`
+    fn sentence(&self, impact: &Impact) -> String {
+        let mut text = ["It touches ", &self.what, &self.whose].concat();
+        if impact.namespaces.len() > 1 {
+            _ = write!(text, " in {} namespaces", impact.namespaces.len());
+        }
+        text.push('.');
+        text
+    }
+}
+
+/// More is affected than the object that the title names.
+fn goes_beyond(candidate: &Candidate, row: Option<&Row>, impact: &Impact) -> bool {
     let named =
         row.is_some_and(|row| *row.kind == *candidate.object.kind && *row.object_name == *candidate.object.name);
     match (impact.pods, impact.workload_count, impact.workloads.first()) {
-        (0, ..) => None,
-        (1, 0, _) => None,
-        (pods, 0, _) => Some(format!("{} affected", plural(pods, "pod"))),
-        (_, 1, Some(workload)) if named && *workload == candidate.object => None,
-        (pods, 1, Some(workload)) => Some(format!("{} of {workload} affected", plural(pods, "pod"))),
-        (pods, count, _) => Some(format!("{} of {} affected", plural(pods, "pod"), plural(count, "workload"))),
+        (0, ..) | (1, 0, _) => false,
+        (_, 1, Some(workload)) => !named || *workload != *candidate.object,
+        _ => true,
     }
 }
 
+fn push_plural(text: &mut String, count: i64, noun: &str) {
+    let end = if count == 1 { "" } else { "s" };
+    _ = write!(text, "{count} {noun}{end}");
+}
+
 pub(crate) fn plural(count: i64, noun: &str) -> String {
-    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
+    let mut text = String::new();
+    push_plural(&mut text, count, noun);
+    text
 }
 
 /// `11:02:04 UTC` of an RFC 3339 instant.
 pub(crate) fn clock(at: Timestamp) -> String {
-    let text = at.to_string();
-    text.get(11..19).map_or(text.clone(), |time| format!("{time} UTC"))
+    let second = at.as_micros().div_euclid(1_000_000).rem_euclid(86_400);
+    format!("{:02}:{:02}:{:02} UTC", second / 3600, second / 60 % 60, second % 60)
 }
 
 pub(crate) fn capital(text: &str) -> String {

@@ -1,7 +1,7 @@
 //! The engine: from the enriched Events of one cluster to a few explained incidents.
 //!
 //! Pure, deterministic and bounded: [`apply`] takes one record, changes a [`ClusterState`], and says which incidents
-//! changed and which entries of the state are to be written. No I/O, no clock: time is the log's.
+//! changed; the state says which of its entries are to be written. No I/O, no clock: time is the log's.
 //!
 //! An Event's way: its object and what that is linked with (`entity`, `neighbours`), the causal rules that could explain
 //! it (`rules`, `parents`, data in `rules/*.yaml`), its incident (`assemble`, `merge`, `common_cause`), what it ends (`lifecycle`),
@@ -12,6 +12,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
 
 mod assemble;
+mod bounds;
 mod class;
 mod common_cause;
 mod edge;
@@ -31,15 +32,17 @@ mod score;
 mod signal;
 mod source;
 mod state;
+mod store;
 mod tell;
 mod wire;
 
+pub use bounds::{Bounds, Dropped};
 pub use class::{ClassInfo, Classes};
 pub use effects::Effects;
 pub use fleet::{Fleet, FleetRules};
 pub use rules::{Rules, RulesBuilder, RulesError};
 pub use source::RuleFile;
-pub use state::{ClusterState, Dropped, apply};
+pub use state::{ClusterState, apply};
 pub use wire::StateError;
 
 /// Version of the engine, written with every change.

@@ -1,5 +1,8 @@
 //! Time and recovery: when an incident is over, and when it comes back.
 
+use std::ops::Bound;
+use std::sync::Arc;
+
 use epicenter_model::{EnrichedEvent, EnrichedRecord, IncidentState, Timestamp, Transition};
 
 use crate::assemble::Incoming;
@@ -7,7 +10,7 @@ use crate::edge::Edge;
 use crate::entity::bounded;
 use crate::live::{Row, RowRole, STAYS_MS};
 use crate::source::Passes;
-use crate::state::Engine;
+use crate::state::{ClusterState, Engine};
 use crate::wire::Key;
 
 /// A jump of log time by more than this does not count as quiet: three heartbeats.
@@ -18,8 +21,6 @@ const SELF_HEALED_MS: i64 = 60_000;
 const REPEATS_MS: i64 = 60_000;
 /// Events come no later than this, usually.
 const LATE_MS: i64 = 60_000;
-/// Most objects that are remembered.
-const OBJECTS: usize = 200_000;
 
 impl Engine<'_> {
     /// Moves log time on to that of `record`, and does what was due until then.
@@ -40,7 +41,7 @@ impl Engine<'_> {
         clock.now = at;
         let quiet = clock.quiet;
         self.signal_time(record, before);
-        while let Some((_, no)) = self.state.timers.quiet.first().copied().filter(|(deadline, _)| *deadline <= quiet) {
+        while let Some(no) = self.quietest(quiet) {
             self.resolve(no);
         }
         while let Some((_, no)) = self.state.timers.due.first().copied().filter(|(due, _)| *due <= at) {
@@ -54,7 +55,7 @@ impl Engine<'_> {
     }
 
     fn forget_objects(&mut self, at: Timestamp) {
-        while let Some((id, due)) = self.state.entities.oldest(at, OBJECTS) {
+        while let Some((id, due)) = self.state.entities.oldest(at, self.rules.bounds.objects) {
             let pinned = due
                 && self.state.entities.get(id).and_then(|entity| entity.incident).is_some_and(|no| {
                     self.state
@@ -71,6 +72,12 @@ impl Engine<'_> {
         }
     }
 
+    /// The incident that has been quiet for the longest, if its time is over by `until` on the quiet clock.
+    fn quietest(&mut self, until: i64) -> Option<u64> {
+        let ClusterState { timers, incidents, .. } = &mut *self.state;
+        timers.quietest(until, |no| incidents.get(&no)?.alarm().quiet)
+    }
+
     /// Ends an incident.
     fn resolve(&mut self, no: u64) {
         let now = self.now();
@@ -84,11 +91,9 @@ impl Engine<'_> {
         let (fingerprint, id) = (head.recurrence_of.clone(), head.id.clone());
         self.tell_now(no, Transition::Resolved);
         if let Some(forgotten) = self.state.histories.note(&fingerprint, &id, now) {
-            self.delete(Key::Fingerprint(forgotten));
+            self.changed(Key::Fingerprint(forgotten));
         }
-        if let Some(history) = self.state.histories.get(&fingerprint).cloned() {
-            self.put(Key::Fingerprint(fingerprint), &history);
-        }
+        self.changed(Key::Fingerprint(fingerprint));
     }
 
     /// Tells a change outside the record's own, and sets the alarm for the next.
@@ -135,7 +140,8 @@ impl Engine<'_> {
         let lasts = if cap.planned {
             live.head.root_row.and_then(|root| live.rows.get(&root)).is_some_and(goes_on)
         } else {
-            live.rows.values().any(stays)
+            self.work.set(self.work.get() + live.rows.len());
+            live.pending > 0 && live.rows.values().any(stays)
         };
         if lasts {
             live.head.cap = None;
@@ -152,25 +158,22 @@ impl Engine<'_> {
     /// Drops an incident that can no longer be reopened.
     fn forget(&mut self, no: u64) {
         self.state.timers.clear(no);
-        self.touched.remove(&no);
+        self.touched.retain(|(touched, _)| *touched != no);
         let Some(live) = self.state.incidents.remove(&no) else { return };
-        self.delete(Key::Head(no));
+        self.changed(Key::Head(no));
+        self.look(live.rows.len());
         for (number, row) in &live.rows {
-            self.state.unindex(no, *number, row);
-            self.delete(Key::Row(no, *number));
+            self.state.unindex(no, *number, &row.keys());
+            self.changed(Key::Row(no, *number));
         }
         for absorbed in live.head.absorbed {
             self.forget_redirect(absorbed);
         }
     }
 
-    fn forget_redirect(&mut self, no: u64) {
-        let below: Vec<u64> =
-            self.state.redirects.iter().filter(|(_, (to, _))| *to == no).map(|(from, _)| *from).collect();
-        for from in below.into_iter().chain([no]) {
-            if self.state.redirects.remove(&from).is_some() {
-                self.delete(Key::Redirect(from));
-            }
+    pub fn forget_redirect(&mut self, no: u64) {
+        if self.state.redirects.remove(&no).is_some() {
+            self.changed(Key::Redirect(no));
         }
     }
 
@@ -179,7 +182,7 @@ impl Engine<'_> {
         if let Some((_, no)) = self.state.timers.forget.first().copied() {
             return self.forget(no);
         }
-        if let Some((_, no)) = self.state.timers.quiet.first().copied() {
+        if let Some(no) = self.quietest(i64::MAX) {
             self.state.clock.dropped.incidents += 1;
             self.resolve(no);
             self.forget(no);
@@ -190,19 +193,23 @@ impl Engine<'_> {
     pub fn again(&mut self, no: u64, number: u32, event: &EnrichedEvent) {
         let (now, quiet) = (self.now(), self.state.clock.quiet);
         let Some(live) = self.state.incidents.get_mut(&no) else { return };
-        live.head.occurrences += event.occurrences;
+        live.head.heard(event.occurrences);
         live.head.last_event_at = now;
         let mut active = false;
         live.change(number, |row| {
-            row.occurrences += event.occurrences;
+            row.occurrences = row.occurrences.saturating_add(event.occurrences);
             row.last = row.last.max(event.occurred_at);
             active = matches!(row.role, RowRole::Cause | RowRole::Symptom);
             row.over &= !active;
         });
+        let keys = live.rows.get(&number).map(Row::keys);
         if active {
             live.head.active = quiet;
             let roots = live.head.candidates.iter().any(|c| c.row == number);
             live.head.root_recovered &= !roots;
+            if let Some(keys) = keys.filter(|keys| keys.pending) {
+                self.state.set_pending((no, number), &keys, true);
+            }
             self.wake(no);
         }
         self.touch(no, None);
@@ -225,7 +232,7 @@ impl Engine<'_> {
     /// A recovery: ends what it ends.
     pub fn recover(&mut self, event: &EnrichedEvent, object: u64) {
         let over = self.rules.class(&event.class);
-        let ended = self.end(object, event.at, false, |row| over.recovers.contains(&row.class));
+        let ended = self.end(object, event.at, false, |class| over.recovers.contains(class));
         let Some(no) = ended else { return };
         if self.state.uids.contains_key(bounded(&event.event.uid)) {
             return;
@@ -249,10 +256,11 @@ impl Engine<'_> {
         let now = self.now();
         let Some(live) = self.state.incidents.get_mut(&no) else { return };
         live.head.count(&row.reason);
-        live.head.occurrences += event.occurrences;
+        live.head.heard(event.occurrences);
         live.head.last_event_at = now;
-        if let Some(number) = live.add(row.clone()) {
-            self.state.index(no, number, &row);
+        let keys = row.keys();
+        if let Some(number) = live.add(row, self.rules.bounds.members_of_one) {
+            self.state.index(no, number, keys);
         }
     }
 
@@ -280,23 +288,38 @@ impl Engine<'_> {
             }
         }
         for object in objects {
-            self.end(object, event.at, true, |row| row.object == object);
+            self.end(object, event.at, true, |_| true);
         }
     }
 
-    /// Marks lasting rows of an object as over. Gives the newest open incident in which there were some.
-    fn end(&mut self, object: u64, at: Timestamp, removed: bool, ends: impl Fn(&Row) -> bool) -> Option<u64> {
-        let places: Vec<(u64, u32)> = self.state.objects.get(&object)?.iter().copied().collect();
+    /// Marks lasting rows of an object as over: those of classes that end, and when it was removed only its own. Gives the
+    /// newest open incident in which there were some.
+    fn end(&mut self, object: u64, at: Timestamp, removed: bool, ends: impl Fn(&Arc<str>) -> bool) -> Option<u64> {
+        let pending = self.state.pending.get(&object)?;
+        let mut places: Vec<(u64, u32)> = Vec::new();
+        let mut next = pending.first();
+        while let Some((class, ..)) = next {
+            let of_class = (class.clone(), 0, 0)..=(class.clone(), u64::MAX, u32::MAX);
+            if ends(class) {
+                places.extend(pending.range(of_class.clone()).map(|(_, no, number)| (*no, *number)));
+            }
+            next = pending.range((Bound::Excluded(of_class.end()), Bound::Unbounded)).next();
+            self.look(1);
+        }
+        self.look(places.len());
         let quiet = self.state.clock.quiet;
         let mut newest = None;
         for (no, number) in places {
             let Some(live) = self.state.incidents.get(&no).filter(|live| live.is_open()) else { continue };
-            if !live.rows.get(&number).is_some_and(|row| row.lasting && !row.over && ends(row)) {
+            let Some(keys) = live.rows.get(&number).filter(|row| !removed || row.object == object).map(Row::keys)
+            else {
                 continue;
-            }
+            };
             let best = self.best_root(live);
             let Some(live) = self.state.incidents.get_mut(&no) else { continue };
             live.change(number, |row| row.over = true);
+            self.state.set_pending((no, number), &keys, false);
+            let Some(live) = self.state.incidents.get_mut(&no) else { continue };
             let head = &mut live.head;
             head.recovered = Some((at, quiet));
             head.removed = removed;

@@ -1,6 +1,7 @@
 //! An incident while it is open, and until it can no longer be reopened.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use epicenter_model::{
     Because, Category, IncidentState, Member, MemberObject, ObjectRef, Recurrence, Severity, Timestamp,
@@ -8,10 +9,9 @@ use epicenter_model::{
 use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 
+use crate::explain::Words;
 use crate::state::Alarm;
 
-/// Most members that are remembered; the rest is counted.
-pub(crate) const ROWS: usize = 10_000;
 /// Most possible roots.
 pub(crate) const CANDIDATES: usize = 24;
 const REASONS: usize = 40;
@@ -100,8 +100,8 @@ pub(crate) struct Head {
 /// A possible root: the Events that have it in common, or that it explains.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Candidate {
-    pub class: Box<str>,
-    pub object: ObjectRef,
+    pub class: Arc<str>,
+    pub object: Arc<ObjectRef>,
     pub entity: u64,
     /// Members in its trees, not those of candidates under it.
     pub explained: i64,
@@ -118,27 +118,27 @@ pub(crate) struct Candidate {
 }
 
 /// Why a row is in its incident: rule, uid of the parent, lag in ms, score.
-pub(crate) type Reason = (Box<str>, Box<str>, i64, f64);
+pub(crate) type Reason = (Arc<str>, Arc<str>, i64, f64);
 
 /// A member.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Row {
-    pub uid: Box<str>,
-    pub namespace: Box<str>,
-    pub name: Box<str>,
-    pub reason: Box<str>,
+    pub uid: Arc<str>,
+    pub namespace: Arc<str>,
+    pub name: Arc<str>,
+    pub reason: Arc<str>,
     pub object: u64,
     pub kind: Box<str>,
     pub object_namespace: Box<str>,
     pub object_name: Box<str>,
-    pub workload: Option<ObjectRef>,
+    pub workload: Option<Arc<ObjectRef>>,
     /// The object of `workload`.
     pub top: Option<u64>,
     pub node: Box<str>,
     pub container: Box<str>,
     /// What the text names: kind and name.
     pub named: Vec<(Box<str>, Box<str>)>,
-    pub class: Box<str>,
+    pub class: Arc<str>,
     pub role: RowRole,
     pub occurrences: i64,
     /// Emitter's clock, newest occurrence.
@@ -171,18 +171,36 @@ pub(crate) struct Live {
     pub lasting: usize,
     /// Rows that the newest told version does not have as they are.
     pub untold: BTreeSet<u32>,
-    /// Rows that are to be written.
+    /// Rows that changed since they were last written.
     pub dirty: BTreeSet<u32>,
-    pods: FxHashMap<u64, u32>,
+    /// It changed since it was last written, and is listed.
+    pub unwritten: bool,
+    pub words: Option<Words>,
+    /// Pods, and whether it is known whose they are.
+    pods: FxHashMap<u64, bool>,
+    owned: i64,
     nodes: BTreeSet<Box<str>>,
     namespaces: BTreeSet<Box<str>>,
-    workloads: BTreeMap<ObjectRef, u32>,
+    workloads: BTreeMap<Arc<ObjectRef>, u32>,
 }
 
 impl Head {
     pub fn severity(&self) -> Severity {
         let capped = self.cap.map_or(self.worst, |cap| self.worst.min(cap.severity));
         if self.healed { Severity::Info } else { capped }
+    }
+
+    /// Counts occurrences. What a broken emitter counts is no number to trust: it ends where numbers do.
+    pub fn heard(&mut self, occurrences: i64) {
+        self.occurrences = self.occurrences.saturating_add(occurrences);
+    }
+
+    /// Counts uses of a causal rule.
+    pub fn used(&mut self, rule: &str, times: i64) {
+        match self.rules.get_mut(rule) {
+            Some(count) => *count += times,
+            None => _ = self.rules.insert(rule.into(), times),
+        }
     }
 
     /// Counts an Event object.
@@ -246,19 +264,19 @@ impl Live {
         live
     }
 
-    /// Adds a row under the next number, or `None` when there are too many.
-    pub fn add(&mut self, row: Row) -> Option<u32> {
-        if self.rows.len() >= ROWS {
+    /// Adds a row under the next number, or `None` when there are `most` already.
+    pub fn add(&mut self, row: Row, most: usize) -> Option<u32> {
+        if self.rows.len() >= most {
             return None;
         }
         let number = self.head.given;
         self.head.given += 1;
-        self.insert(number, row).then_some(number)
+        self.insert(number, row, most).then_some(number)
     }
 
-    /// Adds a row under a number that is its own; not when there are too many.
-    pub fn insert(&mut self, number: u32, mut row: Row) -> bool {
-        if self.rows.len() >= ROWS {
+    /// Adds a row under a number that is its own; not when there are `most` already.
+    pub fn insert(&mut self, number: u32, mut row: Row, most: usize) -> bool {
+        if self.rows.len() >= most {
             return false;
         }
         row.version = self.head.version + 1;
@@ -278,7 +296,7 @@ impl Live {
             return;
         }
         match &*row.kind {
-            "Pod" => *self.pods.entry(row.object).or_default() += 1,
+            "Pod" => self.note_pod(row.object, row.workload.is_some()),
             "Node" => _ = self.nodes.insert(row.object_name.clone()),
             _ => {}
         }
@@ -308,7 +326,7 @@ impl Live {
     }
 
     /// Another workload of a row became known.
-    pub fn set_workload(&mut self, number: u32, top: u64, workload: &ObjectRef) {
+    pub fn set_workload(&mut self, number: u32, top: u64, workload: &Arc<ObjectRef>) {
         let Some(row) = self.rows.get_mut(&number) else { return };
         let old = row.workload.replace(workload.clone());
         row.top = Some(top);
@@ -316,6 +334,7 @@ impl Live {
         if matches!(row.role, RowRole::Change | RowRole::Recovery) {
             return;
         }
+        let pod = (&*row.kind == "Pod").then_some(row.object);
         if let Some(old) = old
             && let Some(count) = self.workloads.get_mut(&old)
         {
@@ -325,6 +344,15 @@ impl Live {
             }
         }
         *self.workloads.entry(workload.clone()).or_default() += 1;
+        if let Some(pod) = pod {
+            self.note_pod(pod, true);
+        }
+    }
+
+    fn note_pod(&mut self, pod: u64, owned: bool) {
+        let known = self.pods.entry(pod).or_default();
+        self.owned += i64::from(owned && !*known);
+        *known |= owned;
     }
 
     pub fn impact(&self) -> epicenter_model::Impact {
@@ -332,9 +360,14 @@ impl Live {
             pods: self.pods.len() as i64 + self.head.more_pods,
             nodes: self.nodes.len() as i64,
             workload_count: self.workloads.len() as i64,
-            workloads: self.workloads.keys().take(20).cloned().collect(),
-            namespaces: self.namespaces.iter().take(20).map(|name| name.to_string()).collect(),
+            workloads: self.workloads.keys().take(20).map(|workload| ObjectRef::clone(workload)).collect(),
+            namespaces: self.namespaces.iter().take(20).map(|name| str::to_owned(name)).collect(),
         }
+    }
+
+    /// How many of the pods have a workload that is known.
+    pub fn pods_of_workloads(&self) -> i64 {
+        self.owned
     }
 
     pub fn workload_count(&self) -> usize {
@@ -390,7 +423,35 @@ impl Live {
     }
 }
 
+/// By what a row is found.
+#[derive(Clone, Debug)]
+pub(crate) struct RowKeys {
+    pub uid: Arc<str>,
+    pub object: u64,
+    pub workload: Option<u64>,
+    pub class: Arc<str>,
+    pub pending: bool,
+}
+
+impl RowKeys {
+    /// The object, and its workload.
+    pub fn objects(&self) -> impl Iterator<Item = u64> + use<> {
+        [Some(self.object), self.workload].into_iter().flatten()
+    }
+}
+
 impl Row {
+    pub fn keys(&self) -> RowKeys {
+        let workload = self.top.filter(|top| *top != self.object);
+        RowKeys {
+            uid: Arc::clone(&self.uid),
+            object: self.object,
+            workload,
+            class: Arc::clone(&self.class),
+            pending: self.lasting && !self.over,
+        }
+    }
+
     /// The document's form; `root` is the number of the row that is the root.
     pub fn member(&self, is_root: bool) -> Member {
         let role = match self.role {
@@ -400,21 +461,23 @@ impl Row {
             RowRole::Change => "change",
             RowRole::Recovery => "recovery",
         };
+        // By `str`: the `to_string` of a pointer to one formats it.
+        let text = str::to_owned;
         Member {
-            event_uid: self.uid.to_string(),
-            namespace: self.namespace.to_string(),
-            name: self.name.to_string(),
-            reason: self.reason.to_string(),
+            event_uid: text(&self.uid),
+            namespace: text(&self.namespace),
+            name: text(&self.name),
+            reason: text(&self.reason),
             regarding: MemberObject {
-                kind: self.kind.to_string(),
-                namespace: self.object_namespace.to_string(),
-                name: self.object_name.to_string(),
+                kind: text(&self.kind),
+                namespace: text(&self.object_namespace),
+                name: text(&self.object_name),
             },
-            role: role.to_owned(),
+            role: text(role),
             occurrences: self.occurrences,
             because: self.because.as_ref().map(|(rule, parent, lag_ms, score)| Because {
-                rule: rule.to_string(),
-                parent: parent.to_string(),
+                rule: text(rule),
+                parent: text(parent),
                 lag_ms: *lag_ms,
                 score: *score,
             }),

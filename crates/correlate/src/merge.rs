@@ -1,5 +1,7 @@
 //! Causes that come late: what they explain is theirs.
 
+use std::sync::Arc;
+
 use epicenter_model::{IncidentState, Transition};
 
 use crate::assemble::Incoming;
@@ -19,7 +21,7 @@ const LONG_BEFORE_MS: i64 = 120_000;
 pub(crate) struct Effect {
     pub no: u64,
     /// Class and object of the candidate: its place may change before it is adopted.
-    pub class: Box<str>,
+    pub class: Arc<str>,
     pub entity: u64,
     pub because: Reason,
 }
@@ -34,6 +36,7 @@ impl Engine<'_> {
             let rule = &causal.rule;
             for (id, _) in incoming.links.along(rule.of) {
                 let Some(shared) = self.state.entities.get(id) else { continue };
+                self.look(shared.marks.len());
                 let marks =
                     shared.marks.iter().filter(|mark| mark.edge == rule.edge && causal.effects.contains(&mark.class));
                 for mark in marks.filter(|mark| *mark.event.uid != *incoming.event.event.uid) {
@@ -110,7 +113,7 @@ impl Engine<'_> {
             let (Some(below), Some(above)) = (below, above) else { continue };
             let below = head.root_of(below);
             if head.adopt(below, above) {
-                *head.rules.entry(effect.because.0.clone()).or_default() += head.candidates[below].explained;
+                head.used(&effect.because.0, head.candidates[below].explained);
                 let row = head.candidates[below].row;
                 if let Some(live) = self.state.incidents.get_mut(&survivor) {
                     live.change(row, |row| row.because = Some(effect.because.clone()));
@@ -129,28 +132,34 @@ impl Engine<'_> {
         let (survivor, loser) = (one.min(other), one.max(other));
         let Some(mut gone) = self.state.incidents.remove(&loser) else { return survivor };
         self.state.timers.clear(loser);
-        self.delete(Key::Head(loser));
-        for number in gone.rows.keys() {
-            self.effects.puts.push((Key::Row(loser, *number).encode(), None));
-        }
+        self.changed(Key::Head(loser));
+        self.look(gone.rows.len() + gone.head.absorbed.len());
         for (number, row) in &gone.rows {
-            self.state.unindex(loser, *number, row);
+            self.changed(Key::Row(loser, *number));
+            self.state.unindex(loser, *number, &row.keys());
         }
-        self.touched.remove(&loser);
+        self.touched.retain(|(no, _)| *no != loser);
         if gone.head.version > 0 {
             gone.head.state = IncidentState::Merged;
             let into = self.state.incidents.get(&survivor).map(|live| live.head.id.clone());
             self.emit(&mut gone, Transition::Merged, into);
         }
         let base = self.take_over(survivor, &gone);
+        // All that was ever merged into it leads to the survivor at once.
+        for no in &gone.head.absorbed {
+            if let Some(redirect) = self.state.redirects.get_mut(no) {
+                *redirect = (survivor, redirect.1.saturating_add(base));
+                self.changed(Key::Redirect(*no));
+            }
+        }
         self.state.redirects.insert(loser, (survivor, base));
-        self.put(Key::Redirect(loser), &(survivor, base));
-        let head = self.head_mut(survivor);
-        head.absorbed.push(loser);
-        if head.absorbed.len() > ABSORBED {
-            let oldest = head.absorbed.remove(0);
-            self.state.redirects.remove(&oldest);
-            self.delete(Key::Redirect(oldest));
+        self.changed(Key::Redirect(loser));
+        let absorbed = &mut self.head_mut(survivor).absorbed;
+        absorbed.extend(gone.head.absorbed);
+        absorbed.push(loser);
+        let too_many = absorbed.len().saturating_sub(ABSORBED);
+        for no in absorbed.drain(..too_many).collect::<Vec<_>>() {
+            self.forget_redirect(no);
         }
         self.wake(survivor);
         self.touch(survivor, None);
@@ -188,7 +197,7 @@ impl Engine<'_> {
         }
         head.given = base + gone.head.given;
         head.objects += gone.head.objects;
-        head.occurrences += gone.head.occurrences;
+        head.heard(gone.head.occurrences);
         head.more_pods += gone.head.more_pods;
         head.worst = head.worst.max(gone.head.worst);
         head.cap = head.cap.zip(gone.head.cap).map(|(one, other)| one.of_both(other));
@@ -199,20 +208,22 @@ impl Engine<'_> {
             *head.by_reason.entry(reason.clone()).or_default() += count;
         }
         for (rule, count) in &gone.head.rules {
-            *head.rules.entry(rule.clone()).or_default() += count;
+            head.used(rule, *count);
         }
+        let bound = self.rules.bounds.members_of_one;
         let mut rows = Vec::new();
         for (number, row) in &gone.rows {
             let mut row = row.clone();
             row.candidate = row.candidate.and_then(|candidate| moved[candidate]);
-            if live.insert(base + number, row.clone()) {
-                rows.push((base + number, row));
+            let keys = row.keys();
+            if live.insert(base + number, row, bound) {
+                rows.push((base + number, keys));
             } else {
                 self.state.clock.dropped.members += 1;
             }
         }
-        for (number, row) in rows {
-            self.state.index(survivor, number, &row);
+        for (number, keys) in rows {
+            self.state.index(survivor, number, keys);
         }
         base
     }

@@ -1,5 +1,7 @@
 //! What an object is linked with: from its context, from what Events say, and, at last, from its name.
 
+use std::sync::Arc;
+
 use epicenter_model::{ContextUpdate, EnrichedEvent, Entity};
 
 use crate::edge::{Edge, EdgeSet};
@@ -98,10 +100,10 @@ impl Engine<'_> {
                 at = link.to;
                 continue;
             }
-            let (kind, namespace, name) = (entity.kind.clone(), entity.namespace.clone(), entity.name.clone());
-            let above = match owner_by_name(&kind, &name) {
-                Some((kind, name)) => entities.touch(now, kind, &namespace, name),
-                None => match self.known_maker(&kind, &namespace, &name) {
+            let below = Arc::clone(&entity.object);
+            let above = match owner_by_name(&below.kind, &below.name) {
+                Some((kind, name)) => entities.touch(now, kind, &below.namespace, name),
+                None => match self.known_maker(&below.kind, &below.namespace, &below.name) {
                     Some(known) => known,
                     None => return,
                 },
@@ -139,9 +141,7 @@ impl Engine<'_> {
         for edge in follow.iter() {
             match edge {
                 Edge::Object => links.add(edge, object, 1.0),
-                Edge::Owner => {
-                    self.state.entities.owners(object).into_iter().for_each(|(id, sure)| links.add(edge, id, sure))
-                }
+                Edge::Owner => self.state.entities.owners(object).for_each(|(id, sure)| links.add(edge, id, sure)),
                 Edge::Zone => {
                     let entities = &self.state.entities;
                     let node = entities.get(object).and_then(|entity| entity.linked(Edge::Node).next());
@@ -221,8 +221,8 @@ impl Engine<'_> {
         }
         let top = self.state.entities.top(object);
         let rules = self.rules;
-        let Some(name) = self.state.entities.get(top).map(|entity| entity.name.clone()) else { return };
-        for serving in rules.serves.iter().filter(|serving| *serving.workload == *name) {
+        let Some(workload) = self.state.entities.get(top).map(|entity| Arc::clone(&entity.object)) else { return };
+        for serving in rules.serves.iter().filter(|serving| serving.workload == workload.name) {
             links.add(Edge::Api, self.state.entities.touch(now, &serving.kind, "", &serving.name), 1.0);
         }
     }
@@ -269,21 +269,22 @@ impl Engine<'_> {
         let now = self.now();
         let object = self.state.entities.touch_ref(now, &update.object);
         self.learn_context(object, &update.context);
-        let Some(workload) = update.context.workload() else { return };
+        let Some(workload) = update.context.workload().map(|workload| Arc::new(workload.clone())) else { return };
         let top = self.state.entities.top(object);
         let places = self.state.objects.get(&object).cloned().unwrap_or_default();
+        self.look(places.len());
         for (no, number) in places {
             let Some(live) = self.state.incidents.get(&no) else { continue };
             let Some(row) = live.rows.get(&number).filter(|row| row.object == object) else { continue };
-            if row.workload.as_ref() == Some(workload) {
+            if row.workload.as_ref() == Some(&workload) {
                 continue;
             }
-            let old = row.clone();
-            self.state.unindex(no, number, &old);
+            let mut keys = row.keys();
+            self.state.unindex(no, number, &keys);
             if let Some(live) = self.state.incidents.get_mut(&no) {
-                live.set_workload(number, top, workload);
-                let new = live.rows.get(&number).cloned().unwrap_or_default();
-                self.state.index(no, number, &new);
+                live.set_workload(number, top, &workload);
+                keys.workload = Some(top).filter(|top| *top != object);
+                self.state.index(no, number, keys);
             }
             self.touch(no, None);
         }

@@ -1,5 +1,7 @@
 //! What could explain an Event.
 
+use std::sync::Arc;
+
 use epicenter_model::Timestamp;
 
 use crate::assemble::Incoming;
@@ -16,21 +18,21 @@ const SAME_CAUSE: f64 = 0.9;
 const RECOVERED: f64 = 0.5;
 /// A possible parent of an Event.
 #[derive(Clone, Debug)]
-pub(crate) struct Parent {
-    pub rule: Box<str>,
+pub(crate) struct Parent<'r> {
+    pub rule: &'r str,
     /// Its incident, and its candidate there.
     pub place: Option<(u64, Option<usize>)>,
-    pub event: EventRef,
-    pub class: Box<str>,
+    pub event: Arc<EventRef>,
+    pub class: Arc<str>,
     pub first: Timestamp,
     pub lag_ms: i64,
     pub score: f64,
     pub causal: bool,
 }
 
-impl Engine<'_> {
+impl<'r> Engine<'r> {
     /// What could explain the Event by a causal rule.
-    pub fn parents(&self, incoming: &Incoming<'_>) -> Vec<Parent> {
+    pub fn parents(&self, incoming: &Incoming<'_>) -> Vec<Parent<'r>> {
         let rules = self.rules;
         let mut parents = Vec::new();
         for index in &rules.class(&incoming.event.class).as_effect {
@@ -38,6 +40,7 @@ impl Engine<'_> {
             let rule = &causal.rule;
             for (id, sure) in incoming.links.along(rule.edge) {
                 let Some(shared) = self.state.entities.get(id) else { continue };
+                self.look(shared.marks.len());
                 let first = parents.len();
                 for mark in
                     shared.marks.iter().filter(|mark| mark.edge == rule.of && causal.causes.contains(&mark.class))
@@ -56,7 +59,7 @@ impl Engine<'_> {
                     };
                     let over = place.is_some_and(|(_, row)| row.is_some_and(|row| row.over));
                     parents.push(Parent {
-                        rule: rule.id.as_str().into(),
+                        rule: &rule.id,
                         place: place.map(|(no, row)| (no, row.and_then(|row| row.candidate))),
                         event: mark.event.clone(),
                         class: mark.class.clone(),
@@ -80,18 +83,19 @@ impl Engine<'_> {
     }
 
     /// Incidents of the same object, of the same thing to blame, or of a common cause that is known already.
-    pub fn alike(&self, incoming: &Incoming<'_>) -> Vec<Parent> {
+    pub fn alike(&self, incoming: &Incoming<'_>) -> Vec<Parent<'r>> {
         let rules = self.rules;
         let mut found = Vec::new();
         // Of a common cause there is no row.
-        let mut add = |rule: &str, no: u64, live: &Live, candidate: usize, row: u32, score: f64| {
+        let mut add = |rule: &'r str, no: u64, live: &Live, candidate: usize, row: u32, score: f64| {
             let row = live.rows.get(&row);
             found.push(Parent {
-                rule: rule.into(),
+                rule,
                 place: Some((no, Some(candidate))),
                 event: row
                     .map(|row| EventRef { uid: row.uid.clone(), object: row.object, ..EventRef::default() })
-                    .unwrap_or_default(),
+                    .unwrap_or_default()
+                    .into(),
                 class: live.head.candidates[candidate].class.clone(),
                 first: incoming.when.first,
                 lag_ms: row.map_or(0, |row| incoming.when.first.millis_since(row.last)),

@@ -53,9 +53,7 @@ pub(crate) fn ranking(rules: &Rules, head: &Head) -> Vec<Ranked> {
 /// How likely such a candidate is a root, and whether an Event shows it.
 fn prior(rules: &Rules, candidate: &Candidate) -> (f64, bool) {
     if let Some(id) = &candidate.common {
-        let weight =
-            rules.common.iter().find(|common| *common.rule.id == **id).map_or(0.5, |common| common.rule.weight);
-        return (weight, false);
+        return (rules.common_of(id).map_or(0.5, |common| common.rule.weight), false);
     }
     let class = rules.class(&candidate.class);
     match candidate.trigger {

@@ -1,9 +1,12 @@
 //! Causal rules and the class table, ready for use.
 
+use std::sync::Arc;
+
 use epicenter_model::Role;
 use rustc_hash::{FxHashMap, FxHashSet};
 use sha2::{Digest, Sha256};
 
+use crate::bounds::Bounds;
 use crate::class::{ClassInfo, Classes, fits};
 use crate::edge::{Edge, EdgeSet};
 use crate::source::{Blame, CausalRule, CommonRule, Implied, Passes, QuietRule, RuleFile, Serving};
@@ -29,9 +32,12 @@ pub struct Rules {
     pub(crate) quiet: Vec<Quiet>,
     pub(crate) serves: Vec<Serving>,
     pub(crate) implies: Vec<Implied>,
-    compiled: FxHashMap<Box<str>, ClassRules>,
+    causal_by_id: FxHashMap<Box<str>, usize>,
+    common_by_id: FxHashMap<Box<str>, usize>,
+    compiled: FxHashMap<Arc<str>, ClassRules>,
     unknown: ClassRules,
-    hash: String,
+    pub(crate) bounds: Bounds,
+    hash: Arc<str>,
 }
 
 /// Why rules cannot be used. Never retryable.
@@ -51,20 +57,20 @@ pub struct RulesError {
 #[derive(Clone, Debug)]
 pub(crate) struct Causal {
     pub rule: CausalRule,
-    pub causes: FxHashSet<Box<str>>,
-    pub effects: FxHashSet<Box<str>>,
+    pub causes: FxHashSet<Arc<str>>,
+    pub effects: FxHashSet<Arc<str>>,
 }
 
 #[derive(Clone, Debug)]
 pub(crate) struct Common {
     pub rule: CommonRule,
-    pub classes: FxHashSet<Box<str>>,
+    pub classes: FxHashSet<Arc<str>>,
 }
 
 #[derive(Clone, Debug)]
 pub(crate) struct Quiet {
     pub rule: QuietRule,
-    pub after: FxHashSet<Box<str>>,
+    pub after: FxHashSet<Arc<str>>,
 }
 
 /// What the rules say of one class.
@@ -83,7 +89,7 @@ pub(crate) struct ClassRules {
     /// Links that are followed for an Event of this class, and those whose ends remember it.
     pub follow: EdgeSet,
     pub mark: EdgeSet,
-    pub recovers: FxHashSet<Box<str>>,
+    pub recovers: FxHashSet<Arc<str>>,
     /// Goes on until a recovery says otherwise.
     pub lasting: bool,
     /// Its object is on its way out.
@@ -142,8 +148,19 @@ impl Rules {
         Self::compile(&[BUILTIN, files].concat(), classes, true)
     }
 
+    /// The same rules, by which other bounds hold.
+    #[must_use]
+    pub fn bounded(self, bounds: Bounds) -> Self {
+        Self { bounds, ..self }
+    }
+
     /// Names these rules and classes: 16 hex digits.
     pub fn hash(&self) -> &str {
+        &self.hash
+    }
+
+    /// As [`Rules::hash`], to keep.
+    pub(crate) fn name(&self) -> &Arc<str> {
         &self.hash
     }
 
@@ -154,9 +171,19 @@ impl Rules {
             "same-cause" => return Some("Both have the same object to blame."),
             _ => {}
         }
-        let causal = self.causal.iter().find(|causal| causal.rule.id == id).map(|causal| &causal.rule.why);
-        let common = || self.common.iter().find(|common| common.rule.id == id).map(|common| &common.rule.why);
+        let causal = self.causal_of(id).map(|causal| &causal.rule.why);
+        let common = || self.common_of(id).map(|common| &common.rule.why);
         causal.or_else(common).map(String::as_str)
+    }
+
+    /// The causal rule `id`.
+    pub(crate) fn causal_of(&self, id: &str) -> Option<&Causal> {
+        self.causal_by_id.get(id).map(|index| &self.causal[*index])
+    }
+
+    /// The rule of common cause `id`.
+    pub(crate) fn common_of(&self, id: &str) -> Option<&Common> {
+        self.common_by_id.get(id).map(|index| &self.common[*index])
     }
 
     pub(crate) fn class(&self, class: &str) -> &ClassRules {
@@ -179,9 +206,12 @@ impl Rules {
             quiet: vec![],
             serves: vec![],
             implies: vec![],
+            causal_by_id: FxHashMap::default(),
+            common_by_id: FxHashMap::default(),
             compiled: classes.iter().map(|info| (info.class.as_str().into(), ClassRules::new(Some(info)))).collect(),
             unknown: ClassRules::new(None),
-            hash: String::new(),
+            bounds: Bounds::default(),
+            hash: "".into(),
             classes,
         }
     }
@@ -189,27 +219,25 @@ impl Rules {
     fn add(&mut self, file: &str, source: RuleFile, strict: bool) -> Result<(), RulesError> {
         for rule in source.rules {
             let check = Check { file, rule: &rule.id, classes: &self.classes, strict };
-            check.that(
-                !self.causal.iter().any(|known| known.rule.id == rule.id),
-                "id",
-                "is used twice: give it another",
-            )?;
+            check.that(!self.causal_by_id.contains_key(rule.id.as_str()), "id", "is used twice: give it another")?;
             check.that(rule.weight > 0.0 && rule.weight <= 1.0, "weight", "must be above 0 and at most 1")?;
             check.that(rule.lag_s.0 <= rule.lag_s.1, "lag_s", "must be [least, most]")?;
             check.that(!rule.why.is_empty(), "why", "must be a sentence")?;
             check.sourced(&rule.source)?;
             let causes = check.resolve(&rule.cause, "cause")?;
             let effects = check.resolve(&rule.effect, "effect")?;
+            self.causal_by_id.insert(rule.id.as_str().into(), self.causal.len());
             self.causal.push(Causal { rule, causes, effects });
         }
         for rule in source.common {
             let check = Check { file, rule: &rule.id, classes: &self.classes, strict };
-            let used = self.common.iter().any(|known| known.rule.id == rule.id);
+            let used = self.common_by_id.contains_key(rule.id.as_str());
             check.that(!used, "id", "is used twice: give it another")?;
             check.that(rule.owners >= 2, "owners", "must be at least 2")?;
             check.sourced(&rule.source)?;
             check.that(rule.weight > 0.0 && rule.weight <= 1.0, "weight", "must be above 0 and at most 1")?;
             let classes = check.resolve(&rule.classes, "classes")?;
+            self.common_by_id.insert(rule.id.as_str().into(), self.common.len());
             self.common.push(Common { rule, classes });
         }
         for rule in source.quiet {
@@ -259,7 +287,7 @@ impl Rules {
         for info in self.classes.iter() {
             digest.update(format!("{info:?}\0"));
         }
-        self.hash = data_encoding::HEXLOWER.encode(&digest.finalize()[..8]);
+        self.hash = data_encoding::HEXLOWER.encode(&digest.finalize()[..8]).into();
         let recovered: FxHashSet<&str> = self
             .classes
             .iter()
@@ -379,12 +407,12 @@ impl Check<'_> {
     }
 
     /// The classes that `patterns` stand for.
-    fn resolve(&self, patterns: &[String], field: &'static str) -> Result<FxHashSet<Box<str>>, RulesError> {
+    fn resolve(&self, patterns: &[String], field: &'static str) -> Result<FxHashSet<Arc<str>>, RulesError> {
         let mut found = FxHashSet::default();
         for pattern in patterns {
             let before = found.len();
             let named = self.classes.iter().filter(|info| fits(pattern, &info.class));
-            found.extend(named.map(|info| Box::from(info.class.as_str())));
+            found.extend(named.map(|info| Arc::from(info.class.as_str())));
             if self.strict && found.len() == before && !self.classes.iter().any(|info| fits(pattern, &info.class)) {
                 return Err(self.error(field, format!("no class is called `{pattern}`")));
             }

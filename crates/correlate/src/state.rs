@@ -1,15 +1,19 @@
 //! One cluster's state, and how a record changes it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::cell::Cell;
+use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use epicenter_model::{EnrichedRecord, Timestamp, Transition};
 use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 
-use crate::entity::{Entities, Entity};
-use crate::live::{Head, Live, Row};
-use crate::recurrence::{Histories, History};
-use crate::wire::{self, Key, StateError};
+use crate::bounds::Dropped;
+use crate::entity::Entities;
+use crate::live::{Live, RowKeys};
+use crate::recurrence::Histories;
+use crate::store::Unwritten;
+use crate::wire::Key;
 use crate::{Effects, Rules};
 
 /// Everything that is remembered of one cluster. Bounded: see [`ClusterState::dropped`].
@@ -18,15 +22,18 @@ pub struct ClusterState {
     pub(crate) cluster: String,
     pub(crate) clock: Clock,
     pub(crate) entities: Entities,
-    pub(crate) incidents: BTreeMap<u64, Live>,
+    pub(crate) incidents: FxHashMap<u64, Box<Live>>,
     /// Where an Event is a member.
-    pub(crate) uids: FxHashMap<Box<str>, (u64, u32)>,
+    pub(crate) uids: FxHashMap<Arc<str>, (u64, u32)>,
     /// Where an object, or a workload, has members.
     pub(crate) objects: FxHashMap<u64, BTreeSet<(u64, u32)>>,
+    /// Those of them that go on: lasting, and not over; by their class.
+    pub(crate) pending: FxHashMap<u64, BTreeSet<(Arc<str>, u64, u32)>>,
     /// Survivor and row offset of an incident that was merged.
-    pub(crate) redirects: BTreeMap<u64, (u64, u32)>,
+    pub(crate) redirects: FxHashMap<u64, (u64, u32)>,
     pub(crate) histories: Histories,
     pub(crate) timers: Timers,
+    pub(crate) unwritten: Unwritten,
 }
 
 /// Log time, and the numbers given so far.
@@ -43,22 +50,12 @@ pub(crate) struct Clock {
     pub dropped: Dropped,
 }
 
-/// What did not fit into bounded memory, counted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Dropped {
-    /// Objects that were forgotten early: more than 200,000 were heard of within an hour.
-    pub objects: u64,
-    /// Incidents that were closed early: more than 20,000 were open.
-    pub incidents: u64,
-    /// Members that were counted and not remembered: more than 10,000 in an incident, or 300,000 in all.
-    pub members: u64,
-}
-
 /// When something is to be done though no Event comes. Follows from the incidents.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Timers {
     pub due: BTreeSet<(Timestamp, u64)>,
-    pub quiet: BTreeSet<(i64, u64)>,
+    /// No later than it is true: each Event puts the end off, which is looked at when the time comes.
+    quiet: BTreeSet<(i64, u64)>,
     pub forget: BTreeSet<(Timestamp, u64)>,
     set: FxHashMap<u64, Alarm>,
 }
@@ -73,10 +70,12 @@ pub(crate) struct Alarm {
 
 impl Timers {
     pub fn set(&mut self, no: u64, alarm: Alarm) {
-        let old = self.set.insert(no, alarm).unwrap_or_default();
+        let old = self.set.get(&no).copied().unwrap_or_default();
+        let alarm = Alarm { quiet: alarm.quiet.map(|new| old.quiet.map_or(new, |old| new.min(old))), ..alarm };
         if old == alarm {
             return;
         }
+        self.set.insert(no, alarm);
         old.due.map(|at| self.due.remove(&(at, no)));
         old.quiet.map(|at| self.quiet.remove(&(at, no)));
         old.forget.map(|at| self.forget.remove(&(at, no)));
@@ -89,47 +88,29 @@ impl Timers {
         self.set(no, Alarm::default());
         self.set.remove(&no);
     }
+
+    /// The incident whose quiet time ends first, if that is not after `until`; `end` is when it truly does.
+    pub fn quietest(&mut self, until: i64, end: impl Fn(u64) -> Option<i64>) -> Option<u64> {
+        loop {
+            let (listed, no) = self.quiet.first().copied().filter(|(listed, _)| *listed <= until)?;
+            match end(no).filter(|end| *end > listed) {
+                None => return Some(no),
+                Some(end) => {
+                    self.quiet.remove(&(listed, no));
+                    self.quiet.insert((end, no));
+                    self.set.entry(no).or_default().quiet = Some(end);
+                }
+            }
+        }
+    }
 }
 
 impl ClusterState {
     /// The state of a cluster of which nothing is known.
     pub fn new(cluster: &str) -> Self {
         let clock = Clock { healthy: true, ..Clock::default() };
-        Self { cluster: cluster.to_owned(), clock, ..Self::default() }
-    }
-
-    /// The state that was written as `entries` ([`Effects::puts`] without what was deleted or replaced), in any order.
-    ///
-    /// # Errors
-    /// An entry that another version wrote, or that is damaged. Never retryable.
-    pub fn restore<K: AsRef<[u8]>, V: AsRef<[u8]>>(
-        cluster: &str,
-        entries: impl IntoIterator<Item = (K, V)>,
-    ) -> Result<Self, StateError> {
-        let mut state = Self::new(cluster);
-        let mut heads: BTreeMap<u64, Head> = BTreeMap::new();
-        let mut rows: BTreeMap<u64, BTreeMap<u32, Row>> = BTreeMap::new();
-        for (key, value) in entries {
-            let (key, value) = (key.as_ref(), value.as_ref());
-            match Key::decode(key)? {
-                Key::Clock => state.clock = wire::decode(key, value)?,
-                Key::Entity(_) => state.entities.insert(wire::decode::<Entity>(key, value)?),
-                Key::Head(no) => _ = heads.insert(no, wire::decode(key, value)?),
-                Key::Row(no, row) => _ = rows.entry(no).or_default().insert(row, wire::decode(key, value)?),
-                Key::Redirect(no) => _ = state.redirects.insert(no, wire::decode(key, value)?),
-                Key::Fingerprint(text) => state.histories.insert(text, wire::decode::<History>(key, value)?),
-            }
-        }
-        state.entities.given = state.clock.entities;
-        for (no, head) in heads {
-            let live = Live::restored(head, rows.remove(&no).unwrap_or_default());
-            for (number, row) in &live.rows {
-                state.index(no, *number, row);
-            }
-            state.timers.set(no, live.alarm());
-            state.incidents.insert(no, live);
-        }
-        Ok(state)
+        let unwritten = Unwritten { writer: true, ..Unwritten::default() };
+        Self { cluster: cluster.to_owned(), clock, unwritten, ..Self::default() }
     }
 
     /// The cluster's name.
@@ -149,41 +130,48 @@ impl ClusterState {
 
     /// The incident that `no` is today, if it is remembered, and the offset of its rows.
     pub(crate) fn today(&self, no: u64) -> Option<(u64, u32)> {
-        let (mut no, mut offset) = (no, 0);
-        for _ in 0..64 {
-            if self.incidents.contains_key(&no) {
-                return Some((no, offset));
-            }
-            let (survivor, base) = self.redirects.get(&no)?;
-            (no, offset) = (*survivor, offset + base);
+        if self.incidents.contains_key(&no) {
+            return Some((no, 0));
         }
-        None
+        self.redirects.get(&no).copied()
     }
 
     /// Notes where the Event, the object and the workload of a row are.
-    pub(crate) fn index(&mut self, no: u64, number: u32, row: &Row) {
-        self.uids.insert(row.uid.clone(), (no, number));
-        self.objects.entry(row.object).or_default().insert((no, number));
-        if let Some(id) = self.workload_of(row) {
+    pub(crate) fn index(&mut self, no: u64, number: u32, keys: RowKeys) {
+        for id in keys.objects() {
             self.objects.entry(id).or_default().insert((no, number));
         }
+        self.set_pending((no, number), &keys, keys.pending);
+        self.uids.insert(keys.uid, (no, number));
     }
 
-    pub(crate) fn unindex(&mut self, no: u64, number: u32, row: &Row) {
-        self.uids.remove(&row.uid);
-        let workload = self.workload_of(row);
-        for id in [Some(row.object), workload].into_iter().flatten() {
-            if let Some(places) = self.objects.get_mut(&id) {
-                places.remove(&(no, number));
-                if places.is_empty() {
-                    self.objects.remove(&id);
-                }
+    /// Notes whether a row goes on.
+    pub(crate) fn set_pending(&mut self, place: (u64, u32), keys: &RowKeys, pending: bool) {
+        for id in keys.objects() {
+            let entry = (Arc::clone(&keys.class), place.0, place.1);
+            if pending {
+                self.pending.entry(id).or_default().insert(entry);
+            } else {
+                remove(&mut self.pending, id, &entry);
             }
         }
     }
 
-    fn workload_of(&self, row: &Row) -> Option<u64> {
-        row.top.filter(|top| *top != row.object)
+    pub(crate) fn unindex(&mut self, no: u64, number: u32, keys: &RowKeys) {
+        self.uids.remove(&keys.uid);
+        for id in keys.objects() {
+            remove(&mut self.objects, id, &(no, number));
+        }
+        self.set_pending((no, number), keys, false);
+    }
+}
+
+fn remove<T: Ord>(index: &mut FxHashMap<u64, BTreeSet<T>>, id: u64, place: &T) {
+    if let Some(places) = index.get_mut(&id) {
+        places.remove(place);
+        if places.is_empty() {
+            index.remove(&id);
+        }
     }
 }
 
@@ -193,16 +181,20 @@ pub(crate) struct Engine<'a> {
     pub state: &'a mut ClusterState,
     pub effects: &'a mut Effects,
     /// Incidents that changed, and how, if that is to be told at once.
-    pub touched: BTreeMap<u64, Option<Transition>>,
-    /// Incidents that are to be written.
-    pub stale: BTreeSet<u64>,
+    pub touched: Vec<(u64, Option<Transition>)>,
+    /// Incidents of which something was told, or held back.
+    pub told: Vec<u64>,
+    /// As [`Effects::work`], of this record.
+    pub work: Cell<usize>,
 }
 
-/// Takes one record into account: changes `state`, and appends to `effects` what follows from it.
+/// Takes one record into account: changes `state`, and appends to `effects` what follows from it. What is to be stored of
+/// the state, [`ClusterState::flush`] gives.
 ///
 /// Records of one cluster, in the order of its log. Time per record does not grow with the number of open incidents.
 pub fn apply(rules: &Rules, state: &mut ClusterState, record: &EnrichedRecord, effects: &mut Effects) {
-    let mut engine = Engine { rules, state, effects, touched: BTreeMap::new(), stale: BTreeSet::new() };
+    state.unwritten.any = true;
+    let mut engine = Engine { rules, state, effects, touched: Vec::new(), told: Vec::new(), work: Cell::new(0) };
     engine.advance(record);
     match record {
         EnrichedRecord::Event(event) => engine.event(event),
@@ -210,7 +202,9 @@ pub fn apply(rules: &Rules, state: &mut ClusterState, record: &EnrichedRecord, e
         EnrichedRecord::Heartbeat(_) => {}
     }
     engine.tell();
-    engine.write();
+    engine.set_alarms();
+    let work = engine.work.get();
+    effects.work += work as u64;
 }
 
 impl Engine<'_> {
@@ -218,46 +212,32 @@ impl Engine<'_> {
         self.state.clock.now
     }
 
+    /// Counts what is looked at.
+    pub fn look(&self, at: usize) {
+        self.work.set(self.work.get() + at);
+    }
+
     pub fn touch(&mut self, no: u64, transition: Option<Transition>) {
-        let entry = self.touched.entry(no).or_default();
-        // An incident that opens stays so, whatever else the same record does to it.
-        if entry.is_none() {
-            *entry = transition;
+        match self.touched.iter_mut().find(|(known, _)| *known == no) {
+            // An incident that opens stays so, whatever else the same record does to it.
+            Some((_, first)) => *first = first.take().or(transition),
+            None => self.touched.push((no, transition)),
         }
     }
 
-    pub fn delete(&mut self, key: Key) {
-        self.effects.puts.push((key.encode(), None));
+    /// An entry of the state was put or deleted.
+    pub fn changed(&mut self, key: Key) {
+        self.state.unwritten.keys.push(key);
     }
 
-    pub fn put<T: Serialize>(&mut self, key: Key, value: &T) {
-        self.effects.puts.push((key.encode(), Some(wire::encode(value))));
-    }
-
-    /// Writes what changed.
-    fn write(&mut self) {
-        let mut dirty = std::mem::take(&mut self.state.entities.dirty);
-        dirty.sort_unstable();
-        dirty.dedup();
-        for id in &dirty {
-            let value = self.state.entities.get(*id).map(wire::encode);
-            self.effects.puts.push((Key::Entity(*id).encode(), value));
-        }
-        dirty.clear();
-        self.state.entities.dirty = dirty;
-        for no in std::mem::take(&mut self.stale) {
+    /// Sets when the incidents that changed are to be looked at again.
+    fn set_alarms(&mut self) {
+        for no in std::mem::take(&mut self.told) {
             let Some(live) = self.state.incidents.get_mut(&no) else { continue };
-            let alarm = live.alarm();
-            self.effects.puts.push((Key::Head(no).encode(), Some(wire::encode(&live.head))));
-            for number in std::mem::take(&mut live.dirty) {
-                if let Some(row) = live.rows.get(&number) {
-                    self.effects.puts.push((Key::Row(no, number).encode(), Some(wire::encode(row))));
-                }
+            if !std::mem::replace(&mut live.unwritten, true) {
+                self.state.unwritten.incidents.push(no);
             }
-            self.state.timers.set(no, alarm);
+            self.state.timers.set(no, live.alarm());
         }
-        self.state.clock.entities = self.state.entities.given;
-        let clock = wire::encode(&self.state.clock);
-        self.effects.puts.push((Key::Clock.encode(), Some(clock)));
     }
 }

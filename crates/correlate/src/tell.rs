@@ -22,7 +22,9 @@ const UPDATE_MS: i64 = 1_000;
 impl Engine<'_> {
     /// Tells what the record changed.
     pub fn tell(&mut self) {
-        for (no, transition) in std::mem::take(&mut self.touched) {
+        let mut touched = std::mem::take(&mut self.touched);
+        touched.sort_unstable_by_key(|(no, _)| *no);
+        for (no, transition) in touched {
             self.tell_one(no, transition);
         }
     }
@@ -31,7 +33,7 @@ impl Engine<'_> {
     pub fn tell_one(&mut self, no: u64, transition: Option<Transition>) {
         let now = self.now();
         let Some(live) = self.state.incidents.get_mut(&no) else { return };
-        self.stale.insert(no);
+        self.told.push(no);
         let ranked = ranking(self.rules, &live.head);
         if live.workload_count() >= WIDESPREAD {
             live.head.worst = Severity::Critical;
@@ -62,7 +64,13 @@ impl Engine<'_> {
             }
             live.head.root_row = new;
         }
-        let before = live.head.told.as_ref().map(|(_, class, _)| class.clone());
+        self.work.set(self.work.get() + live.untold.len());
+        let before = live.head.told.as_ref().filter(|_| differs || transition != Transition::Updated);
+        let before = before.map(|(_, class, _)| class.clone());
+        if differs {
+            let cause = &live.head.candidates[best.index];
+            live.head.told = Some((severity, str::to_owned(&cause.class), ObjectRef::clone(&cause.object)));
+        }
         let change = told(self.rules, &self.state.cluster, now, live, &ranked, transition, None);
         if differs || transition != Transition::Updated {
             let shared = shared(live, &ranked);
@@ -109,8 +117,8 @@ fn told(
         let found = &live.head.candidates[ranked.index];
         if candidates.len() < CANDIDATES && !candidates.iter().any(|known| same(&known.object, &found.object)) {
             candidates.push(epicenter_model::Candidate {
-                class: found.class.to_string(),
-                object: found.object.clone(),
+                class: str::to_owned(&found.class),
+                object: ObjectRef::clone(&found.object),
                 observed: ranked.observed,
                 confidence: ranked.confidence,
             });
@@ -118,15 +126,14 @@ fn told(
     }
     let best = candidates.first().cloned().unwrap_or_default();
     let severity = live.head.severity();
-    live.head.told = Some((severity, best.class.clone(), best.object.clone()));
     let members = std::mem::take(&mut live.untold);
     let members: Vec<_> = members
         .into_iter()
         .filter_map(|number| Some(live.rows.get(&number)?.member(live.head.root_row == Some(number))))
         .collect();
-    let head = &live.head;
     let impact = live.impact();
     let text = explain::explain(rules, live, ranked, &impact);
+    let head = &live.head;
     let incident = Incident {
         id: head.id.clone(),
         version: head.version,
@@ -148,7 +155,7 @@ fn told(
         events: EventCounts {
             objects: head.objects,
             occurrences: head.occurrences,
-            by_reason: head.by_reason.iter().map(|(reason, count)| (reason.to_string(), *count)).collect(),
+            by_reason: head.by_reason.iter().map(|(reason, count)| (str::to_owned(reason), *count)).collect(),
         },
         opened_at: head.opened_at,
         last_event_at: head.last_event_at,

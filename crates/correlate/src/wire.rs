@@ -3,12 +3,35 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// The version of the format.
-pub(crate) const VERSION: u8 = 1;
+use crate::ENGINE;
+
+/// What to do about a state that this engine cannot read.
+const MEND: &str = "Run that engine or a newer one; docs/operations.md#upgrade-and-rollback tells how to go back";
+/// Who wrote a state that does not say.
+const UNKNOWN: &str = "another engine";
+
+/// Versions of a format of stored state: the first byte of each value.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Format {
+    /// What this engine reads.
+    oldest: u8,
+    /// What it reads and writes.
+    newest: u8,
+}
+
+/// A cluster's state.
+///
+/// 2. Every redirect leads to an incident that is remembered, which lists it; the writer says who it is.
+/// 1. A redirect may lead to another.
+pub(crate) const CLUSTER: Format = Format { oldest: 1, newest: 2 };
+/// The fleet's.
+pub(crate) const FLEET: Format = Format { oldest: 1, newest: 1 };
 
 /// What an entry is; its first byte is the tag.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Key {
+    /// The engine that wrote the state: text, in every version of the format.
+    Writer,
     /// Log time, and the numbers given so far.
     Clock,
     /// An object.
@@ -23,22 +46,34 @@ pub(crate) enum Key {
     Fingerprint(String),
 }
 
-/// Why a stored entry is no state. Never retryable: delete the state, and it is built again from the log.
+/// Why a stored entry is no state. Never retryable.
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
     /// The key is none of this engine's.
-    #[error("state entry {key}: not a key of this engine; it was written by another version or another service")]
+    #[error(
+        "state entry {key}: not a key of engine {ENGINE}; it was written by {writer}, or by another service. {MEND}"
+    )]
     Key {
         /// The key in hex.
         key: String,
+        /// Who wrote the state.
+        writer: String,
     },
-    /// Written by a version that this one does not know.
-    #[error("state entry {key} has version {found}, this engine reads version {VERSION}: run the engine that wrote it")]
+    /// Written in a format that this engine does not know.
+    #[error(
+        "state entry {key} has format {found}, engine {ENGINE} reads {oldest} to {newest}; it was written by {writer}. {MEND}"
+    )]
     Version {
         /// The key in hex.
         key: String,
-        /// The version byte.
+        /// The format.
         found: u8,
+        /// What this engine reads.
+        oldest: u8,
+        /// The newest that it reads.
+        newest: u8,
+        /// Who wrote the state.
+        writer: String,
     },
     /// Cut off or damaged.
     #[error("state entry {key} is malformed: {problem}")]
@@ -53,6 +88,7 @@ pub enum StateError {
 impl Key {
     pub fn encode(&self) -> Vec<u8> {
         match self {
+            Self::Writer => vec![b'w'],
             Self::Clock => vec![b'c'],
             Self::Entity(id) => [&[b'e'][..], &id.to_be_bytes()].concat(),
             Self::Head(no) => [&[b'i'][..], &no.to_be_bytes()].concat(),
@@ -65,6 +101,7 @@ impl Key {
     pub fn decode(bytes: &[u8]) -> Result<Self, StateError> {
         let number = |bytes: &[u8]| bytes.first_chunk::<8>().map(|chunk| u64::from_be_bytes(*chunk));
         let known = match bytes {
+            [b'w'] => Some(Self::Writer),
             [b'c'] => Some(Self::Clock),
             [b'e', rest @ ..] if rest.len() == 8 => number(rest).map(Self::Entity),
             [b'i', rest @ ..] if rest.len() == 8 => number(rest).map(Self::Head),
@@ -82,25 +119,42 @@ impl Key {
 
 /// The error about a key that is none of ours.
 pub(crate) fn unknown(key: &[u8]) -> StateError {
-    StateError::Key { key: data_encoding::HEXLOWER.encode(key) }
+    StateError::Key { key: hex(key), writer: UNKNOWN.to_owned() }
 }
 
-pub(crate) fn encode<T: Serialize>(value: &T) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(256);
-    bytes.push(VERSION);
-    postcard::to_extend(value, bytes).expect("a Vec takes any length, and all lengths here are known")
+fn hex(key: &[u8]) -> String {
+    data_encoding::HEXLOWER.encode(key)
 }
 
-pub(crate) fn decode<T: DeserializeOwned>(key: &[u8], value: &[u8]) -> Result<T, StateError> {
-    let hex = || data_encoding::HEXLOWER.encode(key);
-    let malformed = |problem: String| StateError::Malformed { key: hex(), problem };
-    match value.split_first() {
-        None => Err(malformed("empty".to_owned())),
-        Some((&VERSION, body)) => match postcard::take_from_bytes(body) {
+impl StateError {
+    /// The same error, which says who wrote the state.
+    pub(crate) fn by(mut self, engine: &str) -> Self {
+        if let Self::Key { writer, .. } | Self::Version { writer, .. } = &mut self {
+            *writer = format!("engine {engine}");
+        }
+        self
+    }
+}
+
+impl Format {
+    pub fn encode<T: Serialize>(self, value: &T) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(256);
+        bytes.push(self.newest);
+        postcard::to_extend(value, bytes).expect("a Vec takes any length, and all lengths here are known")
+    }
+
+    pub fn decode<T: DeserializeOwned>(self, key: &[u8], value: &[u8]) -> Result<T, StateError> {
+        let malformed = |problem: String| StateError::Malformed { key: hex(key), problem };
+        let Self { oldest, newest } = self;
+        let (found, body) = value.split_first().ok_or_else(|| malformed("empty".to_owned()))?;
+        if !(oldest..=newest).contains(found) {
+            let writer = UNKNOWN.to_owned();
+            return Err(StateError::Version { key: hex(key), found: *found, oldest, newest, writer });
+        }
+        match postcard::take_from_bytes(body) {
             Ok((decoded, [])) => Ok(decoded),
             Ok((_, rest)) => Err(malformed(format!("{} bytes too many", rest.len()))),
             Err(error) => Err(malformed(error.to_string())),
-        },
-        Some((found, _)) => Err(StateError::Version { key: hex(), found: *found }),
+        }
     }
 }

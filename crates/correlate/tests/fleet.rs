@@ -76,12 +76,10 @@ fn run(records: &[(i64, FleetRecord)], restarts: &[usize]) -> (Vec<IncidentChang
         }
         let mut effects = Effects::default();
         fleet.apply(FleetRules::builtin(), at(*second), record, &mut effects);
-        for (key, value) in effects.puts {
-            match value {
-                Some(value) => drop(store.insert(key, value)),
-                None => drop(store.remove(&key)),
-            }
-        }
+        fleet.flush(|key, value| match value {
+            Some(value) => drop(store.insert(key, value)),
+            None => drop(store.remove(&key)),
+        });
         changes.extend(effects.changes);
     }
     (changes, store, fleet)

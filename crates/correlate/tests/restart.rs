@@ -11,40 +11,36 @@ use std::sync::LazyLock;
 
 use epicenter_correlate::{ClassInfo, Classes, ClusterState, Effects, Rules, StateError, apply};
 use epicenter_model::{Category, EnrichedRecord, Role, Severity, Timestamp};
-use expect_test::expect_file;
+use expect_test::{expect, expect_file};
 use fixture::{records, records_of, rules};
 use proptest::prelude::*;
 
 type Store = BTreeMap<Vec<u8>, Vec<u8>>;
 
-fn store(store: &mut Store, effects: &Effects) {
-    for (key, value) in &effects.puts {
-        match value {
-            Some(value) => {
-                assert!(value.len() < 64 * 1024, "an entry of {} bytes", value.len());
-                store.insert(key.clone(), value.clone());
-            }
-            None => _ = store.remove(key),
+fn store(store: &mut Store, state: &mut ClusterState) {
+    state.flush(|key, value| match value {
+        Some(value) => {
+            assert!(value.len() < 64 * 1024, "an entry of {} bytes", value.len());
+            store.insert(key, value);
         }
-    }
+        None => _ = store.remove(&key),
+    });
 }
 
-/// Applies `records`, restoring the state from its entries before those at `restarts`.
+/// Applies `records`, writing the state and restoring it from its entries before those at `restarts`.
 fn run(rules: &Rules, records: &[EnrichedRecord], restarts: &[usize]) -> (Effects, Store) {
     let mut entries = Store::new();
-    let mut all = Effects::default();
+    let mut effects = Effects::default();
     let mut state = ClusterState::new("test");
     for (index, record) in records.iter().enumerate() {
         if restarts.contains(&index) {
+            store(&mut entries, &mut state);
             state = ClusterState::restore("test", &entries).unwrap();
         }
-        let mut effects = Effects::default();
         apply(rules, &mut state, record, &mut effects);
-        store(&mut entries, &effects);
-        all.changes.extend(effects.changes);
-        all.puts.extend(effects.puts);
     }
-    (all, entries)
+    store(&mut entries, &mut state);
+    (effects, entries)
 }
 
 static RULES: LazyLock<Rules> = LazyLock::new(rules);
@@ -133,11 +129,15 @@ fn golden_rules() -> (Classes, Rules) {
         ("node.pod_not_ready", Role::Symptom, Severity::High, &[]),
         ("config.secret_missing", Role::Cause, Severity::High, &[]),
         ("container.started", Role::Recovery, Severity::Info, &["config.*"]),
+        ("zone.down", Role::Cause, Severity::Critical, &[]),
     ]
     .into_iter()
     .map(class)
     .collect();
-    let text = "rules:\n  - {id: down, cause: [node.not_ready], edge: node, effect: [node.pod_not_ready], lag_s: [-60, 120], weight: 0.9, why: w, source: s}\n";
+    let text = "rules:
+  - {id: zone, cause: [zone.down], edge: zone, effect: [node.not_ready], lag_s: [-60, 120], weight: 0.9, why: w, source: s}
+  - {id: down, cause: [node.not_ready], edge: node, effect: [node.pod_not_ready], lag_s: [-60, 120], weight: 0.9, why: w, source: s}
+";
     let rules = Rules::parse(&[("golden.yaml", text)], classes.clone()).unwrap();
     (classes, rules)
 }
@@ -156,21 +156,50 @@ fn the_format_of_the_state_is_kept() {
     for (key, value) in &entries {
         writeln!(text, "{} {}", hex(key), hex(value)).unwrap();
     }
-    expect_file!["golden/state-v1.txt"].assert_eq(&text);
-    // What is in the file is read, and goes on from there.
-    let golden = include_str!("golden/state-v1.txt");
-    let entries =
-        golden.lines().map(|line| line.split_once(' ').unwrap()).map(|(key, value)| (bytes(key), bytes(value)));
-    let mut state = ClusterState::restore("test", entries).unwrap();
-    let mut effects = Effects::default();
-    for record in records_of(&classes, "100 node.ready Node/worker1\nbeat 500\n")
-        .iter()
-        .skip_while(|r| r.at() < fixture::at(80.0))
-    {
-        apply(&rules, &mut state, record, &mut effects);
+    expect_file!["golden/state-v2.txt"].assert_eq(&text);
+    // What is in the file, and what the version before wrote, is read, and goes on from there.
+    for golden in [include_str!("golden/state-v1.txt"), include_str!("golden/state-v2.txt")] {
+        let mut state = ClusterState::restore("test", golden_entries(golden)).unwrap();
+        let mut effects = Effects::default();
+        for record in records_of(&classes, "100 node.ready Node/worker1\nbeat 500\n")
+            .iter()
+            .skip_while(|r| r.at() < fixture::at(80.0))
+        {
+            apply(&rules, &mut state, record, &mut effects);
+        }
+        let last = effects.changes.last().unwrap();
+        assert_eq!((last.transition.name(), last.incident.cause.object.name.as_str()), ("resolved", "worker1"));
     }
-    let last = effects.changes.last().unwrap();
-    assert_eq!((last.transition.name(), last.incident.cause.object.name.as_str()), ("resolved", "worker1"));
+}
+
+/// `golden/merged-v1.txt` was written by format 1: incident 3 was merged into 2, and 2 into 1, so that one redirect leads to
+/// another.
+#[test]
+fn what_the_version_before_has_merged_goes_on() {
+    let (classes, rules) = golden_rules();
+    let mut entries: Store = golden_entries(include_str!("golden/merged-v1.txt")).collect();
+    let redirects = |entries: &Store| entries.keys().filter(|key| key[0] == b'r').count();
+    assert_eq!((entries[&b"c"[..]][0], redirects(&entries)), (1, 2));
+    let mut state = ClusterState::restore("test", &entries).unwrap();
+    // A pod on the node whose trouble was found in the incident that was merged twice.
+    let run = |script: &str, state: &mut ClusterState, entries: &mut Store| {
+        let mut effects = Effects::default();
+        let now = |record: &&EnrichedRecord| record.at() > fixture::at(20.0);
+        for record in records_of(&classes, script).iter().filter(now) {
+            apply(&rules, state, record, &mut effects);
+        }
+        store(entries, state);
+        effects.changes
+    };
+    let joined = run("30 node.pod_not_ready Pod/shop/c node=n1 zone=z uid=new\n", &mut state, &mut entries);
+    let cause = &joined.last().unwrap().incident.cause;
+    assert_eq!((joined.len(), cause.class.as_str(), state.open()), (1, "zone.down", 1));
+    assert_eq!(entries[&b"c"[..]][0], 2, "what changes is written in today's format");
+    // Today's state is the same when it is read again, and nothing of it is left when all is over.
+    let mut state = ClusterState::restore("test", &entries).unwrap();
+    let ended = run("31 sched.scheduled Pod/shop/x\nbeat 6000\n", &mut state, &mut entries);
+    assert_eq!(ended.last().unwrap().transition.name(), "resolved");
+    assert_eq!((state.open(), redirects(&entries)), (0, 0));
 }
 
 #[test]
@@ -180,6 +209,24 @@ fn what_is_no_state_is_refused() {
     assert!(matches!(restore(b"c", &[9, 0]), StateError::Version { found: 9, .. }));
     assert!(matches!(restore(b"c", &[]), StateError::Malformed { .. }));
     assert!(matches!(restore(b"c", &[1, 0]), StateError::Malformed { .. }));
+}
+
+/// After a rollback an engine finds what a newer one wrote: it says which one, and what to do.
+#[test]
+fn what_a_newer_engine_wrote_is_refused_with_its_name() {
+    let refused = |key: &[u8]| {
+        let entries = [(key, &[9, 0][..]), (&b"w"[..], &b"7.0.0"[..])];
+        ClusterState::restore("test", entries).unwrap_err().to_string()
+    };
+    expect![[r#"
+        state entry 63 has format 9, engine 0.1.0 reads 1 to 2; it was written by engine 7.0.0. Run that engine or a newer one; docs/operations.md#upgrade-and-rollback tells how to go back
+        state entry 7a: not a key of engine 0.1.0; it was written by engine 7.0.0, or by another service. Run that engine or a newer one; docs/operations.md#upgrade-and-rollback tells how to go back
+    "#]]
+    .assert_eq(&format!("{}\n{}\n", refused(b"c"), refused(b"z")));
+}
+
+fn golden_entries(golden: &str) -> impl Iterator<Item = (Vec<u8>, Vec<u8>)> + '_ {
+    golden.lines().map(|line| line.split_once(' ').unwrap()).map(|(key, value)| (bytes(key), bytes(value)))
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -38,12 +38,10 @@ fn check(records: &[EnrichedRecord], split: usize, before: &Rules, after: &Rules
         let rules = if index < split { before } else { after };
         let mut effects = Effects::default();
         apply(rules, &mut state, &record, &mut effects);
-        for (key, value) in effects.puts {
-            match value {
-                Some(value) => _ = entries.insert(key, value),
-                None => _ = entries.remove(&key),
-            }
-        }
+        state.flush(|key, value| match value {
+            Some(value) => _ = entries.insert(key, value),
+            None => _ = entries.remove(&key),
+        });
         assert!(effects.changes.iter().all(|change| change.rules == rules.hash()));
         changes.extend(effects.changes);
     }

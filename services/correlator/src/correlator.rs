@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use epicenter_bus::{Processor, ProcessorSpec, Record, Reject, State, Step, Store, StoreId, topics};
+use epicenter_bus::{Processor, ProcessorSpec, Put, Record, Reject, State, Step, Store, StoreId, topics};
 use epicenter_correlate::{ClusterState, Effects, Rules, apply};
 use epicenter_model::{Codec, EnrichedRecord, FLEET, FleetRecord, IncidentChange, RecordType, headers};
 
@@ -25,12 +25,23 @@ pub struct Correlator {
     codec: Codec,
     rules: Arc<Rules>,
     clusters: BTreeMap<String, ClusterState>,
+    tell: Tell,
 }
+
+/// Hears of which cluster the engine could not remember what, and how much.
+type Tell = Box<dyn Fn(&str, &'static str, u64) + Send>;
 
 impl Correlator {
     /// A correlator that reads and writes by `codec`, and decides by `rules`.
     pub fn new(codec: Codec, rules: Arc<Rules>) -> Self {
-        Self { codec, rules, clusters: BTreeMap::new() }
+        Self { codec, rules, clusters: BTreeMap::new(), tell: Box::new(|_, _, _| {}) }
+    }
+
+    /// Tells `tell` of what does not fit into the engine's bounds: the cluster, what (`objects`, `incidents`, `members`), and how
+    /// many.
+    #[must_use]
+    pub fn telling(self, tell: impl Fn(&str, &'static str, u64) + Send + 'static) -> Self {
+        Self { tell: Box::new(tell), ..self }
     }
 
     fn signal(&self, cluster: &str, record: &FleetRecord, step: &mut Step<'_>) {
@@ -52,16 +63,7 @@ pub(crate) fn emit(codec: &Codec, cluster: &str, change: &IncidentChange, step: 
 
 impl Processor for Correlator {
     fn restore(&mut self, state: &State) -> Result<(), Reject> {
-        let mut entries: BTreeMap<String, Vec<(&[u8], &[u8])>> = BTreeMap::new();
-        for (key, value) in state.scan(STATE, b"") {
-            let (cluster, key) = split(key)?;
-            entries.entry(cluster).or_default().push((key, value));
-        }
-        let restore = |(cluster, entries): (String, Vec<_>)| match ClusterState::restore(&cluster, entries) {
-            Ok(state) => Ok((cluster, state)),
-            Err(error) => Err(Reject(format!("correlator.state of cluster {cluster}: {error}"))),
-        };
-        self.clusters = entries.into_iter().map(restore).collect::<Result<_, _>>()?;
+        self.clusters = restore(state.scan(STATE, b""))?;
         Ok(())
     }
 
@@ -86,12 +88,16 @@ impl Processor for Correlator {
         }
         let state = self.clusters.get_mut(cluster).expect("it was inserted if it was missing");
         let mut effects = Effects::default();
+        let before = state.dropped();
         apply(&self.rules, state, &enriched, &mut effects);
-        for (key, value) in effects.puts {
-            let key = [cluster.as_bytes(), b"\0", &key].concat();
-            match value {
-                Some(value) => step.put(STATE, key, value),
-                None => step.delete(STATE, key),
+        let now = state.dropped();
+        for (what, more) in [
+            ("objects", now.objects - before.objects),
+            ("incidents", now.incidents - before.incidents),
+            ("members", now.members - before.members),
+        ] {
+            if more > 0 {
+                (self.tell)(cluster, what, more);
             }
         }
         effects.changes.iter().for_each(|change| emit(&self.codec, cluster, change, step));
@@ -99,9 +105,36 @@ impl Processor for Correlator {
         Ok(())
     }
 
+    fn flush(&mut self, put: &mut Put<'_>) {
+        for (cluster, state) in &mut self.clusters {
+            state.flush(|key, value| put(STATE, [cluster.as_bytes(), b"\0", &key].concat(), value));
+        }
+    }
+
     fn codec(&self) -> Codec {
         self.codec.clone()
     }
+}
+
+/// Of how many clusters the entries of `correlator.state` are, all of which this version can read.
+///
+/// # Errors
+/// What it cannot read, and what to do. Never retryable.
+pub fn check_state<'e>(entries: impl Iterator<Item = (&'e [u8], &'e [u8])>) -> Result<usize, Reject> {
+    restore(entries).map(|clusters| clusters.len())
+}
+
+fn restore<'e>(stored: impl Iterator<Item = (&'e [u8], &'e [u8])>) -> Result<BTreeMap<String, ClusterState>, Reject> {
+    let mut entries: BTreeMap<String, Vec<(&[u8], &[u8])>> = BTreeMap::new();
+    for (key, value) in stored {
+        let (cluster, key) = split(key)?;
+        entries.entry(cluster).or_default().push((key, value));
+    }
+    let restore = |(cluster, entries): (String, Vec<_>)| match ClusterState::restore(&cluster, entries) {
+        Ok(state) => Ok((cluster, state)),
+        Err(error) => Err(Reject(format!("{} of cluster {cluster}: {error}", topics::CORRELATOR_STATE.name))),
+    };
+    entries.into_iter().map(restore).collect()
 }
 
 /// Cluster and engine's key of an entry.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use epicenter_bus::{Processor, ProcessorSpec, Record, Reject, State, Step, Store, StoreId, topics};
+use epicenter_bus::{Processor, ProcessorSpec, Put, Record, Reject, State, Step, Store, StoreId, topics};
 use epicenter_correlate::{Effects, Fleet, FleetRules};
 use epicenter_model::{Codec, FLEET, FleetRecord, Timestamp};
 
@@ -49,14 +49,12 @@ impl Processor for FleetCorrelator {
         let signal = FleetRecord::decode(&self.codec, payload).map_err(Reject::because)?;
         let mut effects = Effects::default();
         self.fleet.apply(&self.rules, Timestamp::from_millis(record.timestamp), &signal, &mut effects);
-        for (key, value) in effects.puts {
-            match value {
-                Some(value) => step.put(STATE, key, value),
-                None => step.delete(STATE, key),
-            }
-        }
         effects.changes.iter().for_each(|change| emit(&self.codec, FLEET, change, step));
         Ok(())
+    }
+
+    fn flush(&mut self, put: &mut Put<'_>) {
+        self.fleet.flush(|key, value| put(STATE, key, value));
     }
 
     fn codec(&self) -> Codec {

@@ -10,5 +10,5 @@
 mod correlator;
 mod fleet;
 
-pub use correlator::{Correlator, spec};
+pub use correlator::{Correlator, check_state, spec};
 pub use fleet::{FleetCorrelator, fleet_spec};

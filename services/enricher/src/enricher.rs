@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use epicenter_bus::{Processor, ProcessorSpec, Record, Reject, State, Step, Store, topics};
+use epicenter_bus::{Processor, ProcessorSpec, Put, Record, Reject, State, Step, Store, topics};
 use epicenter_catalog::Classified;
 use epicenter_model::{
     Codec, EnrichedEvent, Heartbeat, ObjectChange, RawEvent, RawRecord, RecordType, Swept, Timestamp, headers,
@@ -91,6 +91,8 @@ impl Processor for Enricher {
         // The memo may have seen facts that are now taken back.
         outcome.inspect_err(|_| scope.memory.forget())
     }
+
+    fn flush(&mut self, _: &mut Put<'_>) {}
 
     fn codec(&self) -> Codec {
         self.codec.clone()

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use epicenter_bus::{Processor, Record, Reject, State, Step, StoreId};
+use epicenter_bus::{Processor, Put, Record, Reject, State, Step, StoreId};
 use epicenter_model::{Codec, Incident, IncidentChange, IncidentState, Severity};
 use epicenter_runtime::Metrics;
 use epicenter_runtime::metric::{INCIDENTS, OPEN_INCIDENTS};
@@ -79,6 +79,10 @@ impl<P: Processor> Processor for Counted<P> {
             }
         }
         Ok(())
+    }
+
+    fn flush(&mut self, put: &mut Put<'_>) {
+        self.inner.flush(put);
     }
 
     fn codec(&self) -> Codec {

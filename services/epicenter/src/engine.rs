@@ -8,7 +8,7 @@ use epicenter_correlator::{Correlator, FleetCorrelator};
 use epicenter_enricher::Enricher;
 use epicenter_model::Codec;
 use epicenter_rules::RuleSet;
-use epicenter_runtime::metric::{RULE_EVENTS, RULES};
+use epicenter_runtime::metric::{DROPPED, RULE_EVENTS, RULES};
 use epicenter_runtime::{ConfigErrors, Metrics, Traces};
 use epicenter_sink::Publisher;
 
@@ -85,7 +85,11 @@ impl Engine {
     /// Runs the correlator until `stop`.
     pub fn run_correlator(&self, bus: &Bus, metrics: &Metrics, stop: &Stop) -> Result<(), Fault> {
         metrics.set(&RULES, &[self.rules.causal.hash()], 1.0);
-        bus.run(&epicenter_correlator::spec(), || self.correlator(), &metrics.observer(&self.traces), stop)
+        let make = || {
+            let metrics = metrics.clone();
+            self.correlator().telling(move |cluster, what, more| metrics.add(&DROPPED, &[cluster, what], more as f64))
+        };
+        bus.run(&epicenter_correlator::spec(), make, &metrics.observer(&self.traces), stop)
     }
 
     /// Runs the correlator of the fleet until `stop`.

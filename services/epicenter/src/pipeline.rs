@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use epicenter_bus::topics::{DEAD_LETTER, EVENTS_ENRICHED, EVENTS_RAW, INCIDENT_CHANGES, INCIDENTS};
 use epicenter_bus::{
-    Bus, Emit, Fault, LocalConfig, Processor, ProcessorSpec, Record, Reject, Start, State, Step, Stop,
+    Bus, Emit, Fault, LocalConfig, Processor, ProcessorSpec, Put, Record, Reject, Start, State, Step, Stop,
 };
 use epicenter_model::{
     Codec, CodecError, DeadLetter, EnrichedEvent, EnrichedRecord, Incident, IncidentChange, RecordType,
@@ -243,5 +243,9 @@ impl<P: Processor, L: Fn(&Record) -> bool + Sync> Processor for Tap<'_, P, L> {
             self.done.request();
         }
         self.inner.process(record, step)
+    }
+
+    fn flush(&mut self, put: &mut Put<'_>) {
+        self.inner.flush(put);
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use epicenter_bus::topics::{INCIDENT_CHANGES, INCIDENTS};
-use epicenter_bus::{MAX_STATE_VALUE, Processor, ProcessorSpec, Record, Reject, State, Step, Store, StoreId};
+use epicenter_bus::{MAX_STATE_VALUE, Processor, ProcessorSpec, Put, Record, Reject, State, Step, Store, StoreId};
 use epicenter_model::{Codec, Incident, IncidentChange, IncidentState, Timestamp};
 
 use crate::bounds;
@@ -102,6 +102,8 @@ impl Processor for Publisher {
         }
         Ok(())
     }
+
+    fn flush(&mut self, _: &mut Put<'_>) {}
 
     fn codec(&self) -> Codec {
         self.codec.clone()

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant, SystemTime};
 
 use epicenter_bus::{
-    Bus, Driver, Emit, Fault, GroupProtocol, KafkaConfig, LocalConfig, Processor, ProcessorSpec, Record, Reject, Start,
+    Bus, Driver, Emit, Fault, GroupProtocol, KafkaConfig, LocalConfig, Processor, ProcessorSpec, Put, Record, Reject, Start,
     State, Step, Stop, Store, StoreId, topics,
 };
 use epicenter_model::{Codec, DeadLetter, partition_of};
@@ -238,6 +238,7 @@ impl Processor for Gather {
         step.emit(topics::INCIDENT_CHANGES.name, record.key.clone(), what.into_bytes(), vec![]);
         Ok(())
     }
+    fn flush(&mut self, _: &mut Put<'_>) {}
 }
 
 /// Every partition writes into the one of the fleet, where the log gives the time; the fleet's processor writes where a

@@ -1,7 +1,7 @@
 //! All clusters together: causes that several share, and clusters that are silent.
 //!
 //! Pure and deterministic, like the engine of one cluster: [`Fleet::apply`] takes one record of `fleet.signals` with the
-//! time at which the log took it, and says which incidents changed and which entries of the state are to be written.
+//! time at which the log took it, and says which incidents changed; [`Fleet::flush`] gives what is to be written.
 
 mod case;
 mod rules;
@@ -38,6 +38,8 @@ pub struct Fleet {
     silent: BTreeSet<(i64, String)>,
     /// Cases whose incident is over, by the quiet clock at which it can no longer come back.
     ended: BTreeSet<(i64, CaseId)>,
+    /// Entries that changed since they were last written.
+    unwritten: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
 }
 
 impl Fleet {

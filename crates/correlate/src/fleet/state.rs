@@ -10,7 +10,7 @@ use super::silence::Cluster;
 use super::tell::Head;
 use super::{Fleet, Step};
 use crate::StateError;
-use crate::wire;
+use crate::wire::{self, FLEET};
 
 /// The first byte of every key.
 const TAG: u8 = b'f';
@@ -47,17 +47,21 @@ impl Key {
 
 impl Step<'_> {
     pub(super) fn put<T: Serialize>(&mut self, key: &Key, value: &T) {
-        self.effects.puts.push((key.encode(), Some(wire::encode(value))));
+        self.fleet.unwritten.insert(key.encode(), Some(FLEET.encode(value)));
     }
 
     pub(super) fn delete(&mut self, key: &Key) {
-        self.effects.puts.push((key.encode(), None));
+        self.fleet.unwritten.insert(key.encode(), None);
     }
 }
 
 impl Fleet {
-    /// The state that was written as `entries` ([`crate::Effects::puts`] without what was deleted or replaced), in any
-    /// order.
+    /// Gives `put` what changed since the last time: keys, and values or `None` to delete.
+    pub fn flush(&mut self, mut put: impl FnMut(Vec<u8>, Option<Vec<u8>>)) {
+        std::mem::take(&mut self.unwritten).into_iter().for_each(|(key, value)| put(key, value));
+    }
+
+    /// The state that was written as `entries` by [`Fleet::flush`], in any order.
     ///
     /// # Errors
     /// An entry that another version wrote, or that is damaged. Never retryable.
@@ -68,17 +72,17 @@ impl Fleet {
         for (key, value) in entries {
             let (key, value) = (key.as_ref(), value.as_ref());
             match Key::decode(key).ok_or_else(|| wire::unknown(key))? {
-                Key::Clock => fleet.clock = wire::decode(key, value)?,
-                Key::Cluster(name) => fleet.know(name, wire::decode::<Cluster>(key, value)?),
+                Key::Clock => fleet.clock = FLEET.decode(key, value)?,
+                Key::Cluster(name) => fleet.know(name, FLEET.decode::<Cluster>(key, value)?),
                 Key::Case(id) => {
-                    let head: Head = wire::decode(key, value)?;
+                    let head: Head = FLEET.decode(key, value)?;
                     if head.resolved_at.is_some() {
                         fleet.ended.insert((head.until, id.clone()));
                     }
                     fleet.cases.entry(id).or_default().incident = Some(head);
                 }
                 Key::Sighting(id, place) => {
-                    let sighting: Sighting = wire::decode(key, value)?;
+                    let sighting: Sighting = FLEET.decode(key, value)?;
                     if sighting.over.is_none() {
                         fleet.places.entry(place.clone()).or_default().insert(id.clone());
                     }

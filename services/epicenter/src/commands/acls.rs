@@ -5,7 +5,8 @@ use std::process::ExitCode;
 
 use anyhow::bail;
 use epicenter_bus::topics::{
-    ALERTS_STATE, DEAD_LETTER, EVENTS_ENRICHED, EVENTS_RAW, FLEET_SIGNALS, INCIDENT_CHANGES, INCIDENTS, POSITIONS,
+    ALERTS_STATE, CORRELATOR_STATE, DEAD_LETTER, EVENTS_ENRICHED, EVENTS_RAW, FLEET_SIGNALS, INCIDENT_CHANGES,
+    INCIDENTS, POSITIONS,
 };
 use epicenter_bus::{Grant, Operation, ProcessorSpec, Resource};
 use epicenter_runtime::KafkaSection;
@@ -40,6 +41,8 @@ fn services() -> Vec<(&'static str, Vec<Grant>)> {
                 read(INCIDENTS.name),
                 read(EVENTS_ENRICHED.name),
                 read(DEAD_LETTER.name),
+                // `epicenter doctor`.
+                read(CORRELATOR_STATE.name),
             ],
         ),
     ]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
-use epicenter_bus::topics::DEAD_LETTER;
+use epicenter_bus::topics::{CORRELATOR_STATE, DEAD_LETTER};
 use epicenter_bus::{Bus, Loss, Start};
 use epicenter_exporter::project::Kind;
 use epicenter_model::{Codec, DeadLetter};
@@ -89,9 +89,10 @@ async fn log(settings: &Settings, findings: &mut Findings) -> anyhow::Result<()>
         let letters = if problems.is_ok() { dead_letters(&bus, &codec) } else { Ok(BTreeMap::new()) };
         // A topic that is missing says more than what it had.
         let losses = if problems.as_ref().is_ok_and(Vec::is_empty) { losses(&bus) } else { Ok(Vec::new()) };
-        (problems, losses, letters)
+        let state = if problems.is_ok() { state(&bus) } else { Ok(0) };
+        (problems, losses, letters, state)
     };
-    let (problems, losses, letters) = tokio::task::spawn_blocking(look).await?;
+    let (problems, losses, letters, state) = tokio::task::spawn_blocking(look).await?;
     match problems {
         Ok(problems) if problems.is_empty() => {
             findings.well("log: it can be reached, and its topics are as they should be")?
@@ -119,7 +120,10 @@ async fn log(settings: &Settings, findings: &mut Findings) -> anyhow::Result<()>
         }
         Err(error) => findings.bad(&format!("dead-letter: {error:#}"))?,
     }
-    Ok(())
+    match state {
+        Ok(clusters) => findings.well(&format!("state: this version can read that of {clusters} cluster(s)")),
+        Err(error) => findings.bad(&format!("state: {error:#}")),
+    }
 }
 
 async fn registry(settings: &Settings, findings: &mut Findings) -> anyhow::Result<()> {
@@ -154,6 +158,13 @@ fn losses(bus: &Bus) -> anyhow::Result<Vec<Loss>> {
         losses.extend(bus.losses(&spec)?);
     }
     Ok(losses)
+}
+
+/// Of how many clusters the engine's state is.
+fn state(bus: &Bus) -> anyhow::Result<usize> {
+    let table = bus.table(CORRELATOR_STATE.name)?;
+    let entries = table.iter().map(|(key, value)| (key.as_slice(), value.as_slice()));
+    Ok(epicenter_correlator::check_state(entries)?)
 }
 
 /// Of each service: how many records it could not process, and the newest.
