@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 use crate::bounds::Bounds;
 use crate::class::{ClassInfo, Classes, fits};
 use crate::edge::{Edge, EdgeSet};
+use crate::listed::{self, Listed};
 use crate::source::{Blame, CausalRule, CommonRule, Implied, Passes, QuietRule, RuleFile, Serving};
 
 /// The built-in rules: name and text of each file.
@@ -37,6 +38,7 @@ pub struct Rules {
     compiled: FxHashMap<Arc<str>, ClassRules>,
     unknown: ClassRules,
     pub(crate) bounds: Bounds,
+    pub(crate) listed: Vec<Listed>,
     hash: Arc<str>,
 }
 
@@ -154,6 +156,11 @@ impl Rules {
         Self { bounds, ..self }
     }
 
+    /// The class table.
+    pub fn classes(&self) -> &Classes {
+        &self.classes
+    }
+
     /// Names these rules and classes: 16 hex digits.
     pub fn hash(&self) -> &str {
         &self.hash
@@ -211,12 +218,14 @@ impl Rules {
             compiled: classes.iter().map(|info| (info.class.as_str().into(), ClassRules::new(Some(info)))).collect(),
             unknown: ClassRules::new(None),
             bounds: Bounds::default(),
+            listed: vec![],
             hash: "".into(),
             classes,
         }
     }
 
     fn add(&mut self, file: &str, source: RuleFile, strict: bool) -> Result<(), RulesError> {
+        let found = listed::of_file(if strict { file } else { "built-in" }, &source);
         for rule in source.rules {
             let check = Check { file, rule: &rule.id, classes: &self.classes, strict };
             check.that(!self.causal_by_id.contains_key(rule.id.as_str()), "id", "is used twice: give it another")?;
@@ -273,6 +282,7 @@ impl Rules {
                 compiled.gone = true;
             }
         }
+        self.listed.extend(found);
         self.serves.extend(source.serves);
         self.implies.extend(source.implies);
         Ok(())

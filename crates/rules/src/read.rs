@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::{Arc, LazyLock};
 
 use epicenter_catalog::{Builder, Catalog, CatalogError, Class, Classified, EntryFile};
-use epicenter_correlate::{RuleFile, Rules, RulesBuilder, RulesError};
+use epicenter_correlate::{ClassInfo, Listed, RuleFile, Rules, RulesBuilder, RulesError};
 use epicenter_model::Event;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -14,9 +14,11 @@ use crate::classes::classes;
 use crate::classifier::Classifier;
 use crate::condition::Condition;
 use crate::document::{Content, Node, Wrong};
-use crate::source::{Action, EventRule, EventSource};
+use crate::source::{Action, Change, EventRule, EventSource};
 use crate::subject::{OF_EVENTS, Subjects};
 
+/// Where what comes with this version is from.
+const BUILTIN: &str = "built-in";
 /// The largest file, bytes.
 const LARGEST: usize = 1 << 20;
 /// The most rules about Events: each may be asked for each Event.
@@ -101,6 +103,38 @@ impl RuleSet {
             true => Ok(Self { classifier: Arc::new(Classifier::new(catalog, events)), causal: Arc::new(causal) }),
             false => Err(Problems(reader.problems)),
         }
+    }
+}
+
+impl RuleSet {
+    /// All that is in force but the catalogue's entries: classes, rules about Events, causal rules.
+    pub fn listed(&self) -> Vec<Listed> {
+        let builtin = Self::builtin();
+        let class = |info: &ClassInfo| {
+            let same = builtin.causal.classes().get(&info.class) == Some(info);
+            Listed::class(info, if same { BUILTIN } else { "own" })
+        };
+        let event = |rule: &EventRule| Listed {
+            section: "events",
+            name: rule.id.clone(),
+            from: rule.file.clone(),
+            says: match &rule.then {
+                Action::Set(Change { class, category, severity, role }) => {
+                    let set = |name: &str, to: Option<String>| to.map(|to| format!("{name} {to}"));
+                    let parts = [
+                        set("class", class.clone()),
+                        set("category", category.map(|it| it.to_string())),
+                        set("severity", severity.map(|it| it.to_string())),
+                        set("role", role.map(|it| it.to_string())),
+                    ];
+                    parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
+                }
+                other => other.name().to_owned(),
+            },
+        };
+        let classes = self.causal.classes().iter().map(class);
+        let events = self.classifier.rules().iter().map(event);
+        classes.chain(events).chain(self.causal.listed().iter().cloned()).collect()
     }
 }
 
@@ -261,7 +295,7 @@ impl Reader {
                     wrong("when", "is missing: say by `classes` or `when` which Events are meant".to_owned());
                 }
                 if let Action::Set(change) = &source.then {
-                    if *change == crate::source::Change::default() {
+                    if *change == Change::default() {
                         wrong("then", "sets nothing: name class, category, severity or role".to_owned());
                     }
                     if let Some(class) = change.class.as_ref().filter(|class| catalog.classes().get(class).is_none()) {

@@ -150,6 +150,15 @@ pub enum Rules {
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
     },
+    /// List the built-in rules and classes, and those of files
+    List {
+        /// Files of rules, or directories of files `*.yaml`
+        #[arg(value_name = "FILE")]
+        files: Vec<PathBuf>,
+        /// How
+        #[arg(short, long, value_enum, default_value_t = Document::Text)]
+        output: Document,
+    },
     /// Replay recordings with the built-in rules and with those of a file too, and say what would change
     #[command(
         after_help = "Example:\n  kubectl get events -A -o json > events.json; epicenter rules test rules.yaml events.json"

@@ -36,6 +36,30 @@ fn guide() -> String {
 }
 
 #[test]
+fn list_shows_what_is_built_in_and_what_is_ones_own() {
+    let (_directory, file) = rules(&guide());
+    let file = file.display().to_string();
+    let json = |arguments: &[&str]| -> Vec<serde_json::Value> {
+        let output = run(arguments, &[]);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        serde_json::from_slice(&output.stdout).unwrap()
+    };
+    let (builtin, with) = (json(&["rules", "list", "-o", "json"]), json(&["rules", "list", &file, "-o", "json"]));
+    let of = |listed: &[serde_json::Value], section: &str| listed.iter().filter(|it| it["section"] == section).count();
+    for (section, least) in [("classes", 200), ("rules", 70), ("common", 3), ("quiet", 5), ("roots", 20), ("events", 0)]
+    {
+        assert!(of(&builtin, section) >= least, "{section}: {}", of(&builtin, section));
+        assert!(of(&with, section) >= of(&builtin, section), "{section}");
+    }
+    assert!(builtin.iter().all(|it| it["from"] == "built-in"));
+    let own: Vec<_> = with.iter().filter(|it| it["from"] != "built-in").collect();
+    assert!(of(&with, "events") > 0 && own.len() == with.len() - builtin.len(), "{own:#?}");
+    let table = text(&run(&["rules", "list", &file], &[]).stdout);
+    assert_eq!(table.lines().count(), with.len() + 1);
+    assert!(table.starts_with("SECTION") && with.iter().all(|it| table.contains(it["name"].as_str().unwrap())));
+}
+
+#[test]
 fn check_tells_all_that_is_wrong_or_that_nothing_is() {
     let check = |content: &str, code: i32, expected: &[&str]| {
         let (_directory, file) = rules(content);

@@ -1,5 +1,6 @@
 //! `epicenter rules`.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::replay::{texts, through, timeline};
@@ -9,17 +10,26 @@ use crate::difference::Difference;
 use crate::engine::Engine;
 use crate::pipeline::Heed;
 use crate::render::{self, Paint};
-use crate::rules::{files, read};
+use crate::rules::{Unreadable, files, read};
+
+/// Names and texts of the files at all these paths.
+fn all(paths: &[PathBuf]) -> Result<Vec<(String, String)>, Unreadable> {
+    Ok(paths.iter().map(|path| files(path)).collect::<Result<Vec<_>, _>>()?.concat())
+}
 
 pub(super) fn run(what: &Rules) -> anyhow::Result<ExitCode> {
     match what {
         Rules::Check { files: paths } => {
-            let mut all = Vec::new();
-            for path in paths {
-                all.extend(files(path)?);
-            }
+            let all = all(paths)?;
             let rules = read(&all)?;
             print(&format!("{} file(s) of rules are right; their hash is {}\n", all.len(), rules.causal.hash()))?;
+        }
+        Rules::List { files: paths, output } => {
+            let listed = read(&all(paths)?)?.listed();
+            match output {
+                Document::Json => print_json(&listed)?,
+                Document::Text => print(&render::rules(&listed, Paint::detect()))?,
+            }
         }
         Rules::Test { rules, recordings, output, cluster } => {
             let own = Engine::with(read(&files(rules)?)?);

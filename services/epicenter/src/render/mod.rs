@@ -1,4 +1,4 @@
-//! Incidents on a terminal.
+//! Incidents and rules on a terminal.
 
 mod detail;
 mod difference;
@@ -11,7 +11,7 @@ use epicenter_model::{Severity, Timestamp};
 
 pub use detail::detail;
 pub use difference::difference;
-pub use table::{Columns, incidents};
+pub use table::{Columns, incidents, rules};
 pub use tree::explained;
 
 /// Colours, or none.

@@ -1,5 +1,6 @@
-//! Incidents as a table, a line each.
+//! Incidents, and rules, as a table, a line each.
 
+use epicenter_correlate::Listed;
 use epicenter_model::{Incident, IncidentState};
 
 use super::{Paint, instant, span};
@@ -21,22 +22,35 @@ pub fn incidents(incidents: &[Incident], columns: Columns, paint: Paint) -> Stri
     }
     head.push("TITLE");
     let rows: Vec<Vec<String>> = incidents.iter().map(|incident| row(incident, columns)).collect();
+    table(&head, &rows, paint, |row, column, cell| match column {
+        1 => paint.severity(incidents[row].severity, cell),
+        2 if incidents[row].state != IncidentState::Open => paint.faint(cell),
+        _ => cell.to_owned(),
+    })
+}
+
+/// The table of rules and classes.
+pub fn rules(listed: &[Listed], paint: Paint) -> String {
+    let row = |it: &Listed| vec![it.section.to_owned(), it.name.clone(), it.from.clone(), it.says.clone()];
+    let rows: Vec<Vec<String>> = listed.iter().map(row).collect();
+    table(&["SECTION", "NAME", "FROM", "SAYS"], &rows, paint, |_, _, cell| cell.to_owned())
+}
+
+/// Rows under a head, each column as wide as it must be; `dye` gives row, column and padded cell their colour.
+fn table(head: &[&str], rows: &[Vec<String>], paint: Paint, dye: impl Fn(usize, usize, &str) -> String) -> String {
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).chain([head[column].len()]).max();
     let widths: Vec<usize> = (0..head.len()).map(|column| width(column).unwrap_or(0)).collect();
-    let line = |cells: Vec<String>, paint_cell: &dyn Fn(usize, String) -> String| {
-        let padded = cells.into_iter().enumerate().map(|(column, cell)| {
+    let line = |cells: &[&str], dye: &dyn Fn(usize, &str) -> String| {
+        let padded = cells.iter().enumerate().map(|(column, cell)| {
             let width = if column + 1 == head.len() { 0 } else { widths[column] };
-            paint_cell(column, format!("{cell:<width$}"))
+            dye(column, &format!("{cell:<width$}"))
         });
         padded.collect::<Vec<_>>().join("  ") + "\n"
     };
-    let mut text = line(head.iter().map(|cell| (*cell).to_owned()).collect(), &|_, cell| paint.strong(&cell));
-    for (incident, cells) in incidents.iter().zip(rows) {
-        text += &line(cells, &|column, cell| match column {
-            1 => paint.severity(incident.severity, &cell),
-            2 if incident.state != IncidentState::Open => paint.faint(&cell),
-            _ => cell,
-        });
+    let mut text = line(head, &|_, cell| paint.strong(cell));
+    for (number, cells) in rows.iter().enumerate() {
+        let cells: Vec<&str> = cells.iter().map(String::as_str).collect();
+        text += &line(&cells, &|column, cell| dye(number, column, cell));
     }
     text
 }
