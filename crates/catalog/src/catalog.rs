@@ -160,6 +160,12 @@ impl Catalog {
         events.map(|(event, _)| self.classify(event).class).collect()
     }
 
+    /// The Events of all examples.
+    #[cfg(test)]
+    pub(crate) fn example_events(&self) -> impl Iterator<Item = &Event> {
+        self.entries.iter().flat_map(|entry| entry.examples.iter().map(|(event, _)| event))
+    }
+
     /// How many entries there are, and which reasons they name.
     #[cfg(test)]
     pub(crate) fn extent(&self) -> (usize, std::collections::BTreeSet<&str>) {

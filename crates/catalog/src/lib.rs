@@ -30,6 +30,8 @@ mod source;
 mod template;
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod tests;
 
 pub use builder::{Builder, Problem};
