@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use expect_test::expect_file;
@@ -24,4 +25,82 @@ fn finds_the_incidents_that_it_found() {
         }
     }
     expect_file!["../../golden/insight.txt"].assert_eq(&text);
+}
+
+/// The watch connects again in the middle, and all that is there comes once more; in the end all Events expire. Neither says anything
+/// new.
+#[test]
+fn hears_nothing_new_in_what_a_watch_repeats_or_deletes() {
+    let engine = Engine::new(Without::Nothing).unwrap();
+    let watched = corpus::cases(Set::Train).into_iter().filter(|case| case.plan.watch);
+    let quiet = corpus::quiet_days(Set::Train).into_iter().filter(|case| case.plan.watch).take(1);
+    for case in watched.step_by(EACH).chain(quiet) {
+        let mut recording = epicenter_scenarios::play(&case.plan);
+        let told = engine.run(&recording).unwrap();
+        let stream = recording.files["watch.jsonl"].clone();
+        let lines: Vec<&str> = stream.lines().collect();
+        let (before, after) = lines.split_at(lines.len() / 2);
+        // What is older than an hour is gone from the API server.
+        let seen = newest(before);
+        let since = seen.values().filter_map(at).max().unwrap() - jiff::SignedDuration::from_mins(55);
+        let kept = seen.into_values().filter(|event| at(event).is_some_and(|at| at > since));
+        let again = kept.map(|event| line("ADDED", &event));
+        let deleted = newest(&lines).into_values().map(|event| line("DELETED", &event));
+        let whole: Vec<String> = before
+            .iter()
+            .map(|line| (*line).to_owned())
+            .chain(again)
+            .chain(after.iter().map(|line| (*line).to_owned()))
+            .chain(deleted)
+            .collect();
+        recording.files.insert("watch.jsonl".to_owned(), whole.join("\n"));
+        let repeated = engine.run(&recording).unwrap();
+        let seed = case.plan.seed;
+        assert_eq!(repeated.incidents, told.incidents, "seed {seed}, {}, {}", case.family, case.form);
+        assert_eq!(repeated.events.len(), told.events.len(), "seed {seed}");
+    }
+}
+
+/// The newest version of each Event that `lines` of a watch have.
+fn newest(lines: &[&str]) -> BTreeMap<String, serde_json::Value> {
+    let event = |line: &&str| serde_json::from_str::<serde_json::Value>(line).unwrap()["object"].take();
+    lines.iter().map(event).map(|event| (event["metadata"]["uid"].to_string(), event)).collect()
+}
+
+/// When it happened last.
+fn at(event: &serde_json::Value) -> Option<jiff::Timestamp> {
+    let fields = ["/series/lastObservedTime", "/lastTimestamp", "/eventTime", "/metadata/creationTimestamp"];
+    fields.iter().find_map(|field| event.pointer(field)?.as_str()?.parse().ok())
+}
+
+fn line(what: &str, event: &serde_json::Value) -> String {
+    serde_json::json!({"type": what, "object": event}).to_string()
+}
+
+/// Writes that come up to 60 s late, in another order each time: nearly always the same Events together, with the same root.
+/// `EPICENTER_ORDERS` is how many orders are tried.
+#[test]
+fn the_order_of_arrival_seldom_matters() {
+    let orders: usize = std::env::var("EPICENTER_ORDERS").map_or(20, |orders| orders.parse().unwrap());
+    let engine = Engine::new(Without::Nothing).unwrap();
+    let cases: Vec<_> = corpus::cases(Set::Train).into_iter().filter(|case| case.plan.watch).collect();
+    let shape = |plan: &epicenter_scenarios::Plan| {
+        let recording = epicenter_scenarios::play(plan);
+        let outcome = engine.run(&recording).unwrap();
+        let mut shape: Vec<_> = outcome.guesses.iter().filter_map(|guess| guess.shape(&recording.truth)).collect();
+        shape.sort();
+        shape
+    };
+    let mut same = 0;
+    for case in cases.iter().step_by((cases.len() / orders).max(1)).take(orders) {
+        let mut late = case.plan.clone();
+        late.perturbation.reorder_s = 60.0;
+        if shape(&case.plan) == shape(&late) {
+            same += 1;
+        } else {
+            println!("otherwise: seed {}, {}, {}", case.plan.seed, case.family, case.form);
+        }
+    }
+    println!("the same in {same} of {orders} orders");
+    assert!(same * 10 >= orders * 9, "the same in {same} of {orders} orders only");
 }

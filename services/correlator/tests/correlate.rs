@@ -1,6 +1,8 @@
 //! Enriched records in, changes of incidents out.
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
+use std::collections::BTreeSet;
+
 use epicenter_bus::{Driver, Emit, Record, StoreId};
 use epicenter_catalog::Catalog;
 use epicenter_correlator::{Correlator, spec};
@@ -130,6 +132,29 @@ fn names_what_it_cannot_read() {
     "#]]
     .assert_eq(&errors);
     assert!(driver.state().is_empty(), "rejected records leave nothing");
+}
+
+/// Objects and Events of two clusters have the same names, and even the same uids: neither sees anything of the other.
+#[test]
+fn clusters_with_the_same_names_stay_apart() {
+    let script = |cluster: &str, late: i64| -> Vec<EnrichedRecord> {
+        let failures = (0..12).map(|n| trouble(cluster, late + 10 * n, n as usize % 4, n as usize % 3, n as usize));
+        failures.chain((0..200).map(|n| beat(cluster, late + 120 + 5 * n))).collect()
+    };
+    let (prod, eu) = (script("prod", 0), script("prod-eu", 3));
+    let mut both: Vec<_> = prod.iter().chain(&eu).cloned().collect();
+    both.sort_by_key(EnrichedRecord::at);
+    let changes = |records: &[EnrichedRecord], cluster: &str| -> Vec<IncidentChange> {
+        let emits = outcome(records, &[]).0.into_iter().filter(|emit| emit.topic == "incident.changes");
+        let changes =
+            emits.map(|emit| Codec::single_object().decode::<IncidentChange>(&emit.payload.unwrap()).unwrap());
+        changes.filter(|change| change.incident.cluster == cluster).collect()
+    };
+    let (ours, theirs) = (changes(&both, "prod"), changes(&both, "prod-eu"));
+    assert_eq!((&ours, &theirs), (&changes(&prod, "prod"), &changes(&eu, "prod-eu")));
+    assert!(ours.len() > 10 && ours.len() == theirs.len(), "{} and {}", ours.len(), theirs.len());
+    let ids = |changes: &[IncidentChange]| changes.iter().map(|it| it.incident.id.clone()).collect::<BTreeSet<_>>();
+    assert!(ids(&ours).is_disjoint(&ids(&theirs)), "an id names one incident in all the world");
 }
 
 type Outcome = (Vec<Emit>, Vec<(Vec<u8>, Vec<u8>)>);
