@@ -1,5 +1,6 @@
 //! The engine in memory, on one core: Events with their meaning in, changes of incidents and entries of its state out.
 
+use std::fs;
 use std::time::Instant;
 
 use epicenter_catalog::Catalog;
@@ -12,6 +13,12 @@ use crate::enriched;
 use crate::report::{Report, median, thousands};
 
 const CLUSTERS: u64 = 10;
+/// How often each kind of fault happens in a cluster, within ten minutes.
+const FAULTS: usize = 8;
+/// The state is written after so many records, as in a batch of the kernel.
+const WRITE: usize = 10_000;
+/// Objects of the flood, each of which fails.
+const FLOOD: usize = 1_000_000;
 const ROUNDS: usize = 5;
 /// Open incidents in the curve, and Events in each of its measurements.
 const OPEN: [usize; 4] = [10, 100, 1_000, 10_000];
@@ -31,15 +38,23 @@ pub fn measure(report: &mut Report) -> anyhow::Result<()> {
     for round in 0..ROUNDS {
         let mut states: Vec<_> = (0..CLUSTERS).map(|_| ClusterState::new("bench")).collect();
         let began = Instant::now();
-        changes = storm.iter().map(|(cluster, record)| take(&rules, &mut states[*cluster as usize], record)).sum();
+        changes = 0;
+        for batch in storm.chunks(WRITE) {
+            changes += batch.iter().map(|(c, record)| take(&rules, &mut states[*c as usize], record)).sum::<usize>();
+            states.iter_mut().for_each(write);
+        }
         rates.push(events as f64 / began.elapsed().as_secs_f64());
         println!("round {round}: {}/s", thousands(rates[round]));
     }
+    let ends = storm.first().zip(storm.last());
+    let minutes = ends.map_or(0, |((_, first), (_, last))| last.at().millis_since(first.at())) as f64 / 60_000.0;
     let mut body = format!(
-        "{events} Events of {CLUSTERS} clusters, with {} faults at once in each and 30 % of the writes twice; {changes} changes of \
-         incidents; medians of {ROUNDS} rounds. Then {EVENTS} Events of failing pods, a workload each, over and over.\n\n| | \
-         events/s on one core |\n|---|---|\n| storm | {} |\n",
-        Scenario::ALL.len(),
+        "{events} Events of {CLUSTERS} clusters, {} a minute, with {} faults within ten minutes in each and 30 % of the writes twice; \
+         {changes} changes of incidents; medians of {ROUNDS} rounds. Then {EVENTS} Events of failing pods, a workload each, over and \
+         over. What changed in the state is written after each {} records.\n\n| | events/s on one core |\n|---|---|\n| storm | {} |\n",
+        thousands(events as f64 / minutes),
+        Scenario::ALL.len() * FAULTS,
+        thousands(WRITE as f64),
         thousands(median(rates))
     );
     for open in OPEN {
@@ -47,8 +62,14 @@ pub fn measure(report: &mut Report) -> anyhow::Result<()> {
         println!("{open} open: {}/s", thousands(median(rates.clone())));
         body += &format!("| {} open incidents | {} |\n", thousands(open as f64), thousands(median(rates)));
     }
-    report.section("Engine", body.trim_end());
+    let flood = flood(&rules)?;
+    report.section("Engine", &format!("{body}\n{flood}"));
     Ok(())
+}
+
+/// Writes what changed in the state to nowhere.
+fn write(state: &mut ClusterState) {
+    state.flush(|key, value| drop(std::hint::black_box((key, value))));
 }
 
 /// Gives how many changes the record made.
@@ -60,11 +81,12 @@ fn take(rules: &Rules, state: &mut ClusterState, record: &EnrichedRecord) -> usi
 
 /// All faults within ten minutes, beside rollouts.
 fn storm(cluster: u64) -> anyhow::Result<Vec<(u64, EnrichedRecord)>> {
-    let faults =
-        Scenario::ALL.into_iter().enumerate().map(|(n, scenario)| (300.0 + 30.0 * n as f64, scenario)).collect();
+    let all = (0..FAULTS).flat_map(|_| Scenario::ALL).enumerate();
+    let apart = 600.0 / (FAULTS * Scenario::ALL.len()) as f64;
+    let faults = all.map(|(n, scenario)| (300.0 + apart * n as f64, scenario)).collect();
     let recording = epicenter_scenarios::play(&Plan {
         seed: 1_700_000 + cluster,
-        topology: Topology { nodes: 30..60, workloads: 150..300, names: 1 },
+        topology: Topology { nodes: 200..300, workloads: 1_000..1_500, names: 1 },
         era: Era::New,
         objects: false,
         watch: true,
@@ -75,11 +97,51 @@ fn storm(cluster: u64) -> anyhow::Result<Vec<(u64, EnrichedRecord)>> {
     Ok(enriched::of(&recording)?.into_iter().map(|record| (cluster, record)).collect())
 }
 
-/// Events per second while as many workloads fail as there are to be open incidents.
-fn failing(rules: &Rules, open: usize) -> anyhow::Result<f64> {
+/// More objects than are remembered: each of a million pods fails once. Gives what is told of it.
+fn flood(rules: &Rules) -> anyhow::Result<String> {
+    let infos = infos()?;
+    let mut state = ClusterState::new("bench");
+    let (before, mut most, mut took) = (resident()?, 0, 0.0);
+    for batch in 0..FLOOD / WRITE {
+        let records: Vec<_> =
+            (batch * WRITE..(batch + 1) * WRITE).map(|pod| failure(&infos, pod, pod as i64 / 50_000)).collect();
+        let began = Instant::now();
+        records.iter().for_each(|record| _ = take(rules, &mut state, record));
+        write(&mut state);
+        took += began.elapsed().as_secs_f64();
+        most = most.max(resident()?);
+    }
+    let dropped = state.dropped();
+    Ok(format!(
+        "{} pods of as many workloads fail within four minutes: {} Events/s on one core, {} MiB of memory at most, {} incidents open in \
+         the end; {} objects, {} incidents and {} members did not fit, and are counted.",
+        thousands(FLOOD as f64),
+        thousands(FLOOD as f64 / took),
+        most.saturating_sub(before) / 1024,
+        thousands(state.open() as f64),
+        thousands(dropped.objects as f64),
+        thousands(dropped.incidents as f64),
+        thousands(dropped.members as f64),
+    ))
+}
+
+/// Memory of this process, KiB.
+fn resident() -> anyhow::Result<u64> {
+    let status = fs::read_to_string("/proc/self/status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let number = line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok());
+    number.ok_or_else(|| anyhow::anyhow!("/proc/self/status has no VmRSS"))
+}
+
+fn infos() -> anyhow::Result<[ClassInfo; 2]> {
     let classes = epicenter_rules::classes(Catalog::builtin());
     let info = |class: &str| classes.get(class).cloned().ok_or_else(|| anyhow::anyhow!("there is no class {class}"));
-    let infos = [info("crash.back_off")?, info("config.secret_missing")?];
+    Ok([info("crash.back_off")?, info("config.secret_missing")?])
+}
+
+/// Events per second while as many workloads fail as there are to be open incidents.
+fn failing(rules: &Rules, open: usize) -> anyhow::Result<f64> {
+    let infos = infos()?;
     let mut state = ClusterState::new("bench");
     // All have failed once before the clock runs.
     for workload in 0..open {
@@ -87,7 +149,10 @@ fn failing(rules: &Rules, open: usize) -> anyhow::Result<f64> {
     }
     let records: Vec<_> = (0..EVENTS).map(|n| failure(&infos, n % open, 1 + (n / open) as i64)).collect();
     let began = Instant::now();
-    let _: usize = records.iter().map(|record| take(rules, &mut state, record)).sum();
+    for batch in records.chunks(WRITE) {
+        batch.iter().for_each(|record| _ = take(rules, &mut state, record));
+        write(&mut state);
+    }
     let rate = EVENTS as f64 / began.elapsed().as_secs_f64();
     anyhow::ensure!(state.open() == open, "{} incidents are open, not {open}", state.open());
     Ok(rate)
