@@ -12,6 +12,7 @@ mod insight;
 mod kernel;
 mod latency;
 mod local;
+mod memory;
 mod report;
 
 use clap::{Parser, Subcommand};
@@ -39,6 +40,8 @@ enum What {
     Enricher,
     /// From an Event in the cluster to its incident, on a real API server and a real broker.
     Latency(latency::Asked),
+    /// What exporter and enricher hold in memory, with a made-up API server and a real broker.
+    Memory(memory::Asked),
     /// The engine, in memory, on one core.
     Engine,
     /// Whether the incidents are the right ones.
@@ -65,6 +68,7 @@ fn main() -> anyhow::Result<()> {
             engine::measure(&mut report)?;
             enricher::measure(&mut report)?;
             latency::measure(&mut report, &latency::Asked::default())?;
+            memory::measure(&mut report, &memory::Asked::default())?;
             insight::measure(&mut report, insight::Set::Test, false)?;
         }
         What::Kernel => kernel::measure(&mut report)?,
@@ -72,6 +76,7 @@ fn main() -> anyhow::Result<()> {
         What::Engine => engine::measure(&mut report)?,
         What::Enricher => enricher::measure(&mut report)?,
         What::Latency(asked) => latency::measure(&mut report, &asked)?,
+        What::Memory(asked) => memory::measure(&mut report, &asked)?,
         What::Insight { set, export: Some(folder), .. } => insight::export(set, &folder)?,
         What::Insight { set, verbose, .. } => insight::measure(&mut report, set, verbose)?,
     }

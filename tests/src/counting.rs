@@ -17,7 +17,7 @@ pub fn spec() -> ProcessorSpec {
     ProcessorSpec {
         name: "counter".to_owned(),
         input: INPUT,
-        stores: vec![Store { topic: STATE, public: false }],
+        stores: vec![Store { topic: STATE, public: false, packed: false }],
         outputs: vec![OUTPUT],
     }
 }

@@ -7,6 +7,7 @@ pub mod certificates;
 pub mod chart;
 pub mod counting;
 pub mod faults;
+pub mod generated;
 pub mod http;
 pub mod kafka;
 pub mod kube;

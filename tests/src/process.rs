@@ -55,10 +55,12 @@ impl Process {
 
     /// The most memory that it has had, bytes (Linux: `VmHWM`).
     pub fn peak_memory(&self) -> Result<u64> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.pid()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let kib = line.and_then(|line| line.trim().strip_suffix(" kB")).context("no VmHWM in /proc")?;
-        Ok(kib.trim().parse::<u64>()? * 1024)
+        status_of(self.pid(), "VmHWM")
+    }
+
+    /// The memory that it has now, bytes.
+    pub fn memory(&self) -> Result<u64> {
+        memory(self.pid())
     }
 
     /// Sends a signal.
@@ -133,6 +135,18 @@ impl Process {
         self.child.wait()?;
         Ok(())
     }
+}
+
+/// The memory that a process has now, bytes (Linux: `VmRSS`).
+pub fn memory(pid: u32) -> Result<u64> {
+    status_of(pid, "VmRSS")
+}
+
+fn status_of(pid: u32, field: &str) -> Result<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+    let kib = line.and_then(|line| line.trim().strip_suffix(" kB"));
+    Ok(kib.with_context(|| format!("no {field} in /proc/{pid}/status"))?.trim().parse::<u64>()? * 1024)
 }
 
 /// The command `epicenter`, as the workspace's build left it beside the program that asks, or above it, when that is a test.

@@ -115,7 +115,7 @@ mod tests {
 
     #[test]
     fn a_processor_may_do_what_its_spec_says() {
-        let stores = ["s", "table"].map(|topic| Store { topic, public: false }).to_vec();
+        let stores = ["s", "table"].map(|topic| Store { topic, public: false, packed: false }).to_vec();
         let spec = ProcessorSpec { name: "p".into(), input: "in", stores, outputs: vec!["out", "table"] };
         let expected = [
             Grant::group("p"),

@@ -140,7 +140,7 @@ pub(crate) fn rebuild<P: Processor>(
         }
     }
     let mut input = Input { log, codec, held: None };
-    let mut lane = Lane::new(spec, processor, State::new(spec.stores.len()))?;
+    let mut lane = Lane::new(spec, processor, State::new(&spec.stores))?;
     let mut told = Instant::now();
     let mut whole = false;
     while !whole {
@@ -183,7 +183,7 @@ pub(crate) fn rebuild<P: Processor>(
 fn is_readable(codec: &Codec, spec: &ProcessorSpec, state: &State) -> bool {
     let public = spec.stores.iter().enumerate().filter(|(_, store)| store.public);
     let mut values = public.flat_map(|(index, _)| state.scan(StoreId(index), b"")).map(|(_, value)| value);
-    values.all(|value| !waits(codec, value))
+    values.all(|value| !waits(codec, &value))
 }
 
 /// The schema by which a payload was written cannot be had now.
@@ -381,7 +381,7 @@ impl<'s, P: Processor> Driver<'s, P> {
     /// # Panics
     /// When the processor does not restore from it.
     pub fn new(spec: &'s ProcessorSpec, processor: P) -> Self {
-        Self::on(spec, processor, State::new(spec.stores.len()))
+        Self::on(spec, processor, State::new(&spec.stores))
     }
 
     fn on(spec: &'s ProcessorSpec, processor: P, state: State) -> Self {
@@ -475,7 +475,7 @@ mod tests {
     }
 
     fn spec() -> ProcessorSpec {
-        let store = Store { topic: "counts", public: true };
+        let store = Store { topic: "counts", public: true, packed: false };
         ProcessorSpec { name: "counter".into(), input: "in", stores: vec![store], outputs: vec!["out"] }
     }
 
@@ -515,7 +515,8 @@ mod tests {
         let mut log = Memory::default();
         log.input.extend([record(0, "ok"), record(1, "bad"), record(2, "panic"), record(3, "ok")].map(Some));
         let mut told = Vec::new();
-        drive(&mut log, &spec(), Counter::default(), State::new(1), |progress| told.push(progress)).unwrap();
+        drive(&mut log, &spec(), Counter::default(), State::new(&spec().stores), |progress| told.push(progress))
+            .unwrap();
         assert_eq!(told[0], Progress::Behind { records: 4, newest: None });
         assert!(matches!(told[1], Progress::Committed { records: 3, dead_letters: 2, oldest: 7, .. }), "{told:?}");
         let emits: Vec<_> = log.committed.iter().flat_map(|batch| &batch.emits).collect();
@@ -533,12 +534,12 @@ mod tests {
         log.input.extend([record(0, "ok"), record(1, "\0\0\0\0\u{7}"), record(2, "ok")].map(Some));
         let mut told = Vec::new();
         let processor = Counter { codec: down_for(3), ..Counter::default() };
-        drive(&mut log, &spec(), processor, State::new(1), |progress| told.push(progress)).unwrap();
+        drive(&mut log, &spec(), processor, State::new(&spec().stores), |progress| told.push(progress)).unwrap();
         let records: Vec<_> = log.committed.iter().map(|batch| (batch.records, batch.next_offset)).collect();
         assert_eq!(records, [(1, 1), (2, 3)], "what came before is committed, and nothing is passed over");
         assert_eq!(log.committed.iter().map(|batch| batch.dead_letters).sum::<usize>(), 0);
 
-        let mut state = State::new(1);
+        let mut state = State::new(&spec().stores);
         state.set(StoreId(0), b"k", Some(&[0, 0, 0, 0, 7]));
         log.input.push_back(Some(record(3, "ok")));
         let processor = Counter { codec: down_for(2), ..Counter::default() };
@@ -549,7 +550,8 @@ mod tests {
     #[track_caller]
     fn check_restored_after(payload: &str) {
         let spec = spec();
-        let mut lane = Lane::new(&spec, Counter { restored: 9, ..Counter::default() }, State::new(1)).unwrap();
+        let mut lane =
+            Lane::new(&spec, Counter { restored: 9, ..Counter::default() }, State::new(&spec.stores)).unwrap();
         let mut batch = Batch::default();
         lane.take(record(0, "ok"), &mut batch);
         lane.take(record(1, payload), &mut batch);

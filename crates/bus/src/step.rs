@@ -1,11 +1,14 @@
 //! The effects of records, gathered until they are committed together.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::ops::Bound;
 
 use bytes::Bytes;
 use epicenter_model::TraceContext;
 
-use crate::{Emit, Headers, MAX_STATE_VALUE, Processor, Reject, State, StoreId, Traced};
+use crate::packed::overlaid;
+use crate::{Emit, Entry, Headers, MAX_STATE_VALUE, Processor, Reject, State, StoreId, Traced};
 
 type Delta = BTreeMap<(StoreId, Vec<u8>), Option<Vec<u8>>>;
 
@@ -96,14 +99,22 @@ impl<'b> Step<'b> {
     }
 
     /// The value of `key`, as this and the earlier records of the batch left it.
-    pub fn get(&self, store: StoreId, key: &[u8]) -> Option<&[u8]> {
+    pub fn get(&self, store: StoreId, key: &[u8]) -> Option<Cow<'_, [u8]>> {
         // The batch's own delta first; borrowed lookups need the key by value, so an empty delta is not asked.
         if !self.batch.delta.is_empty()
             && let Some(change) = self.batch.delta.get(&(store, key.to_vec()))
         {
-            return change.as_deref();
+            return change.as_deref().map(Cow::Borrowed);
         }
         self.state.get(store, key)
+    }
+
+    /// All entries of a store whose key begins with `prefix`, in order of key, as this and the earlier records of the batch
+    /// left them.
+    pub fn scan<'s>(&'s self, store: StoreId, prefix: &'s [u8]) -> impl Iterator<Item = Entry<'s>> + 's {
+        let changed = self.batch.delta.range((Bound::Included((store, prefix.to_vec())), Bound::Unbounded));
+        let changed = changed.take_while(move |((of, key), _)| *of == store && key.starts_with(prefix));
+        overlaid(self.state.scan(store, prefix), changed.map(|((_, key), value)| (key.as_slice(), value.as_deref())))
     }
 
     /// Sets the value of `key`. A value above [`MAX_STATE_VALUE`] makes the whole input record be rejected.
@@ -167,9 +178,14 @@ impl Batch {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Store;
 
     const STORE: StoreId = StoreId(0);
     const LIMITS: Limits = Limits { payload: 100, stores: 1 };
+
+    fn state() -> State {
+        State::new(&[Store { topic: "table", public: false, packed: false }])
+    }
 
     fn step<'b>(state: &'b State, batch: &'b mut Batch) -> Step<'b> {
         Step::new(state, batch, LIMITS, 0, None)
@@ -177,7 +193,7 @@ mod tests {
 
     #[test]
     fn reads_its_own_writes_and_those_of_earlier_records() {
-        let mut state = State::new(1);
+        let mut state = state();
         state.set(STORE, b"old", Some(b"1"));
         let mut batch = Batch::default();
         let mut first = step(&state, &mut batch);
@@ -185,14 +201,17 @@ mod tests {
         first.delete(STORE, "old");
         assert_eq!(first.get(STORE, b"old"), None);
         first.finish(Ok(())).unwrap();
-        assert_eq!(step(&state, &mut batch).get(STORE, b"new"), Some(&b"2"[..]));
+        let next = step(&state, &mut batch);
+        assert_eq!(next.get(STORE, b"new").as_deref(), Some(&b"2"[..]));
+        let entries: Vec<_> = next.scan(STORE, b"").collect();
+        assert_eq!(entries, [(b"new".as_slice().into(), b"2".as_slice().into())]);
         batch.settle(&mut state);
-        assert_eq!((state.get(STORE, b"old"), state.get(STORE, b"new")), (None, Some(&b"2"[..])));
+        assert_eq!((state.get(STORE, b"old"), state.get(STORE, b"new").as_deref()), (None, Some(&b"2"[..])));
     }
 
     #[track_caller]
     fn check_taken_back(outcome: Result<(), Reject>, effect: impl FnOnce(&mut Step<'_>)) {
-        let state = State::new(1);
+        let state = state();
         let mut batch = Batch::default();
         let mut first = step(&state, &mut batch);
         first.put(STORE, "kept", b"1".to_vec());

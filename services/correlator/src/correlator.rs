@@ -15,7 +15,7 @@ pub fn spec() -> ProcessorSpec {
     ProcessorSpec {
         name: "correlator".to_owned(),
         input: topics::EVENTS_ENRICHED.name,
-        stores: vec![Store { topic: topics::CORRELATOR_STATE.name, public: false }],
+        stores: vec![Store { topic: topics::CORRELATOR_STATE.name, public: false, packed: false }],
         outputs: vec![topics::INCIDENT_CHANGES.name, topics::FLEET_SIGNALS.name],
     }
 }
@@ -63,7 +63,8 @@ pub(crate) fn emit(codec: &Codec, cluster: &str, change: &IncidentChange, step: 
 
 impl Processor for Correlator {
     fn restore(&mut self, state: &State) -> Result<(), Reject> {
-        self.clusters = restore(state.scan(STATE, b""))?;
+        let rows: Vec<_> = state.scan(STATE, b"").collect();
+        self.clusters = restore(rows.iter().map(|(key, value)| (key.as_ref(), value.as_ref())))?;
         Ok(())
     }
 

@@ -16,7 +16,7 @@ pub fn fleet_spec() -> ProcessorSpec {
     ProcessorSpec {
         name: FLEET.to_owned(),
         input: topics::FLEET_SIGNALS.name,
-        stores: vec![Store { topic: topics::FLEET_STATE.name, public: false }],
+        stores: vec![Store { topic: topics::FLEET_STATE.name, public: false, packed: false }],
         outputs: vec![topics::INCIDENT_CHANGES.name],
     }
 }
@@ -37,7 +37,8 @@ impl FleetCorrelator {
 
 impl Processor for FleetCorrelator {
     fn restore(&mut self, state: &State) -> Result<(), Reject> {
-        let restored = Fleet::restore(state.scan(STATE, b""));
+        let rows: Vec<_> = state.scan(STATE, b"").collect();
+        let restored = Fleet::restore(rows.iter().map(|(key, value)| (key.as_ref(), value.as_ref())));
         self.fleet = restored.map_err(|error| Reject(format!("{}: {error}", topics::FLEET_STATE.name)))?;
         Ok(())
     }

@@ -1,7 +1,6 @@
 //! What is kept in memory of a cluster: indexes of its rows by time, and a memo of facts. All of it follows from the state.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Bound;
 use std::sync::Arc;
 
 use epicenter_bus::{Reject, State, Step};
@@ -28,9 +27,7 @@ const STANDINGS: usize = 8192;
 pub(crate) struct Cluster {
     /// Rows of [`Table::Counted`] by their time.
     counted: BTreeSet<(Timestamp, Digest)>,
-    /// Objects by key, with the time of their newest record.
-    recorded: BTreeMap<Box<str>, Timestamp>,
-    /// Those that are deleted, with the time of the deletion.
+    /// Objects that are deleted, by key, with the time of the deletion.
     deleted: BTreeMap<Box<str>, Timestamp>,
     /// Rows of [`Table::Waiting`], each below what it waits for, with their time.
     waiting: BTreeMap<(Digest, Digest), Timestamp>,
@@ -59,15 +56,15 @@ pub(crate) struct Standing {
 pub(crate) fn restore(state: &State) -> Result<BTreeMap<String, Cluster>, Reject> {
     let mut clusters: BTreeMap<String, Cluster> = BTreeMap::new();
     for (key, row) in state.scan(STATE, b"") {
-        let (name, table, digest) = parse_key(key)?;
+        let (name, table, digest) = parse_key(&key)?;
         if !clusters.contains_key(name) {
             clusters.insert(name.to_owned(), Cluster::default());
         }
         let Some(cluster) = clusters.get_mut(name) else { continue };
         match table {
-            Table::Counted => drop(cluster.counted.insert((decode::<Counted<'_>>(row)?.at, digest))),
+            Table::Counted => drop(cluster.counted.insert((decode::<Counted<'_>>(&row)?.at, digest))),
             Table::Waiting => {
-                let row: Waiting = decode(row)?;
+                let row: Waiting = decode(&row)?;
                 cluster.waits(row.missing, digest, row.at);
             }
             Table::Recorded => {}
@@ -79,7 +76,7 @@ pub(crate) fn restore(state: &State) -> Result<BTreeMap<String, Cluster>, Reject
             let Ok(key) = std::str::from_utf8(&key[prefix.len()..]) else { continue };
             // A cluster whose name begins with this one's and a slash has its rows elsewhere.
             let Some(row) = state.get(STATE, &Table::Recorded.key(name, &digest(&[key]))) else { continue };
-            cluster.records(key, decode(row)?);
+            cluster.records(key, decode(&row)?);
         }
     }
     Ok(clusters)
@@ -99,10 +96,6 @@ impl Cluster {
 
     /// Notes that an object was recorded.
     pub(crate) fn records(&mut self, key: &str, recorded: Recorded) {
-        match self.recorded.get_mut(key) {
-            Some(at) => *at = recorded.at,
-            None => drop(self.recorded.insert(key.into(), recorded.at)),
-        }
         match recorded.deleted {
             Some(at) => drop(self.deleted.insert(key.into(), at)),
             None => drop(self.deleted.remove(key)),
@@ -143,16 +136,6 @@ impl Cluster {
         self.deleted.get(key).is_some_and(|at| is_over(*at, DELETED_MS, now))
     }
 
-    /// Objects whose key begins with `prefix`, that exist and have no record since `since`.
-    pub(crate) fn unseen(&self, prefix: &str, since: Timestamp) -> Vec<(String, Timestamp)> {
-        self.recorded
-            .range::<str, _>((Bound::Included(prefix), Bound::Unbounded))
-            .take_while(|(key, _)| key.starts_with(prefix))
-            .filter(|(key, at)| **at < since && !self.is_deleted(key))
-            .map(|(key, at)| (key.to_string(), *at))
-            .collect()
-    }
-
     /// What the memo has of an object.
     pub(crate) fn standing(&self, key: &str) -> Option<Option<Arc<Standing>>> {
         self.standings.get(key).cloned()
@@ -176,7 +159,7 @@ impl Cluster {
         for _ in 0..EXPIRIES {
             let Some(&(at, digest)) = self.counted.first().filter(|(at, _)| is_over(*at, EVENT_MS, now)) else { break };
             let key = Table::Counted.key(name, &digest);
-            let written = step.get(STATE, &key).map(|row| decode::<Counted<'_>>(row).map(|row| row.at)).transpose()?;
+            let written = step.get(STATE, &key).map(|row| decode::<Counted<'_>>(&row).map(|row| row.at)).transpose()?;
             self.counted.remove(&(at, digest));
             match written {
                 // The index ran ahead of a record that was refused.
@@ -194,7 +177,6 @@ impl Cluster {
             step.delete(OBJECTS, [name, "/", &key].concat());
             step.delete(STATE, Table::Recorded.key(name, &digest(&[&key])));
             self.deleted.remove(&key);
-            self.recorded.remove(&key);
             self.standings.remove(&key);
         }
         Ok(())

@@ -32,8 +32,8 @@ pub fn spec() -> ProcessorSpec {
         name: "enricher".to_owned(),
         input: topics::EVENTS_RAW.name,
         stores: vec![
-            Store { topic: topics::OBJECTS.name, public: true },
-            Store { topic: topics::ENRICHER_STATE.name, public: false },
+            Store { topic: topics::OBJECTS.name, public: true, packed: true },
+            Store { topic: topics::ENRICHER_STATE.name, public: false, packed: false },
         ],
         outputs: vec![topics::EVENTS_ENRICHED.name],
     }
@@ -145,7 +145,8 @@ impl<'b> Scope<'_, 'b> {
             name => digest(&[&event.namespace, name]),
         };
         let row = Table::Counted.key(self.cluster, &identity);
-        let last = self.step.get(STATE, &row).map(decode::<Counted<'_>>).transpose()?;
+        let stored = self.step.get(STATE, &row);
+        let last = stored.as_deref().map(decode::<Counted<'_>>).transpose()?;
         let written = last.as_ref().map(|last| last.at);
         let last = last.filter(|last| is_remembered(last, self.at));
         let news = news(last.as_ref(), event, raw.epoch);
@@ -231,7 +232,7 @@ impl<'b> Scope<'_, 'b> {
                 bytes.len()
             )));
         }
-        if self.step.get(OBJECTS, stored.as_bytes()) != Some(&bytes) {
+        if self.step.get(OBJECTS, stored.as_bytes()).as_deref() != Some(&bytes) {
             self.step.put(OBJECTS, stored, bytes);
         }
         self.record(&own, Recorded { at, deleted: deleted.then_some(at) });
@@ -272,10 +273,26 @@ impl<'b> Scope<'_, 'b> {
 
     /// What a list did not show was deleted unseen.
     fn swept(&mut self, swept: &Swept) -> Result<(), Reject> {
-        for (key, at) in self.memory.unseen(&prefix(&swept.api_version, &swept.kind, &swept.namespace), swept.since) {
+        for (key, at) in self.unseen(&prefix(&swept.api_version, &swept.kind, &swept.namespace), swept.since)? {
             self.record(&key, Recorded { at, deleted: Some(swept.at) });
         }
         Ok(())
+    }
+
+    /// Objects whose key begins with `prefix`, that exist and have no record since `since`.
+    fn unseen(&self, prefix: &str, since: Timestamp) -> Result<Vec<(String, Timestamp)>, Reject> {
+        let cluster = [self.cluster, "/"].concat();
+        let mut unseen = Vec::new();
+        for (key, _) in self.step.scan(OBJECTS, [&cluster, prefix].concat().as_bytes()) {
+            let Ok(key) = std::str::from_utf8(&key[cluster.len()..]) else { continue };
+            // A cluster whose name begins with this one's and a slash has its rows elsewhere.
+            let Some(row) = self.step.get(STATE, &Table::Recorded.key(self.cluster, &digest(&[key]))) else { continue };
+            let recorded: Recorded = decode(&row)?;
+            if recorded.at < since && recorded.deleted.is_none() {
+                unseen.push((key.to_owned(), recorded.at));
+            }
+        }
+        Ok(unseen)
     }
 
     fn heartbeat(&mut self, heartbeat: &Heartbeat) -> Result<(), Reject> {

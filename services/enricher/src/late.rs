@@ -33,7 +33,7 @@ impl Scope<'_, '_> {
         let missing = digest(&[key]);
         for row in self.memory.waiters(missing).collect::<Vec<Digest>>() {
             let stored = Table::Waiting.key(self.cluster, &row);
-            let waiting = self.step.get(STATE, &stored).map(decode::<Waiting>).transpose()?;
+            let waiting = self.step.get(STATE, &stored).map(|row| decode::<Waiting>(&row)).transpose()?;
             self.step.delete(STATE, stored);
             self.memory.waits_no_more(missing, row);
             if let Some(waiting) = waiting.filter(|waiting| is_late_yet_useful(waiting.at, self.at)) {

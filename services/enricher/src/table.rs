@@ -30,7 +30,7 @@ impl Objects<'_, '_> {
             return Ok(None);
         }
         let Some(bytes) = self.step.get(OBJECTS, [self.cluster, "/", key].concat().as_bytes()) else { return Ok(None) };
-        self.codec.decode(bytes).map(Some).map_err(|error| Reject(format!("objects: {}/{key}: {error}", self.cluster)))
+        self.codec.decode(&bytes).map(Some).map_err(|error| Reject(format!("objects: {}/{key}: {error}", self.cluster)))
     }
 
     /// What joins need of the object of that key.

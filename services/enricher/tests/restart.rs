@@ -27,8 +27,8 @@ fn outcome(records: &[RawRecord], restarts: &[bool]) -> (Vec<Emit>, Vec<(Vec<u8>
         emits.extend(driver.feed(&record(offset, raw)).unwrap_or_default());
     }
     let rows = [OBJECTS, STATE].into_iter().flat_map(|store| {
-        let row = |(key, value): (&[u8], &[u8])| (key.to_vec(), value.to_vec());
-        driver.state().scan(store, b"").map(row).collect::<Vec<_>>()
+        let entries = driver.state().scan(store, b"");
+        entries.map(|(key, value)| (key.into_owned(), value.into_owned())).collect::<Vec<_>>()
     });
     (emits, rows.collect())
 }

@@ -1,5 +1,6 @@
 //! Counts incidents as they are published.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use epicenter_bus::{Processor, Put, Record, Reject, State, Step, StoreId};
@@ -60,18 +61,18 @@ impl<P: Processor> Processor for Counted<P> {
     fn restore(&mut self, state: &State) -> Result<(), Reject> {
         self.forget();
         self.inner.restore(state)?;
-        state.scan(DOCUMENTS, b"").for_each(|(key, document)| self.take(key, document));
+        state.scan(DOCUMENTS, b"").for_each(|(key, document)| self.take(&key, &document));
         self.counts.keys().for_each(|cluster| self.show(cluster));
         Ok(())
     }
 
     fn process(&mut self, record: &Record, step: &mut Step<'_>) -> Result<(), Reject> {
-        let before = step.get(DOCUMENTS, &record.key).map(<[u8]>::to_vec);
+        let before = step.get(DOCUMENTS, &record.key).map(Cow::into_owned);
         self.inner.process(record, step)?;
         let Some(document) = step.get(DOCUMENTS, &record.key) else { return Ok(()) };
         // A change that is not newer than the document has no effect.
-        if before.as_deref() != Some(document) {
-            self.take(&record.key, document);
+        if before.as_deref() != Some(document.as_ref()) {
+            self.take(&record.key, &document);
             let payload = record.payload.as_deref().unwrap_or_default();
             if let Ok(change) = self.codec.decode::<IncidentChange>(payload) {
                 self.metrics.add(&INCIDENTS, &[&change.incident.cluster, change.transition.name()], 1.0);

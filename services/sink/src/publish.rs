@@ -21,7 +21,7 @@ pub fn spec() -> ProcessorSpec {
     ProcessorSpec {
         name: "sink".to_owned(),
         input: INCIDENT_CHANGES.name,
-        stores: vec![Store { topic: INCIDENTS.name, public: true }],
+        stores: vec![Store { topic: INCIDENTS.name, public: true, packed: false }],
         outputs: Vec::new(),
     }
 }
@@ -62,7 +62,7 @@ impl Processor for Publisher {
     fn restore(&mut self, state: &State) -> Result<(), Reject> {
         self.ended.clear();
         for (_, value) in state.scan(TABLE, b"") {
-            let document = self.decoded(value)?;
+            let document = self.decoded(&value)?;
             if let Some(at) = ended_at(&document) {
                 self.ended.entry(document.cluster).or_default().insert((at, document.id));
             }
@@ -77,7 +77,7 @@ impl Processor for Publisher {
         check_name("cluster", cluster, 253)?;
         check_name("id", id, 63)?;
         let key = key(cluster, id);
-        let mut document = step.get(TABLE, &key).map(|bytes| self.decoded(bytes)).transpose()?.unwrap_or_default();
+        let mut document = step.get(TABLE, &key).map(|bytes| self.decoded(&bytes)).transpose()?.unwrap_or_default();
         let ended_before = ended_at(&document);
         if !document.apply(&change, MAX_MEMBERS) {
             return Ok(());
@@ -160,7 +160,7 @@ mod tests {
     }
 
     fn document(driver: &Driver<'_, Publisher>, key: &str) -> Option<Incident> {
-        driver.state().get(TABLE, key.as_bytes()).map(|bytes| Codec::single_object().decode(bytes).unwrap())
+        driver.state().get(TABLE, key.as_bytes()).map(|bytes| Codec::single_object().decode(&bytes).unwrap())
     }
 
     fn keys(driver: &Driver<'_, Publisher>) -> Vec<String> {

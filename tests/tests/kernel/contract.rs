@@ -247,7 +247,7 @@ fn gathers_the_fleet(backend: &dyn Backend) {
     let spec = ProcessorSpec {
         name: "fleet".to_owned(),
         input: topics::FLEET_SIGNALS.name,
-        stores: vec![Store { topic: topics::FLEET_STATE.name, public: false }],
+        stores: vec![Store { topic: topics::FLEET_STATE.name, public: false, packed: false }],
         outputs: vec![topics::INCIDENT_CHANGES.name],
     };
     let bus = backend.open();

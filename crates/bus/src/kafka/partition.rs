@@ -247,7 +247,7 @@ impl KafkaPartition<'_> {
 
     /// The state, and what the changelogs have besides.
     fn restore(&mut self, nonce: &[u8]) -> Result<(State, Vec<Kept>), Fault> {
-        let mut state = State::new(self.spec.stores.len());
+        let mut state = State::new(&self.spec.stores);
         let mut all = Vec::new();
         let control = self.control;
         let going_on = || match control.phase() {
@@ -291,7 +291,7 @@ impl KafkaPartition<'_> {
         match findings.verdict() {
             Verdict::Fresh => {
                 self.fetch_from(begin)?;
-                Ok((begin, State::new(self.spec.stores.len())))
+                Ok((begin, State::new(&self.spec.stores)))
             }
             Verdict::From(offset, last) => {
                 if let Committed::At(group) = committed
@@ -323,7 +323,7 @@ impl KafkaPartition<'_> {
                 let (state, closing) = if begin < until {
                     rebuild(self, self.spec, make(), &state, until)?
                 } else {
-                    (State::new(self.spec.stores.len()), Batch { next_offset: until, ..Batch::default() })
+                    (State::new(&self.spec.stores), Batch { next_offset: until, ..Batch::default() })
                 };
                 self.standing = Standing::Whole;
                 self.commit(&closing)?;

@@ -33,7 +33,7 @@ impl<'s> LocalPartition<'s> {
         stop: &'s Stop,
     ) -> Result<(Self, State), Fault> {
         let writes_for = spec.writes_for(partition, store.partitions());
-        let mut state = State::new(spec.stores.len());
+        let mut state = State::new(&spec.stores);
         for (index, table) in spec.stores.iter().enumerate() {
             for (key, value) in store.table(table.topic, partition_in(table.topic, writes_for), &[])? {
                 state.set(StoreId(index), &key, Some(&value));
