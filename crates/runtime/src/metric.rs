@@ -77,6 +77,8 @@ metrics! {
     WATCH_SEEN: Gauge "epicenter_watch_last_seen_timestamp_seconds" ["cluster", "resource"] "When the watch last brought something, or its API server was last found well, seconds since the epoch.";
     WATCH_RESTARTS: Counter "epicenter_watch_restarts_total" ["cluster", "reason"] "Ends of watches: closed, failed, expired, closed_empty, restored.";
     ACK_LAG: Gauge "epicenter_exporter_ack_lag_seconds" ["cluster"] "From the receipt of the oldest record of the newest commit to the log's acknowledgement.";
+    SPOOL: Gauge "epicenter_exporter_spool_bytes" ["cluster"] "Bytes on disk that wait for the log; only with a spool.";
+    SPOOL_LIMIT: Gauge "epicenter_exporter_spool_limit_bytes" ["cluster"] "Bytes at which the spool is full, and the watches are not read until the log takes more; only with a spool.";
     LIMITED: Counter "epicenter_api_limit_wait_seconds_total" ["cluster"] "Time that requests to the API server waited for the rate limit.";
     LEADER: Gauge "epicenter_exporter_leader" ["cluster"] "1 when this exporter holds the cluster's Lease; only with a Lease.";
     DEAD_LETTERS: Counter "epicenter_dead_letters_total" ["service"] "Records that a service could not process; they are in the dead-letter topic with the reason.";

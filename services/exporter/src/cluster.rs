@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use epicenter_bus::{Bus, Fault};
+use epicenter_bus::{Bus, Fault, Source};
 use epicenter_model::{Codec, CodecError, Timestamp};
 use epicenter_runtime::{Backoff, Traces};
 use kube::Client;
@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::Clock;
 use crate::api::Api;
+use crate::backlog::Backlog;
 use crate::claim::{Claim, Claims};
 use crate::committer::{self, Batch, CommitError, Committer};
 use crate::config::ExporterConfig;
@@ -23,7 +24,9 @@ use crate::lease::Election;
 use crate::observation::Message;
 use crate::position::Positions;
 use crate::resource::{Resource, Scope};
+use crate::spool::Spool;
 use crate::watch::Watcher;
+use crate::writer::Writer;
 
 /// How often it is looked whether the lists of objects are done.
 const LOOK: Duration = Duration::from_millis(50);
@@ -52,7 +55,16 @@ pub enum ExporterError {
 enum Session {
     Stopped,
     /// The log takes no more from it: another exporter has it, or somebody must mend something.
-    Ended(Fault),
+    Ended(String),
+}
+
+/// What a session goes on from.
+struct Opened {
+    /// `None` while commits are spooled: whether the log can be reached does not matter then.
+    source: Option<Source>,
+    spool: Option<Spool>,
+    /// The positions, as the newest commit has them.
+    rows: BTreeMap<Vec<u8>, Vec<u8>>,
 }
 
 /// Where an exporter writes to. Cheap to clone.
@@ -135,10 +147,10 @@ impl Exporter {
             match ended? {
                 Session::Stopped if self.stop.is_cancelled() => break,
                 Session::Stopped => {}
-                Session::Ended(fault) => {
+                Session::Ended(why) => {
                     self.health.restarted();
-                    self.health.log(Some(fault.to_string()));
-                    tracing::warn!(cluster = self.config.cluster, %fault, "beginning again");
+                    tracing::warn!(cluster = self.config.cluster, why, "beginning again");
+                    self.health.log(Some(why));
                     if began.elapsed() > Duration::from_millis(self.config.retry_longest_ms.saturating_mul(2)) {
                         backoff.reset();
                     }
@@ -190,15 +202,20 @@ impl Exporter {
 
     /// Reads until it is to stop, or another exporter takes over.
     async fn session(&self, cluster_uid: &str, stop: &CancellationToken) -> Result<Session, ExporterError> {
-        let Some((source, rows)) = self.open(cluster_uid, stop).await? else { return Ok(Session::Stopped) };
+        let Some(Opened { source, spool, rows }) = self.open(cluster_uid, stop).await? else {
+            return Ok(Session::Stopped);
+        };
         self.health.began();
         let scopes = Scope::all(&self.config);
         let mut positions = Positions::read(&self.log.codec, &self.config.cluster, cluster_uid, &rows)?;
-        if let Some(until) = source.lost() {
+        // What is spooled knows the position.
+        if let Some(until) = source.as_ref().and_then(Source::lost) {
             let (cluster, until) = (&self.config.cluster, Timestamp::from_millis(until));
             tracing::error!(cluster, %until, "its position is lost: it is listed anew, with a gap since then");
             positions.begin_anew(&scopes, until, (self.log.clock)());
         }
+        let newest = positions.now();
+        let backlog = Arc::new(Backlog::new(spool, newest));
         let (queue, observations) = mpsc::channel(self.config.queue_records);
 
         let watching = stop.child_token();
@@ -220,34 +237,46 @@ impl Exporter {
         let committer = Committer {
             cluster: self.config.cluster.clone(),
             cluster_uid: cluster_uid.to_owned(),
-            source,
             codec: self.log.codec.clone(),
             clock: Arc::clone(&self.log.clock),
             traces: self.log.traces.clone(),
             positions,
             batch_bytes: self.config.batch_bytes,
+            backlog: Arc::clone(&backlog),
             health: self.health.clone(),
-            stop: stop.clone(),
-            backoff: self.backoff(),
+            newest,
             batch: Batch::default(),
             listing_since: BTreeMap::new(),
         };
-        let mut committing = tokio::task::spawn_blocking(move || committer.run(observations));
+        let writer = Writer {
+            cluster: self.config.cluster.clone(),
+            cluster_uid: cluster_uid.to_owned(),
+            log: self.log.clone(),
+            source,
+            backlog,
+            health: self.health.clone(),
+            stop: stop.clone(),
+            backoff: self.backoff(),
+        };
+        let committing = tokio::task::spawn_blocking(move || committer.run(observations));
+        let mut writing = tokio::task::spawn_blocking(move || writer.run());
         let early = tokio::select! {
-            ended = &mut committing => Some(ended),
+            ended = &mut writing => Some(ended),
             _ = tasks.join_next() => None,
         };
         let stopped = stop.is_cancelled();
-        // Without watches the queue ends, and the committer writes what is left of it.
+        // Without watches the queue ends; then committer and writer end with what is left of it.
         watching.cancel();
         while tasks.join_next().await.is_some() {}
-        let ended = match early {
+        let made = committing.await.map_err(|_| ExporterError::Ended("committer"))?;
+        let written = match early {
             Some(ended) => ended,
-            None => committing.await,
+            None => writing.await,
         };
-        match ended.map_err(|_| ExporterError::Ended("committer"))? {
-            Err(CommitError::Fault(fault @ Fault::Fenced { .. })) => Ok(Session::Ended(fault)),
-            Err(CommitError::Fault(fault)) if self.log_heals() => Ok(Session::Ended(fault)),
+        match written.map_err(|_| ExporterError::Ended("writer"))?.and(made) {
+            Err(CommitError::Fault(fault @ Fault::Fenced { .. })) => Ok(Session::Ended(fault.to_string())),
+            Err(CommitError::Fault(fault)) if self.log_heals() => Ok(Session::Ended(fault.to_string())),
+            Err(CommitError::Spool(error)) => Ok(Session::Ended(error.to_string())),
             Err(CommitError::Fault(fault)) => Err(ExporterError::Log(fault)),
             Err(CommitError::Codec(error)) => Err(error.into()),
             Ok(()) | Err(CommitError::Abandoned) if stopped => Ok(Session::Stopped),
@@ -260,30 +289,47 @@ impl Exporter {
         matches!(self.log.bus, Bus::Kafka(_))
     }
 
-    /// Opens the source, as soon as the log can be reached; `None` when it is to stop.
-    async fn open(
-        &self,
-        cluster_uid: &str,
-        stop: &CancellationToken,
-    ) -> Result<Option<(epicenter_bus::Source, BTreeMap<Vec<u8>, Vec<u8>>)>, ExporterError> {
+    /// Opens the source, as soon as the log can be reached, unless what is spooled tells where to go on; `None` when it is
+    /// to stop.
+    async fn open(&self, cluster_uid: &str, stop: &CancellationToken) -> Result<Option<Opened>, ExporterError> {
         let mut backoff = self.backoff();
         loop {
-            let (log, cluster, uid) = (self.log.clone(), self.config.cluster.clone(), cluster_uid.to_owned());
-            let opened =
-                tokio::task::spawn_blocking(move || committer::open(&log.bus, &log.codec, &cluster, &uid)).await;
-            let fault = match opened.map_err(|_| ExporterError::Ended("committer"))? {
+            let (exporter, uid) = (self.clone(), cluster_uid.to_owned());
+            let opened = tokio::task::spawn_blocking(move || exporter.try_open(&uid)).await;
+            let why = match opened.map_err(|_| ExporterError::Ended("committer"))? {
                 Ok(opened) => {
-                    self.health.log(None);
+                    let waits = || "not reached yet; what was spooled before waits for it".to_owned();
+                    self.health.log(opened.source.is_none().then(waits));
                     return Ok(Some(opened));
                 }
-                Err(fault @ Fault::Fatal { .. }) if !self.log_heals() => return Err(ExporterError::Log(fault)),
-                Err(fault) => fault,
+                Err(CommitError::Fault(fault @ Fault::Fatal { .. })) if !self.log_heals() => {
+                    return Err(ExporterError::Log(fault));
+                }
+                Err(error) => error.to_string(),
             };
-            self.health.log(Some(fault.to_string()));
+            self.health.log(Some(why));
             if stop.run_until_cancelled(backoff.wait(None)).await.is_none() {
                 return Ok(None);
             }
         }
+    }
+
+    /// Blocks.
+    fn try_open(&self, cluster_uid: &str) -> Result<Opened, CommitError> {
+        let (log, cluster) = (&self.log, &self.config.cluster);
+        let (mut spool, mut spooled) = (None, None);
+        // A log in a directory is on a disk itself.
+        if self.log_heals() && !self.config.spool.directory.is_empty() {
+            let opened = Spool::open(&self.config.spool, cluster, cluster_uid).map_err(CommitError::Spool)?;
+            (spool, spooled) = (Some(opened.0), opened.1);
+        }
+        if let Some(rows) = spooled {
+            let rows: BTreeMap<_, _> = rows.into_iter().collect();
+            committer::check_readable(&log.codec, cluster, &rows)?;
+            return Ok(Opened { source: None, spool, rows });
+        }
+        let (source, rows) = committer::open(&log.bus, &log.codec, cluster, cluster_uid)?;
+        Ok(Opened { source: Some(source), spool, rows })
     }
 
     /// Waits until every kind of object is listed, or cannot be, or it takes too long.
@@ -310,7 +356,7 @@ impl Exporter {
                 return;
             }
             let since = self.health.since_commit();
-            if since > STALLED {
+            if since > STALLED && self.health.snapshot().log_problem.is_none() {
                 self.health.log(Some(format!("nothing was committed for {} s", since.as_secs())));
             }
         }

@@ -1,24 +1,29 @@
-//! Writes what the watches saw into the log: one order, one log time, records and positions in one commit.
+//! Makes commits of what the watches saw: one order, one log time, records and positions in one commit.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, SystemTime};
+use std::sync::Arc;
+use std::time::Duration;
 
 use epicenter_bus::{Bus, Emit, Fault, Headers, MAX_RECORD, Source, topics};
 use epicenter_model::{
     Codec, CodecError, DeadLetter, Gap, GapReason, Heartbeat, ObjectChange, RawEvent, RawRecord, RecordType, Swept,
-    Timestamp, TraceContext, headers, partition_of,
+    Timestamp, headers, partition_of,
 };
-use epicenter_runtime::{Backoff, Traces};
+use epicenter_runtime::Traces;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::Receiver;
-use tokio_util::sync::CancellationToken;
+use tokio::time::Instant;
 
 use crate::Clock;
+use crate::backlog::{Backlog, Ended};
 use crate::health::{Committed, Health};
 use crate::observation::{Message, Observation, Seen};
 use crate::position::Positions;
 use crate::resource::{Resource, Scope};
+use crate::spool::SpoolError;
 
+/// While the log is away, a commit gathers for so long: each is a file.
+const GATHER: Duration = Duration::from_secs(1);
 /// What a record may have besides its payload: key and headers.
 const OVERHEAD: usize = 16 * 1024;
 
@@ -29,24 +34,43 @@ pub(crate) enum CommitError {
     Fault(#[from] Fault),
     #[error(transparent)]
     Codec(#[from] CodecError),
+    #[error(transparent)]
+    Spool(SpoolError),
     /// It was told to stop while the log could not be written.
     #[error("stopped before everything was committed: the rest is read again from its position")]
     Abandoned,
 }
 
-/// Owns the source. Blocking: it has a thread of its own.
+/// A position: its key and its value.
+pub(crate) type Row = (Vec<u8>, Vec<u8>);
+
+/// What goes into the log wholly or not at all.
+pub(crate) struct Commit {
+    pub(crate) records: Vec<Emit>,
+    /// Positions that moved.
+    pub(crate) changed: Vec<Row>,
+    /// All positions; only with a spool.
+    pub(crate) all: Vec<Row>,
+    /// Log time of the commit before, which names it.
+    pub(crate) after: Timestamp,
+    /// Its own log time, which its positions carry.
+    pub(crate) at: Timestamp,
+    pub(crate) done: Committed,
+}
+
+/// Makes commits. Blocking: it has a thread of its own.
 pub(crate) struct Committer {
     pub(crate) cluster: String,
     pub(crate) cluster_uid: String,
-    pub(crate) source: Source,
     pub(crate) codec: Codec,
     pub(crate) clock: Clock,
     pub(crate) traces: Traces,
     pub(crate) positions: Positions,
     pub(crate) batch_bytes: usize,
+    pub(crate) backlog: Arc<Backlog>,
     pub(crate) health: Health,
-    pub(crate) stop: CancellationToken,
-    pub(crate) backoff: Backoff,
+    /// Log time of the newest commit.
+    pub(crate) newest: Timestamp,
     pub(crate) batch: Batch,
     /// Log time at which the list of a scope began, by its name.
     pub(crate) listing_since: BTreeMap<String, Timestamp>,
@@ -58,8 +82,6 @@ pub(crate) struct Batch {
     records: Vec<Emit>,
     bytes: usize,
     done: Committed,
-    /// Traces that begin with one of them, and its log time.
-    traced: Vec<(TraceContext, Timestamp)>,
 }
 
 /// Opens the source of a cluster: fences its predecessor, and gives what was committed. [`Fault::Retry`] when that cannot
@@ -72,21 +94,30 @@ pub(crate) fn open(
 ) -> Result<(Source, BTreeMap<Vec<u8>, Vec<u8>>), Fault> {
     let partition = partition_of(cluster, bus.partitions());
     let (source, rows) = bus.source(&format!("exporter.{cluster_uid}"), partition, &Positions::prefix(cluster))?;
+    check_readable(codec, cluster, &rows)?;
+    Ok((source, rows))
+}
+
+/// [`Fault::Retry`] when the schemas of the positions cannot be had now.
+pub(crate) fn check_readable(codec: &Codec, cluster: &str, rows: &BTreeMap<Vec<u8>, Vec<u8>>) -> Result<(), Fault> {
     match rows.values().filter_map(|row| codec.record_type(row).err()).find(CodecError::is_retryable) {
         Some(error) => {
             Err(Fault::Retry { what: format!("reading the positions of {cluster}"), why: error.to_string() })
         }
-        None => Ok((source, rows)),
+        None => Ok(()),
     }
 }
 
 impl Committer {
-    /// Writes until the queue's other end is closed. A batch is closed when the queue is drained, or full.
+    /// Commits until the queue's other end is closed. A batch is closed when the queue is drained, or full. Meanwhile, and
+    /// while no commit is taken, the queue fills, and the watches are not read.
     pub(crate) fn run(mut self, mut queue: Receiver<Message>) -> Result<(), CommitError> {
         while let Some(first) = queue.blocking_recv() {
             self.take(first)?;
+            self.backlog.ready().map_err(|Ended| CommitError::Abandoned)?;
+            let gathered = self.backlog.is_spooling().then(|| Instant::now() + GATHER);
             while self.batch.bytes < self.batch_bytes
-                && let Ok(next) = queue.try_recv()
+                && let Some(next) = next(&mut queue, gathered)
             {
                 self.take(next)?;
             }
@@ -201,7 +232,6 @@ impl Committer {
             && let Some(trace) = self.traces.begin(&self.cluster_uid, &id)
         {
             headers.push(trace.header());
-            self.batch.traced.push((trace, at));
         }
         self.emit(topics::EVENTS_RAW.name, at, record.key(), payload, headers);
         Ok(())
@@ -239,31 +269,32 @@ impl Committer {
         self.batch.records.push(emit);
     }
 
-    /// Commits the batch, again and again until it is done. Meanwhile the queue fills, and the watches are not read.
     fn commit(&mut self) -> Result<(), CommitError> {
-        let rows = self.positions.rows(&self.codec)?;
-        loop {
-            match self.source.commit(&self.batch.records, &rows) {
-                Ok(()) => break,
-                Err(fault @ Fault::Retry { .. }) => {
-                    if self.stop.is_cancelled() {
-                        return Err(CommitError::Abandoned);
-                    }
-                    self.health.log(Some(fault.to_string()));
-                    let pause = self.backoff.wait(None);
-                    let _ = Handle::current().block_on(self.stop.run_until_cancelled(pause));
-                }
-                Err(fault) => return Err(fault.into()),
-            }
-        }
-        self.backoff.reset();
+        let Batch { records, done, .. } = std::mem::take(&mut self.batch);
+        let all = if self.backlog.has_spool() { self.positions.all(&self.codec)? } else { Vec::new() };
+        let (changed, at) = (self.positions.rows(&self.codec)?, self.positions.now());
+        let after = std::mem::replace(&mut self.newest, at);
+        let commit = Commit { records, changed, all, after, at, done };
+        self.backlog.put(commit).map_err(|Ended| CommitError::Abandoned)?;
         self.positions.committed();
-        let batch = std::mem::take(&mut self.batch);
-        for (trace, at) in batch.traced {
-            let received = SystemTime::UNIX_EPOCH + Duration::from_micros(at.as_micros().try_into().unwrap_or(0));
-            self.traces.sent(trace, topics::EVENTS_RAW.name, &self.cluster, received);
-        }
-        self.health.committed(batch.done, self.positions.now(), (self.clock)());
+        self.health.spool(&self.backlog);
         Ok(())
+    }
+}
+
+impl Drop for Committer {
+    fn drop(&mut self) {
+        self.backlog.close();
+    }
+}
+
+/// What is in the queue, or comes before `deadline`.
+fn next(queue: &mut Receiver<Message>, deadline: Option<Instant>) -> Option<Message> {
+    match (queue.try_recv(), deadline) {
+        (Ok(next), _) => Some(next),
+        (Err(_), None) => None,
+        (Err(_), Some(deadline)) => {
+            Handle::current().block_on(tokio::time::timeout_at(deadline, queue.recv())).unwrap_or_default()
+        }
     }
 }

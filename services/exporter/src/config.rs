@@ -11,6 +11,7 @@ use crate::lease::LeaseConfig;
 use crate::project::Kind;
 use crate::redact::{RedactConfig, Redaction};
 use crate::resource::Resource;
+use crate::spool::SpoolConfig;
 
 /// Timers are no finer than 1 ms.
 const MOST_REQUESTS: u32 = 1_000;
@@ -47,6 +48,8 @@ pub struct ExporterConfig {
     pub redact: RedactConfig,
     /// A Lease in the cluster, by which one of several exporters of it is chosen.
     pub lease: LeaseConfig,
+    /// A directory that keeps what is read while a log on Kafka is away.
+    pub spool: SpoolConfig,
     /// Requests to a cluster's API server per second, on average; 0 for no limit. 50, as the kubelet's own default.
     pub requests_per_second: u32,
     /// Requests that may come at once, before that limit holds. 100, as the kubelet's own default.
@@ -93,6 +96,7 @@ impl Default for ExporterConfig {
             selectors: BTreeMap::new(),
             redact: RedactConfig::default(),
             lease: LeaseConfig::default(),
+            spool: SpoolConfig::default(),
             requests_per_second: 50,
             request_burst: 100,
             heartbeat_ms: 5_000,
@@ -150,6 +154,7 @@ impl ExporterConfig {
             problems.push((format!("selectors.{resource}"), "is not in `objects`: nothing of it is read".to_owned()));
         }
         problems.extend(self.lease.problems().into_iter().map(|(key, what)| (format!("lease.{key}"), what)));
+        problems.extend(self.spool.problems().into_iter().map(|(key, what)| (format!("spool.{key}"), what)));
         problems.extend(Redaction::new(&self.redact).err().into_iter().flatten());
         problems
     }

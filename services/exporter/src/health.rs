@@ -6,13 +6,15 @@ use std::time::Duration;
 
 use epicenter_model::Timestamp;
 use epicenter_runtime::metric::{
-    ACK_LAG, CLUSTER_UP, DEAD_LETTERS, GAPS, LAST_HEARTBEAT, LEADER, LIMITED, RECORDS, WATCH_RESTARTS, WATCH_SEEN,
-    WATCH_UP,
+    ACK_LAG, CLUSTER_UP, DEAD_LETTERS, GAPS, LAST_HEARTBEAT, LEADER, LIMITED, RECORDS, SPOOL, SPOOL_LIMIT,
+    WATCH_RESTARTS, WATCH_SEEN, WATCH_UP,
 };
 use epicenter_runtime::{Health as Parts, Metrics};
 use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
+use crate::backlog::Backlog;
 use crate::resource::{Resource, Scope};
 
 /// How a watch fares.
@@ -87,7 +89,7 @@ struct State {
 }
 
 /// What a commit put into the log.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Committed {
     pub(crate) events: u64,
     pub(crate) objects: u64,
@@ -246,6 +248,14 @@ impl Health {
         snapshot.dead_letters += done.dead_letters;
         snapshot.last_record = Some(at);
         snapshot.last_heartbeat = done.heartbeat.map(|(at, _)| at).or(snapshot.last_heartbeat);
+    }
+
+    /// Tells how full the spool is, when there is one.
+    pub(crate) fn spool(&self, backlog: &Backlog) {
+        if let Some((fill, _)) = backlog.fill() {
+            self.metrics.set(&SPOOL, &[&self.cluster], fill.bytes as f64);
+            self.metrics.set(&SPOOL_LIMIT, &[&self.cluster], fill.max_bytes as f64);
+        }
     }
 
     fn part(&self, name: &str) -> String {

@@ -1,11 +1,12 @@
 //! The exporter: everything that is known of one cluster, from its API server into one ordered log.
 //!
 //! [`run`] reads one cluster, [`Fleet`] many, which come and go while it runs. Each resource has a watch of its own that starts from the position in the log; all feed one
-//! bounded queue to one committer, which gives out log time and writes records and positions in one commit. So the log
-//! has one order, and a watch is not read while the log is away.
+//! bounded queue to one committer, which gives out log time and puts records and positions into one commit, for one writer to
+//! the log. So the log has one order. While it is away, commits wait in a spool, or the watches are not read.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
 
 mod api;
+mod backlog;
 mod claim;
 mod cluster;
 mod committer;
@@ -22,7 +23,9 @@ pub mod project;
 mod redact;
 mod resource;
 mod seen;
+mod spool;
 mod watch;
+mod writer;
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -39,6 +42,7 @@ pub use health::{Health, Snapshot, WatchState};
 pub use lease::LeaseConfig;
 pub use redact::{RedactConfig, Replace};
 pub use resource::Resource;
+pub use spool::SpoolConfig;
 
 /// Tells the time of receipt, from which log time is made.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use epicenter_model::{Codec, CodecError, Timestamp, WatchPosition};
 
+use crate::committer::Row;
 use crate::observation::{Progress, Reached};
 use crate::resource::{Resource, Scope};
 
@@ -149,7 +150,20 @@ impl Positions {
     }
 
     /// The rows that moved, and the cluster's log time.
-    pub(crate) fn rows(&self, codec: &Codec) -> Result<Vec<(Vec<u8>, Vec<u8>)>, CodecError> {
+    pub(crate) fn rows(&self, codec: &Codec) -> Result<Vec<Row>, CodecError> {
+        self.encoded(codec, self.changed.iter().filter_map(|name| self.rows.get(name)))
+    }
+
+    /// All rows, and the cluster's log time.
+    pub(crate) fn all(&self, codec: &Codec) -> Result<Vec<Row>, CodecError> {
+        self.encoded(codec, self.rows.values())
+    }
+
+    fn encoded<'r>(
+        &'r self,
+        codec: &Codec,
+        rows: impl Iterator<Item = &'r WatchPosition>,
+    ) -> Result<Vec<Row>, CodecError> {
         let clock = WatchPosition {
             cluster: self.cluster.clone(),
             cluster_uid: self.cluster_uid.clone(),
@@ -157,14 +171,12 @@ impl Positions {
             at: self.now,
             ..WatchPosition::default()
         };
-        let moved = self.changed.iter().filter_map(|name| self.rows.get(name));
-        moved
-            .chain(std::iter::once(&clock))
-            .map(|row| Ok((format!("{}/{}", self.cluster, row.resource).into_bytes(), codec.encode(row)?)))
-            .collect()
+        let encode =
+            |row: &WatchPosition| Ok((format!("{}/{}", self.cluster, row.resource).into_bytes(), codec.encode(row)?));
+        rows.map(encode).chain(std::iter::once(encode(&clock))).collect()
     }
 
-    /// What moved is in the log.
+    /// What moved is in a commit.
     pub(crate) fn committed(&mut self) {
         self.changed.clear();
     }

@@ -20,7 +20,7 @@ const RULES: &str = "rules.mine\\.yaml=events: []";
 const ALERTS: &str = "alerts.file=receivers: [{name: screen\\, stdout: {}}]";
 
 /// What an installation may look like.
-const INSTALLATIONS: [&[&str]; 5] = [
+const INSTALLATIONS: [&[&str]; 6] = [
     &[BOOTSTRAP, "cluster=prod-eu-1"],
     &[BOOTSTRAP, "exporter.enabled=false", "sink.role=central", "sink.replicas=3"],
     &[
@@ -55,9 +55,12 @@ const INSTALLATIONS: [&[&str]; 5] = [
         "imagePullSecrets[0].name=registry",
         "defaults.priorityClassName=system-cluster-critical",
     ],
+    &[BOOTSTRAP, "cluster=prod-eu-1", "spool.enabled=true"],
     &[
         BOOTSTRAP,
         "cluster=prod-eu-1",
+        "spool.enabled=true",
+        "spool.claim=epicenter-spool",
         REGISTRY,
         "registry.username=epicenter",
         "registry.password.secretName=registry,registry.password.key=password",
@@ -198,7 +201,7 @@ fn a_service_gets_no_more_than_it_needs() {
             assert!(!rules.contains('*') && !rules.contains("secrets"), "{rules}");
         }
     };
-    let [all, central, member, remote, _] = INSTALLATIONS;
+    let [all, central, member, remote, ..] = INSTALLATIONS;
     check(all, "exporter", true);
     check(all, "enricher", false);
     check(all, "correlator", false);

@@ -18,6 +18,7 @@ mod outage;
 mod registry;
 mod scene;
 mod services;
+mod spool;
 mod storm;
 mod topics;
 mod writer;

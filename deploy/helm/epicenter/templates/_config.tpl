@@ -56,8 +56,17 @@ ca: /etc/epicenter/secrets/registry/ca
 {{- end }}
 {{- $_ := set $settings "admin" $admin }}
 {{- $_ := set $settings "objects" (dict "instance" (printf "%s-sink" (include "epicenter.fullname" .))) }}
+{{- $exporter := dict }}
 {{- with .Values.cluster }}
-{{- $_ := set $settings "exporter" (dict "cluster" .) }}
+{{- $_ := set $exporter "cluster" . }}
+{{- end }}
+{{- with .Values.spool }}
+{{- if .enabled }}
+{{- $_ := set $exporter "spool" (dict "directory" "/var/lib/epicenter/spool" "max_bytes" (int64 .maxBytes)) }}
+{{- end }}
+{{- end }}
+{{- with $exporter }}
+{{- $_ := set $settings "exporter" . }}
 {{- end }}
 {{- mergeOverwrite $settings (deepCopy .Values.config) | toYaml }}
 {{- end }}
