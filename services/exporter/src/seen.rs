@@ -31,6 +31,11 @@ impl Known {
     pub(crate) fn remove(&mut self, facts: &ObjectFacts) {
         self.0.remove(&hash_of(&facts.object.uid));
     }
+
+    /// It has all objects of `other`.
+    pub(crate) fn has_all(&self, other: &Self) -> bool {
+        other.0.keys().all(|uid| self.0.contains_key(uid))
+    }
 }
 
 struct HashWriter(DefaultHasher);

@@ -90,6 +90,8 @@ pub(crate) struct Watcher {
     reselected: bool,
     /// Where it was is lost.
     lost: bool,
+    /// [`Reading::known`] has every object that there was at the position: it was listed since the process began.
+    whole: bool,
     elsewhere: Vec<Elsewhere>,
     empty_closes: u32,
     ahead: u32,
@@ -117,6 +119,7 @@ impl Watcher {
             elsewhere: positions.elsewhere(&scope),
             // Events that were left out before are history; an object's facts must not stay behind.
             reselected: scope.resource != Resource::Events && position.selection != scope.selection,
+            whole: false,
             scope: Arc::new(scope),
             api,
             config,
@@ -222,7 +225,8 @@ impl Watcher {
     async fn list(&mut self, why: Why) -> Result<Phase, End> {
         self.health.watch(&self.scope, WatchState::Listing);
         self.send(Seen::ListBegan, Reached::Same).await?;
-        self.reading.known = Known::default();
+        let (known, whole) = (std::mem::take(&mut self.reading.known), std::mem::take(&mut self.whole));
+        let mut missed = !whole;
         let (size, longest) = (self.config.page_size, self.config.max_page_bytes);
         let mut pages = Pages::new(self.api.clone(), Arc::clone(&self.scope), size, longest);
         let version = loop {
@@ -234,6 +238,7 @@ impl Watcher {
                 match self.scope.resource {
                     Resource::Events => self.listed_event(why, version, json).await?,
                     Resource::Objects(kind) => {
+                        missed = missed || seen::version_of(json).is_none_or(|it| is_newer(&it, &self.version));
                         let seen = self.reading.listed(kind, json);
                         let seen = seen.unwrap_or_else(|error| self.reading.rejected(json, error));
                         self.send(seen, Reached::Same).await?;
@@ -244,7 +249,14 @@ impl Watcher {
                 break page.metadata.resource_version;
             }
         };
-        let gap = if let Why::Gap(reason) = why { Some(reason) } else { None };
+        // An API server that starts again knows no history of objects before that, and often nothing happened in it.
+        missed = missed || !self.reading.known.has_all(&known) || self.scope.resource == Resource::Events;
+        let gap = match why {
+            Why::Gap(reason @ GapReason::Restored) => Some(reason),
+            Why::Gap(reason) => Some(reason).filter(|_| missed),
+            Why::First | Why::Selection => None,
+        };
+        self.whole = true;
         self.send(Seen::ListEnded { gap }, Reached::Version(version.clone())).await?;
         self.version = version;
         self.progress = None;

@@ -175,6 +175,38 @@ async fn credentials_that_are_refused_are_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn credentials_that_expire_under_a_watch_are_told_and_nothing_is_lost_when_they_are_renewed() {
+    // The API server ends watches whose token has expired, and refuses them from then on.
+    let unauthorized = || r#"{"kind":"Status","code":401,"reason":"Unauthorized","message":"Unauthorized"}"#.to_owned();
+    let fake = Fake::start(move |ask: &Ask| match (ask.credentials.as_str(), ask.verb, ask.version()) {
+        (_, "list", _) => first(ask),
+        ("short", "watch", "10") if ask.nth == 0 => {
+            Answer::Ended(vec![sent("ADDED", &event("d", 11)), sent("ERROR", &unauthorized())])
+        }
+        ("short", ..) => Answer::Json(401, unauthorized()),
+        (_, "watch", "11") => Answer::Open(vec![sent("ADDED", &event("e", 12))]),
+        _ => list(11, "", &[]),
+    })
+    .await;
+    let yard = Yard::start(Site::new(fake.clone(), &[]), Vec::new());
+    yard.put("a.yaml", &fake.kubeconfig("short"));
+    let until_expired = [LISTED.as_slice(), &["event d@11 epoch 0"]].concat();
+    yard.tells("a", &until_expired).await;
+    let refused = |site: &Site| {
+        let why = site.parts.report().get("a/events").cloned().flatten().unwrap_or_default();
+        why.contains("the credentials are wrong or have expired: renew them")
+    };
+    yard.site.until("it is told", refused).await;
+    assert!(yard.site.shows(&up("a", 0)));
+    let lists = fake.asked("list").len();
+    yard.put("a.yaml", &fake.kubeconfig("renewed"));
+    yard.tells("a", &[until_expired.as_slice(), &["event e@12 epoch 0"]].concat()).await;
+    yard.site.until("it is up", |site| site.shows(&up("a", 1))).await;
+    assert_eq!(fake.asked("list").len(), lists, "it goes on from its position");
+    yard.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn one_cluster_has_one_name() {
     let fake = cluster("1").await;
     let yard = Yard::start(Site::new(fake.clone(), &[]), Vec::new());

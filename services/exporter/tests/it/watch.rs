@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use epicenter_exporter::WatchState;
 use epicenter_exporter::project::Kind;
+use epicenter_exporter::{ExporterConfig, WatchState};
 use epicenter_model::RawRecord;
 
 use crate::fake::{Answer, Fake, LISTED, Site, event, first, installed, list, pod, refused, sent, status};
@@ -190,7 +190,6 @@ async fn records_changes_of_objects_and_sweeps_after_a_list() {
         "Pod a@31 changed",
         "Pod b@33 deleted",
         "Pod a@31 listed",
-        "gap pods 40 to 50: expired",
         "swept Pod",
     ];
     site.until("all records", |site| site.told().len() == pods.len() + 1).await;
@@ -227,6 +226,85 @@ async fn goes_on_without_what_the_api_server_does_not_have_or_allow() {
     assert!(matches!(watches["horizontalpodautoscalers"], WatchState::Unavailable(_)), "{watches:?}");
     site.until("another try", |_| fake.asked("list").iter().filter(|ask| ask.resource == "nodes").count() > 2).await;
     site.stop().await;
+}
+
+/// As large as etcd takes an object: an Event is too large for a record, of a pod little is kept.
+#[tokio::test(flavor = "multi_thread")]
+async fn takes_objects_as_large_as_an_api_server_has_them() {
+    const BYTES: usize = 1_500_000;
+    let large = |name: &str, version| event(name, version).replace("BackOff", &"x".repeat(BYTES));
+    let listed = list(10, "", &[event("a", 3), large("aa", 4), event("b", 7)]);
+    let Answer::Json(_, listed) = listed else { panic!("a list is JSON") };
+    let fake = Fake::start(move |ask| match (ask.resource.as_str(), ask.verb, ask.version()) {
+        ("events", "list", _) => Answer::Json(200, listed.clone()),
+        ("events", "watch", "10") => {
+            Answer::Open(vec![sent("ADDED", &large("watched", 11)), sent("ADDED", &event("c", 12))])
+        }
+        ("pods", "list", _) => {
+            let spec = format!(r#""spec":{{"schedulerName":"{}"}},"status""#, "x".repeat(BYTES));
+            list(30, "", &[pod("p", 1, "Running").replace(r#""status""#, &spec)])
+        }
+        (_, "watch", _) => Answer::Open(Vec::new()),
+        _ => list(60, "", &[]),
+    })
+    .await;
+    let mut site = Site::new(fake, &[Kind::Pod]);
+    site.config.max_object_bytes = ExporterConfig::default().max_object_bytes;
+    site.start();
+    site.expect(&[
+        "Pod p@1 listed",
+        "swept Pod",
+        "event a@3 epoch 0 backfill",
+        "event b@7 epoch 0 backfill",
+        "event c@12 epoch 0",
+    ])
+    .await;
+    site.until("the position", |site| {
+        site.position("events").is_some_and(|position| position.resource_version == "12")
+    })
+    .await;
+    let letters = site.dead_letters();
+    assert_eq!(letters.len(), 2);
+    for letter in letters {
+        assert!(letter.error.contains("events.raw takes") && letter.error.contains("shorten"), "{}", letter.error);
+        assert!(letter.payload.len() >= 1_000_000, "{} bytes", letter.payload.len());
+    }
+    site.stop().await;
+}
+
+/// After an API server's restart its watch cache begins with the present: a watch from a bookmark before it is refused.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_api_server_that_starts_again_is_a_gap_only_when_an_object_changed_meanwhile() {
+    let meanwhile = [
+        (vec![pod("a", 1, "Running"), pod("b", 2, "Running")], None),
+        (vec![pod("a", 1, "Running"), pod("b", 45, "Failed")], Some("gap pods 40 to 50: expired")),
+        (vec![pod("a", 1, "Running")], Some("gap pods 40 to 50: expired")),
+        (
+            vec![pod("a", 1, "Running"), pod("b", 2, "Running"), pod("c", 41, "Pending")],
+            Some("gap pods 40 to 50: expired"),
+        ),
+    ];
+    for (pods, gap) in meanwhile {
+        let fake = Fake::start(move |ask| match (ask.resource.as_str(), ask.verb, ask.version()) {
+            ("pods", "list", _) if ask.nth == 0 => list(30, "", &[pod("a", 1, "Running"), pod("b", 2, "Running")]),
+            ("pods", "list", _) => list(50, "", &pods),
+            ("pods", "watch", "30") => {
+                Answer::Ended(vec![sent("BOOKMARK", r#"{"metadata":{"resourceVersion":"40"}}"#)])
+            }
+            ("pods", "watch", "40") => Answer::Open(vec![sent("ERROR", &status(410, "Expired", ""))]),
+            ("events", "list", _) => list(10, "", &[]),
+            (_, "watch", _) => Answer::Open(Vec::new()),
+            _ => list(60, "", &[]),
+        })
+        .await;
+        let mut site = Site::new(fake, &[Kind::Pod]);
+        site.start();
+        let swept = |site: &Site| site.told().iter().filter(|told| *told == "swept Pod").count();
+        site.until("the second list", |site| swept(site) == 2).await;
+        let told = site.told();
+        assert_eq!(told.iter().find(|told| told.starts_with("gap")).map(String::as_str), gap, "{told:?}");
+        site.stop().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
