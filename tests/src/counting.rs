@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use epicenter_bus::{Processor, ProcessorSpec, Put, Record, Reject, State, Step, Store, StoreId};
+use epicenter_bus::{Entry, Processor, ProcessorSpec, Put, Record, Reject, State, Step, Store, StoreId};
 
 /// The topic it reads.
 pub const INPUT: &str = "count.in";
@@ -34,8 +34,8 @@ pub struct Counter {
 impl Processor for Counter {
     fn restore(&mut self, state: &State) -> Result<(), Reject> {
         self.changed.clear();
-        let count = |(key, value): (&[u8], &[u8])| {
-            let count = String::from_utf8_lossy(value).parse().map_err(Reject::because)?;
+        let count = |(key, value): Entry<'_>| {
+            let count = String::from_utf8_lossy(&value).parse().map_err(Reject::because)?;
             Ok((key.to_vec(), count))
         };
         self.counts = state.scan(COUNTS, b"").map(count).collect::<Result<_, Reject>>()?;
