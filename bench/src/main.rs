@@ -8,6 +8,7 @@ mod bare;
 mod engine;
 mod enriched;
 mod enricher;
+mod fleet;
 mod insight;
 mod kernel;
 mod latency;
@@ -42,6 +43,8 @@ enum What {
     Latency(latency::Asked),
     /// What exporter and enricher hold in memory, with a made-up API server and a real broker.
     Memory(memory::Asked),
+    /// A thousand clusters at once, on a real broker.
+    Fleet(fleet::Asked),
     /// The engine, in memory, on one core.
     Engine,
     /// Whether the incidents are the right ones.
@@ -69,12 +72,14 @@ fn main() -> anyhow::Result<()> {
             enricher::measure(&mut report)?;
             latency::measure(&mut report, &latency::Asked::default())?;
             memory::measure(&mut report, &memory::Asked::default())?;
+            fleet::measure(&mut report, &fleet::Asked::default())?;
             insight::measure(&mut report, insight::Set::Test, false)?;
         }
         What::Kernel => kernel::measure(&mut report)?,
         What::Local => local::measure(&mut report)?,
         What::Engine => engine::measure(&mut report)?,
         What::Enricher => enricher::measure(&mut report)?,
+        What::Fleet(asked) => fleet::measure(&mut report, &asked)?,
         What::Latency(asked) => latency::measure(&mut report, &asked)?,
         What::Memory(asked) => memory::measure(&mut report, &asked)?,
         What::Insight { set, export: Some(folder), .. } => insight::export(set, &folder)?,
