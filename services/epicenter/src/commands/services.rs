@@ -65,40 +65,33 @@ pub(super) async fn objects(
 }
 
 /// Starts the exporter of a cluster; gives its health.
-#[allow(clippy::too_many_arguments)]
 pub(super) fn export(
     supervisor: &mut Supervisor,
     shutdown: &Shutdown,
     config: ExporterConfig,
     cluster: &Cluster,
-    bus: Bus,
-    engine: &Engine,
+    log: Log,
     health: &Health,
     metrics: &Metrics,
 ) -> anyhow::Result<epicenter_exporter::Health> {
     let health = epicenter_exporter::Health::new(&config.cluster, health.clone(), metrics.clone());
     let reported = health.clone();
-    let run = epicenter_exporter::run(
-        config,
-        cluster.client()?,
-        log(bus, engine),
-        Claims::default(),
-        health,
-        shutdown.token().clone(),
-    );
+    let run =
+        epicenter_exporter::run(config, cluster.client()?, log, Claims::default(), health, shutdown.token().clone());
     supervisor.task("exporter", run);
     Ok(reported)
 }
 
-fn log(bus: Bus, engine: &Engine) -> Log {
-    let (codec, traces) = (engine.codec.clone(), engine.traces.clone());
+/// Where an exporter writes to.
+pub(super) fn log(bus: Bus, codec: Codec, traces: Traces) -> Log {
     Log { bus, codec, clock: epicenter_exporter::system_clock(), traces }
 }
 
 /// A service's process, without its service.
 struct Frame {
     bus: Bus,
-    engine: Engine,
+    codec: Codec,
+    traces: Traces,
     health: Health,
     metrics: Metrics,
     shutdown: Shutdown,
@@ -106,7 +99,7 @@ struct Frame {
 }
 
 impl Frame {
-    async fn new(service: &str, settings: &Settings, engine: Engine) -> anyhow::Result<Self> {
+    async fn new(service: &str, settings: &Settings) -> anyhow::Result<Self> {
         ensure!(
             settings.bus.is_kafka(),
             "a service by itself works on Kafka: set bus.kafka.bootstrap (EPICENTER_BUS__KAFKA__BOOTSTRAP), or run \
@@ -130,13 +123,17 @@ impl Frame {
             _ => reader,
         };
         let traces = Traces::open(&settings.traces, &format!("epicenter-{service}"), &metrics)?;
-        let engine = Engine { codec, traces, ..engine };
         supervisor.task("log", epicenter_runtime::watch_log(bus.clone(), health.clone(), shutdown.token().clone()));
-        Ok(Self { bus, engine, health, metrics, shutdown, supervisor })
+        Ok(Self { bus, codec, traces, health, metrics, shutdown, supervisor })
     }
 
-    fn processor(&mut self, (name, run): (&'static str, Run)) -> anyhow::Result<()> {
-        let (engine, bus) = (self.engine.clone(), self.bus.clone());
+    fn log(&self) -> Log {
+        log(self.bus.clone(), self.codec.clone(), self.traces.clone())
+    }
+
+    fn processor(&mut self, engine: Engine, (name, run): (&'static str, Run)) -> anyhow::Result<()> {
+        let engine = Engine { codec: self.codec.clone(), traces: self.traces.clone(), ..engine };
+        let bus = self.bus.clone();
         let (health, metrics) = (self.health.clone(), self.metrics.clone());
         self.supervisor.thread(name, move |stop| {
             health.well(name);
@@ -174,9 +171,10 @@ pub(super) async fn exporter(mut settings: Settings) -> anyhow::Result<ExitCode>
     }
     let cluster = Cluster::open(&settings.cluster).await?;
     name(&mut settings, None, &cluster.context);
-    let mut frame = Frame::new("exporter", &settings, Engine::builtin()).await?;
-    let Frame { bus, engine, health, metrics, shutdown, supervisor } = &mut frame;
-    export(supervisor, shutdown, settings.exporter, &cluster, bus.clone(), engine, health, metrics)?;
+    let mut frame = Frame::new("exporter", &settings).await?;
+    let log = frame.log();
+    let Frame { health, metrics, shutdown, supervisor, .. } = &mut frame;
+    export(supervisor, shutdown, settings.exporter, &cluster, log, health, metrics)?;
     frame.run().await
 }
 
@@ -187,12 +185,12 @@ async fn exporters(settings: Settings) -> anyhow::Result<ExitCode> {
         let home = Cluster::open(&settings.cluster).await?;
         origins.push(Origin::Secrets(Box::new(kube::Api::default_namespaced(home.asking("", &Metrics::default())?))));
     }
-    let mut frame = Frame::new("exporter", &settings, Engine::builtin()).await?;
+    let mut frame = Frame::new("exporter", &settings).await?;
     let fleet = Fleet {
         exporter: settings.exporter,
         origins,
         poll: Duration::from_millis(settings.clusters.poll_ms),
-        log: log(frame.bus.clone(), &frame.engine),
+        log: frame.log(),
         parts: frame.health.clone(),
         metrics: frame.metrics.clone(),
     };
@@ -201,20 +199,23 @@ async fn exporters(settings: Settings) -> anyhow::Result<ExitCode> {
 }
 
 pub(super) async fn enricher(settings: Settings) -> anyhow::Result<ExitCode> {
-    let mut frame = Frame::new("enricher", &settings, Engine::configured(&settings)?).await?;
-    frame.processor(PROCESSORS[0])?;
+    let engine = Engine::configured(&settings)?;
+    let mut frame = Frame::new("enricher", &settings).await?;
+    frame.processor(engine, PROCESSORS[0])?;
     frame.run().await
 }
 
 pub(super) async fn correlator(settings: Settings) -> anyhow::Result<ExitCode> {
-    let mut frame = Frame::new("correlator", &settings, Engine::configured(&settings)?).await?;
-    frame.processor(PROCESSORS[1])?;
+    let engine = Engine::configured(&settings)?;
+    let mut frame = Frame::new("correlator", &settings).await?;
+    frame.processor(engine, PROCESSORS[1])?;
     frame.run().await
 }
 
 pub(super) async fn fleet(settings: Settings) -> anyhow::Result<ExitCode> {
-    let mut frame = Frame::new("fleet", &settings, Engine::configured(&settings)?).await?;
-    frame.processor(PROCESSORS[2])?;
+    let engine = Engine::configured(&settings)?;
+    let mut frame = Frame::new("fleet", &settings).await?;
+    frame.processor(engine, PROCESSORS[2])?;
     frame.run().await
 }
 
@@ -223,13 +224,13 @@ pub(super) fn tell(
     supervisor: &mut Supervisor,
     alerts: Alerts,
     bus: &Bus,
-    engine: &Engine,
+    codec: &Codec,
     health: &Health,
     metrics: &Metrics,
 ) -> anyhow::Result<()> {
     let context = epicenter_alerts::Context {
         bus: bus.clone(),
-        codec: engine.codec.clone(),
+        codec: codec.clone(),
         alerts: Arc::new(alerts),
         metrics: metrics.clone(),
         health: health.clone(),
@@ -252,9 +253,9 @@ pub(super) async fn alerts(settings: Settings) -> anyhow::Result<ExitCode> {
     let alerts = crate::alerts::configured(&settings.alerts)?;
     let alerts =
         alerts.context("nobody is to be told: name a file of alerts in alerts.file (EPICENTER_ALERTS__FILE)")?;
-    let mut frame = Frame::new("alerts", &settings, Engine::builtin()).await?;
-    let Frame { bus, engine, health, metrics, supervisor, .. } = &mut frame;
-    tell(supervisor, alerts, bus, engine, health, metrics)?;
+    let mut frame = Frame::new("alerts", &settings).await?;
+    let Frame { bus, codec, health, metrics, supervisor, .. } = &mut frame;
+    tell(supervisor, alerts, bus, codec, health, metrics)?;
     frame.run().await
 }
 
@@ -269,17 +270,16 @@ pub(super) fn forget(settings: &Settings, cluster: &str) -> anyhow::Result<ExitC
         Some(registry) if settings.registry.write => registry.writer(&settings.bus.kafka.prefix)?,
         _ => settings.reader()?,
     };
-    let engine = Engine { codec, ..Engine::builtin() };
-    let known = epicenter_exporter::farewell(&log(bus, &engine), cluster)?;
+    let known = epicenter_exporter::farewell(&log(bus, codec, Traces::default()), cluster)?;
     ensure!(known, "no cluster {cluster} was ever read");
     print(&format!("{cluster} is no longer expected; an exporter that reads it makes it known again\n"))?;
     Ok(ExitCode::SUCCESS)
 }
 
 pub(super) async fn sink(mut settings: Settings, role: Role) -> anyhow::Result<ExitCode> {
-    let mut frame = Frame::new("sink", &settings, Engine::builtin()).await?;
+    let mut frame = Frame::new("sink", &settings).await?;
     if role != Role::Member {
-        frame.processor(PROCESSORS[3])?;
+        frame.processor(Engine::builtin(), PROCESSORS[3])?;
     }
     if role != Role::Central {
         let cluster = Cluster::open(&settings.cluster).await?;
@@ -289,7 +289,7 @@ pub(super) async fn sink(mut settings: Settings, role: Role) -> anyhow::Result<E
             // An administrator's may be there already; the task says when it is missing or too old.
             tracing::info!(cluster = settings.exporter.cluster, %error, "the definition of Incident objects is left as it is");
         }
-        let (bus, codec) = (frame.bus.clone(), frame.engine.codec.clone());
+        let (bus, codec) = (frame.bus.clone(), frame.codec.clone());
         let (token, health) = (frame.shutdown.token().clone(), frame.health.clone());
         let run =
             epicenter_sink::run_objects(client, bus, codec, settings.exporter.cluster, settings.objects, token, health);

@@ -62,7 +62,7 @@ pub(super) async fn run(mut settings: Settings, arguments: Up) -> anyhow::Result
         supervisor.thread(name, move |stop| run(&engine, &bus, &metrics, stop))?;
     }
     if let Some(alerts) = alerts {
-        services::tell(&mut supervisor, alerts, &bus, &engine, &health, &metrics)?;
+        services::tell(&mut supervisor, alerts, &bus, &engine.codec, &health, &metrics)?;
     }
     supervisor.task("admin", admin.run(shutdown.token().clone()));
     if let Some(client) = objects {
@@ -73,8 +73,8 @@ pub(super) async fn run(mut settings: Settings, arguments: Up) -> anyhow::Result
         supervisor.task("objects", run);
     }
     let name = settings.exporter.cluster.clone();
-    let exporting =
-        services::export(&mut supervisor, &shutdown, settings.exporter, &cluster, bus, &engine, &health, &metrics)?;
+    let log = services::log(bus, engine.codec, engine.traces);
+    let exporting = services::export(&mut supervisor, &shutdown, settings.exporter, &cluster, log, &health, &metrics)?;
     supervisor.task("greeting", greet(name, exporting, shutdown.token().clone()));
     supervisor.run().await?;
     Ok(ExitCode::SUCCESS)
