@@ -48,17 +48,7 @@ enum What {
     /// The engine, in memory, on one core.
     Engine,
     /// Whether the incidents are the right ones.
-    Insight {
-        /// Which recordings.
-        #[arg(long, value_enum, default_value = "test")]
-        set: insight::Set,
-        /// Say what went wrong, on standard error.
-        #[arg(long)]
-        verbose: bool,
-        /// Write the recordings into this folder, for `epicenter replay`.
-        #[arg(long)]
-        export: Option<std::path::PathBuf>,
-    },
+    Insight(insight::Asked),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -82,8 +72,7 @@ fn main() -> anyhow::Result<()> {
         What::Fleet(asked) => fleet::measure(&mut report, &asked)?,
         What::Latency(asked) => latency::measure(&mut report, &asked)?,
         What::Memory(asked) => memory::measure(&mut report, &asked)?,
-        What::Insight { set, export: Some(folder), .. } => insight::export(set, &folder)?,
-        What::Insight { set, verbose, .. } => insight::measure(&mut report, set, verbose)?,
+        What::Insight(asked) => insight::run(&mut report, &asked)?,
     }
     report.finish(write)
 }

@@ -14,7 +14,7 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use corpus::Case;
 use engine::{Engine, Outcome, Without};
@@ -31,6 +31,28 @@ pub enum Set {
     Train,
     /// Others, with scenarios that the first does not have.
     Test,
+}
+
+/// What is to be measured.
+#[derive(clap::Args)]
+pub struct Asked {
+    /// Which recordings.
+    #[arg(long, value_enum, default_value = "test")]
+    set: Set,
+    /// Say what went wrong, on standard error.
+    #[arg(long)]
+    verbose: bool,
+    /// Write the recordings into this folder, for `epicenter replay`.
+    #[arg(long)]
+    export: Option<PathBuf>,
+}
+
+/// Measures, or writes the recordings.
+pub fn run(report: &mut Report, asked: &Asked) -> anyhow::Result<()> {
+    match &asked.export {
+        Some(folder) => export(asked.set, folder),
+        None => measure(report, asked.set, asked.verbose),
+    }
 }
 
 /// Measures, and adds the section. Says on standard error what went wrong where `verbose`.
@@ -98,7 +120,7 @@ pub fn measure(report: &mut Report, set: Set, verbose: bool) -> anyhow::Result<(
 }
 
 /// Writes the recordings into `folder`, each into one of its own, named by its seed.
-pub fn export(set: Set, folder: &Path) -> anyhow::Result<()> {
+fn export(set: Set, folder: &Path) -> anyhow::Result<()> {
     for case in corpus::cases(set).iter().chain(&corpus::quiet_days(set)) {
         let own = folder.join(case.plan.seed.to_string());
         std::fs::create_dir_all(&own)?;
