@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant, SystemTime};
 
 use epicenter_bus::{
-    Bus, Driver, Emit, Fault, GroupProtocol, KafkaConfig, LocalConfig, Processor, ProcessorSpec, Put, Record, Reject, Start,
-    State, Step, Stop, Store, StoreId, topics,
+    Bus, Driver, Emit, Fault, GroupProtocol, KafkaConfig, LocalConfig, Processor, ProcessorSpec, Put, Record, Reject,
+    Start, State, Step, Stop, Store, StoreId, topics,
 };
 use epicenter_model::{Codec, DeadLetter, partition_of};
 use epicenter_tests::counting::{Counter, INPUT, OUTPUT, STATE, spec};
