@@ -10,6 +10,7 @@ use rdkafka::error::KafkaError;
 use rdkafka::message::{BorrowedMessage, Headers as _};
 use rdkafka::{Message, Offset, TopicPartitionList};
 
+use super::DEADLINE;
 use super::client::{Clients, Consumer, fault, number};
 use super::trouble::Context;
 use crate::record::header;
@@ -105,6 +106,32 @@ impl Fetch {
             clients.compare_spread(topic, found.partitions().len())?;
         }
         self.reassign()
+    }
+
+    /// Gives every committed record of a partition from `from` on to `apply`, as it is now.
+    pub(super) fn read_to_end(
+        &mut self,
+        clients: &Clients,
+        topic: &'static str,
+        partition: u32,
+        from: Offset,
+        mut apply: impl FnMut(Record) -> Result<(), Fault>,
+    ) -> Result<(), Fault> {
+        self.assign(clients, topic, std::iter::once((partition, from)))?;
+        let mut progress = Instant::now();
+        loop {
+            match self.poll(Duration::from_millis(100))? {
+                Fetched::Record(record) => {
+                    progress = Instant::now();
+                    apply(record)?;
+                }
+                Fetched::End(_) => return Ok(()),
+                Fetched::Nothing if progress.elapsed() > DEADLINE => {
+                    return Err(Fault::retry(format!("reading {topic}/{partition}"), "the cluster does not answer"));
+                }
+                Fetched::Nothing => {}
+            }
+        }
     }
 
     fn reassign(&mut self) -> Result<(), Fault> {

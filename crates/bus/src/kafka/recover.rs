@@ -1,16 +1,13 @@
 //! Looks at what is lost of a processor's partitions, and lets them go on with what is left.
 
-use std::time::{Duration, Instant};
-
 use rdkafka::Offset;
 
-use super::DEADLINE;
 use super::client::{Clients, Producer};
-use super::fetch::{Fetch, Fetched};
+use super::fetch::Fetch;
 use super::lineage::{Before, Committed, Findings, Kept, MARK, Mark, OWNER, Standing, Verdict, is_behind};
 use super::origin::{self, HEARD, ORIGIN, Origin};
 use super::restore::{self, BARRIER};
-use super::transaction::{Unfinished, Write, fence, transact};
+use super::transaction::{Write, fence, transact};
 use crate::bookmark::Witness;
 use crate::loss::Damage;
 use crate::record::now;
@@ -170,10 +167,7 @@ fn forget_positions(clients: &Clients, partition: u32, lost_at: i64) -> Result<V
 }
 
 fn write<'w>(producer: &Producer, id: &str, writes: impl Iterator<Item = Write<'w>>) -> Result<(), Fault> {
-    transact(producer, id, writes, None).map_err(|unfinished| match unfinished {
-        Unfinished::Aborted(error) => Fault::retry(format!("committing {id}"), error),
-        Unfinished::Lost(fault) => fault,
-    })
+    transact(producer, id, writes, None).map_err(|unfinished| unfinished.into_fault(format!("committing {id}")))
 }
 
 /// Gives every committed record of a partition to `apply`, as it is now.
@@ -184,19 +178,8 @@ pub(super) fn read_all(
     partition: u32,
     mut apply: impl FnMut(Record),
 ) -> Result<(), Fault> {
-    fetch.assign(clients, topic, std::iter::once((partition, Offset::Beginning)))?;
-    let mut progress = Instant::now();
-    loop {
-        match fetch.poll(Duration::from_millis(100))? {
-            Fetched::Record(record) => {
-                progress = Instant::now();
-                apply(record);
-            }
-            Fetched::End(_) => return Ok(()),
-            Fetched::Nothing if progress.elapsed() > DEADLINE => {
-                return Err(Fault::retry(format!("reading {topic}/{partition}"), "the cluster does not answer"));
-            }
-            Fetched::Nothing => {}
-        }
-    }
+    fetch.read_to_end(clients, topic, partition, Offset::Beginning, |record| {
+        apply(record);
+        Ok(())
+    })
 }

@@ -11,7 +11,7 @@ use super::lineage::Standing;
 use super::origin::{self, HEARD, ORIGIN, Origin};
 use super::partition::{arriving, moved};
 use super::restore::{self, BARRIER};
-use super::transaction::{Unfinished, Write, fence, transact};
+use super::transaction::{Write, fence, transact};
 use crate::record::now;
 use crate::topic::partition_in;
 use crate::topic::topics::{DEAD_LETTER, EVENTS_RAW, POSITIONS};
@@ -175,10 +175,8 @@ impl KafkaSource {
     }
 
     fn transact<'w>(&self, writes: impl Iterator<Item = Write<'w>>) -> Result<(), Fault> {
-        transact(&self.producer, &self.id, writes, None).map_err(|unfinished| match unfinished {
-            Unfinished::Aborted(error) => Fault::retry(format!("committing {}", self.id), error),
-            Unfinished::Lost(fault) => fault,
-        })?;
+        transact(&self.producer, &self.id, writes, None)
+            .map_err(|unfinished| unfinished.into_fault(format!("committing {}", self.id)))?;
         self.clients.trouble.connected();
         Ok(())
     }

@@ -39,6 +39,16 @@ pub(super) enum Unfinished {
     Lost(Fault),
 }
 
+impl Unfinished {
+    /// What it means to who can only write `what` again.
+    pub(super) fn into_fault(self, what: impl Into<String>) -> Fault {
+        match self {
+            Self::Aborted(error) => Fault::retry(what, error),
+            Self::Lost(fault) => fault,
+        }
+    }
+}
+
 /// Fences other producers of the same id and aborts what they left open.
 pub(super) fn fence(clients: &Clients, producer: &Producer, what: &str) -> Result<(), Fault> {
     let deadline = std::time::Instant::now() + DEADLINE;

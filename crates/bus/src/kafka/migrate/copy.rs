@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use epicenter_model::{cluster_of, partition_of};
+use rdkafka::Offset;
 
-use super::{Side, read_all, read_from, write};
+use super::{Side, read_all, write};
 use crate::kafka::client::{Clients, Producer};
 use crate::kafka::fetch::Fetch;
 use crate::kafka::restore::is_own;
@@ -154,7 +155,7 @@ impl Batch<'_> {
         let from = done.unwrap_or(begin).max(begin);
         let (mut copied, mut next) = (0, from);
         if from < end {
-            read_from(old.clients, &mut fetch, self.topic.name, partition, from, |record| {
+            fetch.read_to_end(old.clients, self.topic.name, partition, Offset::Offset(from), |record| {
                 next = record.offset + 1;
                 copied += 1;
                 self.add(record, next)

@@ -11,21 +11,19 @@ mod compare;
 mod copy;
 mod seal;
 
-use std::time::{Duration, Instant};
-
 use rdkafka::consumer::{CommitMode, Consumer as _};
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::client::{Clients, Producer, fault, is_stale_member, number};
-use super::fetch::{Fetch, Fetched};
+use super::fetch::Fetch;
 use super::lineage::{Findings, Kept, Mark, Standing, Verdict};
 use super::recover::read_all;
-use super::transaction::{Unfinished, Write, fence, transact};
-use super::{DEADLINE, admin, restore};
+use super::transaction::{Write, fence, transact};
+use super::{admin, restore};
 use crate::migration::{Bookmarks, Moved};
 use crate::topic::topics::{ALERTS_STATE, ALL, INCIDENT_CHANGES};
 use crate::topic::{count, partition_in};
-use crate::{Fault, ProcessorSpec, Record};
+use crate::{Fault, ProcessorSpec};
 
 /// Under which it writes.
 const ID: &str = "migrate";
@@ -210,7 +208,7 @@ impl<'c> Side<'c> {
             return Ok(0);
         }
         let mut left = 0;
-        read_from(self.clients, &mut fetch, topic, partition, from, |_| {
+        fetch.read_to_end(self.clients, topic, partition, Offset::Offset(from), |_| {
             left += 1;
             Ok(())
         })?;
@@ -240,34 +238,5 @@ impl<'c> Side<'c> {
 }
 
 fn write<'w>(producer: &Producer, writes: impl Iterator<Item = Write<'w>>) -> Result<(), Fault> {
-    transact(producer, ID, writes, None).map_err(|unfinished| match unfinished {
-        Unfinished::Aborted(error) => Fault::retry("moving the installation", error),
-        Unfinished::Lost(fault) => fault,
-    })
-}
-
-/// Gives every committed record of a partition from `from` on to `apply`, as it is now.
-fn read_from(
-    clients: &Clients,
-    fetch: &mut Fetch,
-    topic: &'static str,
-    partition: u32,
-    from: i64,
-    mut apply: impl FnMut(Record) -> Result<(), Fault>,
-) -> Result<(), Fault> {
-    fetch.assign(clients, topic, std::iter::once((partition, Offset::Offset(from))))?;
-    let mut progress = Instant::now();
-    loop {
-        match fetch.poll(Duration::from_millis(100))? {
-            Fetched::Record(record) => {
-                progress = Instant::now();
-                apply(record)?;
-            }
-            Fetched::End(_) => return Ok(()),
-            Fetched::Nothing if progress.elapsed() > DEADLINE => {
-                return Err(Fault::retry(format!("reading {topic}/{partition}"), "the cluster does not answer"));
-            }
-            Fetched::Nothing => {}
-        }
-    }
+    transact(producer, ID, writes, None).map_err(|unfinished| unfinished.into_fault("moving the installation"))
 }
