@@ -15,3 +15,4 @@ pub mod ports;
 pub mod process;
 pub mod python;
 pub mod registry;
+pub mod wait;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use epicenter_bus::{Bus, GroupProtocol, KafkaConfig, Start};
+use epicenter_bus::GroupProtocol;
 use epicenter_tests::counting::{INPUT, OUTPUT, STATE};
 use epicenter_tests::faults::Plan;
 use epicenter_tests::kafka::Kafka;
@@ -239,12 +239,8 @@ fn check(Plan { faults, seed }: Plan, protocol: GroupProtocol) {
 
 /// Follows the outputs for ever; ends with the first record that is wrong.
 fn verify(to: &Installation, seed: u64, seen: &AtomicU64) -> String {
-    let mut config = KafkaConfig::new(&to.bootstrap);
-    config.prefix.clone_from(&to.prefix);
-    config.partitions = to.partitions;
-    let all: Vec<u32> = (0..to.partitions).collect();
-    let mut reader = Bus::kafka(config).unwrap().reader(OUTPUT, &all, Start::Earliest).unwrap();
-    let mut oracles: Vec<_> = all.iter().map(|partition| Oracle::new(seed, *partition, KEYS)).collect();
+    let mut reader = to.output();
+    let mut oracles: Vec<_> = (0..to.partitions).map(|partition| Oracle::new(seed, partition, KEYS)).collect();
     loop {
         match reader.next(Duration::from_millis(200)) {
             Ok(Some(record)) => match oracles[record.partition as usize].take(&record) {

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
-use epicenter_bus::{GroupProtocol, Record};
-use epicenter_tests::counting::INPUT;
+use epicenter_bus::{Bus, GroupProtocol, KafkaConfig, Reader, Record, Start};
+use epicenter_tests::counting::{INPUT, OUTPUT};
 use epicenter_tests::process::Process;
 use rdkafka::ClientConfig;
 use rdkafka::error::RDKafkaErrorCode;
@@ -37,6 +37,15 @@ impl Installation {
         command.args([self.session_timeout, self.heartbeat_interval].map(|time| time.as_millis().to_string()));
         command.arg(if self.protocol == GroupProtocol::Consumer { "consumer" } else { "classic" }).args(instance);
         Process::spawn(name, &mut command, &directory.join(format!("{name}.log"))).unwrap()
+    }
+
+    /// All that the counters emitted, from the first record on.
+    pub fn output(&self) -> Reader {
+        let mut config = KafkaConfig::new(&self.bootstrap);
+        config.prefix.clone_from(&self.prefix);
+        config.partitions = self.partitions;
+        let all: Vec<u32> = (0..self.partitions).collect();
+        Bus::kafka(config).unwrap().reader(OUTPUT, &all, Start::Earliest).unwrap()
     }
 }
 

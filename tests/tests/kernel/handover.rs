@@ -7,8 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use epicenter_bus::{Bus, GroupProtocol, KafkaConfig, Start};
-use epicenter_tests::counting::OUTPUT;
+use epicenter_bus::GroupProtocol;
 use epicenter_tests::kafka::Kafka;
 use epicenter_tests::process::Process;
 use parking_lot::Mutex;
@@ -88,10 +87,7 @@ fn check(protocol: GroupProtocol, rounds: usize) {
     let reading = std::thread::spawn({
         let (to, seen, watch, stop) = (to.clone(), Arc::clone(&seen), Arc::clone(&watch), Arc::clone(&stop));
         move || {
-            let mut config = KafkaConfig::new(&to.bootstrap);
-            config.prefix.clone_from(&to.prefix);
-            config.partitions = PARTITIONS;
-            let mut reader = Bus::kafka(config).unwrap().reader(OUTPUT, &[0, 1], Start::Earliest).unwrap();
+            let mut reader = to.output();
             let mut oracles: Vec<_> = (0..PARTITIONS).map(|partition| Oracle::new(SEED, partition, KEYS)).collect();
             while !stop.load(Ordering::Relaxed) {
                 let Some(record) = reader.next(Duration::from_millis(50)).unwrap() else { continue };

@@ -1,6 +1,6 @@
 //! Topics that are deleted and created again, emptied, or given other partitions: either nothing of it shows, or it is said.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use epicenter_bus::{Bookmark, Bus, Damage, Emit, Fault, Loss, Start, Stop, topics};
 use epicenter_tests::counting::{Counter, INPUT, OUTPUT, STATE, spec};
@@ -29,15 +29,8 @@ impl Drop for StopAtEnd {
 }
 
 #[track_caller]
-fn until<T>(what: &str, mut done: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + LIMIT;
-    loop {
-        if let Some(found) = done() {
-            return found;
-        }
-        assert!(Instant::now() < deadline, "not within {LIMIT:?}: {what}");
-        std::thread::sleep(Duration::from_millis(100));
-    }
+fn until<T>(what: &str, done: impl FnMut() -> Option<T>) -> T {
+    epicenter_tests::wait::until(what, LIMIT, done)
 }
 
 impl Scene {

@@ -7,10 +7,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use epicenter_bus::{Bus, GroupProtocol, KafkaConfig, Start};
-use epicenter_tests::counting::OUTPUT;
+use epicenter_bus::GroupProtocol;
 use epicenter_tests::kafka::Kafka;
 use epicenter_tests::process::Process;
+use epicenter_tests::wait;
 
 use super::fleet::{Feeder, Installation, Oracle};
 
@@ -25,11 +25,7 @@ fn taken_over(process: &Process) -> usize {
 
 #[track_caller]
 fn until(what: &str, done: impl Fn() -> bool) {
-    let deadline = Instant::now() + LIMIT;
-    while !done() {
-        assert!(Instant::now() < deadline, "not within {LIMIT:?}: {what}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    wait::until(what, LIMIT, || done().then_some(()));
 }
 
 fn check(kafka: &Kafka, protocol: GroupProtocol, named: bool) {
@@ -60,10 +56,7 @@ fn check(kafka: &Kafka, protocol: GroupProtocol, named: bool) {
         let (to, stop, wrong) = (to.clone(), Arc::clone(&stop), Arc::clone(&wrong));
         let (longest, seen) = (Arc::clone(&longest), Arc::clone(&seen));
         move || {
-            let mut config = KafkaConfig::new(&to.bootstrap);
-            config.prefix.clone_from(&to.prefix);
-            config.partitions = PARTITIONS;
-            let mut reader = Bus::kafka(config).unwrap().reader(OUTPUT, &[0, 1], Start::Earliest).unwrap();
+            let mut reader = to.output();
             let mut oracles: Vec<_> = (0..PARTITIONS).map(|partition| Oracle::new(SEED, partition, KEYS)).collect();
             let mut last = [None::<Instant>; PARTITIONS as usize];
             while !stop.load(Ordering::Relaxed) {

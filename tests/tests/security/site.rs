@@ -1,7 +1,7 @@
 //! A guarded broker and its clients.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use epicenter_bus::{Bus, KafkaConfig};
 use epicenter_tests::certificates::{Authority, Certificate, Validity};
@@ -89,15 +89,8 @@ pub fn properties(of: &[(&str, &str)]) -> BTreeMap<String, String> {
 
 /// Waits until `done` gives something.
 #[track_caller]
-pub fn until<T>(what: &str, mut done: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + LIMIT;
-    loop {
-        if let Some(found) = done() {
-            return found;
-        }
-        assert!(Instant::now() < deadline, "not within {LIMIT:?}: {what}");
-        std::thread::sleep(Duration::from_millis(50));
-    }
+pub fn until<T>(what: &str, done: impl FnMut() -> Option<T>) -> T {
+    epicenter_tests::wait::until(what, LIMIT, done)
 }
 
 /// Shows itself by `certificate`.
