@@ -17,7 +17,12 @@ mod memory;
 mod report;
 
 use clap::{Parser, Subcommand};
+use mimalloc::MiMalloc;
 use report::Report;
+
+// As the program has it.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 #[derive(Parser)]
 #[command(about = "Measures throughput; prints a table, and with --write puts it into docs/benchmarks.md")]

@@ -5,6 +5,11 @@ use std::process::ExitCode;
 use clap::Parser;
 use epicenter::cli::Cli;
 use epicenter::{commands, exit};
+use mimalloc::MiMalloc;
+
+// musl's allocator, which a static program has otherwise, serves one thread at a time (docs/adr/0027).
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
