@@ -15,7 +15,7 @@ use crate::state::Alarm;
 /// Most possible roots.
 pub(crate) const CANDIDATES: usize = 24;
 const REASONS: usize = 40;
-/// At most one update of an incident in so much log time.
+/// At most one update of an incident in so much log time, ms.
 const UPDATE_MS: i64 = 1_000;
 /// A resolved incident is reopened rather than opened anew.
 const REOPEN_MS: i64 = 600_000;
@@ -70,7 +70,7 @@ pub(crate) struct Head {
     pub told_at: Timestamp,
     pub told: Option<(Severity, String, ObjectRef)>,
     pub root_row: Option<u32>,
-    /// Something is to be told at `told_at` + 1 s.
+    /// Something is to be told at [`Live::next_update`].
     pub due: bool,
     /// Quiet clock at its newest symptom, ms, and how long it may be quiet.
     pub active: i64,
@@ -387,10 +387,15 @@ impl Live {
         }
     }
 
+    /// Log time from which a mere update may be told.
+    pub fn next_update(&self) -> Timestamp {
+        self.head.told_at.plus_millis(UPDATE_MS)
+    }
+
     /// Log time at which something is to be told though nothing comes: what was held back, or that it has not passed.
     fn due(&self) -> Option<Timestamp> {
         let head = &self.head;
-        let held_back = head.due.then(|| head.told_at.plus_millis(UPDATE_MS));
+        let held_back = head.due.then(|| self.next_update());
         let until = head.cap.and_then(|cap| cap.until);
         let lasts = until.filter(|until| self.pending > 0 && *until > head.told_at);
         held_back.into_iter().chain(lasts).min()

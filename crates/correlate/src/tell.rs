@@ -16,8 +16,6 @@ use crate::{ENGINE, Rules};
 const CANDIDATES: usize = 3;
 /// An incident with so many workloads concerns the whole cluster.
 const WIDESPREAD: usize = 10;
-/// At most one update in so much log time, ms.
-const UPDATE_MS: i64 = 1_000;
 
 impl Engine<'_> {
     /// Tells what the record changed.
@@ -47,7 +45,7 @@ impl Engine<'_> {
         });
         let transition = match transition {
             Some(transition) => transition,
-            None if differs || now.millis_since(live.head.told_at) >= UPDATE_MS => Transition::Updated,
+            None if differs || now >= live.next_update() => Transition::Updated,
             None => {
                 live.head.due = true;
                 return;

@@ -70,6 +70,7 @@ metrics! {
     BUILD_INFO: Gauge "epicenter_build_info" ["version"] "Always 1; the version is in the label.";
     PARTITIONS: Gauge "epicenter_partitions" [] "Partitions of each topic, as this process is configured.";
     CLUSTER_UP: Gauge "epicenter_cluster_up" ["cluster"] "1 when every watch of the cluster is connected and the log takes its records, else 0. Only from the exporter that reads it.";
+    CLOCK: Gauge "epicenter_cluster_clock_ahead_seconds" ["cluster"] "How far the API server's clock is ahead of the exporter's, by its newest answer, to a second.";
     LAST_HEARTBEAT: Gauge "epicenter_cluster_last_heartbeat_timestamp_seconds" ["cluster"] "Log time of the cluster's newest heartbeat, seconds since the epoch.";
     RECORDS: Counter "epicenter_records_total" ["cluster", "type"] "Records that exporters wrote to events.raw.";
     GAPS: Counter "epicenter_watch_gaps_total" ["cluster"] "Stretches of history that the API server could not give any more.";

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use epicenter_model::Timestamp;
 use http::{Request, StatusCode, header};
 use http_body_util::BodyExt;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -14,6 +15,7 @@ use kube::{Client, Config};
 use leaky_bucket::RateLimiter;
 use tokio::time::Instant;
 
+use crate::Clock;
 use crate::config::ExporterConfig;
 use crate::health::Health;
 use crate::project::{self, ProjectError};
@@ -160,17 +162,18 @@ pub(crate) struct Api {
     deadline: Duration,
     limit: Option<Arc<RateLimiter>>,
     health: Health,
+    clock: Clock,
 }
 
 impl Api {
-    pub(crate) fn new(client: Client, config: &ExporterConfig, health: Health) -> Self {
+    pub(crate) fn new(client: Client, config: &ExporterConfig, health: Health, clock: Clock) -> Self {
         let limit = |per_second: u32| {
             let burst = usize::try_from(config.request_burst).unwrap_or(usize::MAX);
             let refill = Duration::from_secs(1) / per_second;
             Arc::new(RateLimiter::builder().initial(burst).max(burst).refill(1).interval(refill).build())
         };
         let limit = (config.requests_per_second > 0).then(|| limit(config.requests_per_second));
-        Self { client, deadline: config.request_timeout(), limit, health }
+        Self { client, deadline: config.request_timeout(), limit, health, clock }
     }
 
     /// Asks, and gives the answer's body, of which only the head has come.
@@ -185,10 +188,14 @@ impl Api {
         let answer = self.in_time(self.client.send(request)).await??;
         let (head, body) = answer.into_parts();
         let mut body = Incoming { body, deadline: self.deadline };
+        let text = |name| head.headers.get(name).and_then(|value: &http::HeaderValue| value.to_str().ok());
+        if let Some(date) = text(header::DATE).and_then(|date| jiff::fmt::rfc2822::parse(date).ok()) {
+            let theirs = Timestamp::from_millis(date.timestamp().as_millisecond());
+            self.health.clock_ahead(theirs.millis_since((self.clock)()));
+        }
         if head.status.is_success() {
             return Ok(body);
         }
-        let text = |name| head.headers.get(name).and_then(|value: &http::HeaderValue| value.to_str().ok());
         let retry_after = text(header::RETRY_AFTER).and_then(|seconds| seconds.parse().ok()).map(Duration::from_secs);
         let body = body.all(MAX_STATUS).await.unwrap_or_default();
         Err(status_error(head.status.as_u16(), retry_after, &body))

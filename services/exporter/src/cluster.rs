@@ -109,7 +109,7 @@ pub async fn run(
 ) -> Result<(), ExporterError> {
     config.check()?;
     let mut election = Election::new(&config, client.clone(), health.clone());
-    let api = Api::new(client, &config, health.clone());
+    let api = Api::new(client, &config, health.clone(), Arc::clone(&log.clock));
     let exporter = Exporter { config: Arc::new(config), api, log, claims, health, stop };
     let ended = exporter.run(&mut election).await;
     if let Some(election) = &mut election {

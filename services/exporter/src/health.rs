@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use epicenter_model::Timestamp;
 use epicenter_runtime::metric::{
-    ACK_LAG, CLUSTER_UP, DEAD_LETTERS, GAPS, LAST_HEARTBEAT, LEADER, LIMITED, RECORDS, SPOOL, SPOOL_LIMIT,
+    ACK_LAG, CLOCK, CLUSTER_UP, DEAD_LETTERS, GAPS, LAST_HEARTBEAT, LEADER, LIMITED, RECORDS, SPOOL, SPOOL_LIMIT,
     WATCH_RESTARTS, WATCH_SEEN, WATCH_UP,
 };
 use epicenter_runtime::{Health as Parts, Metrics};
@@ -86,6 +86,7 @@ struct State {
     snapshot: Snapshot,
     /// The last commit, or the beginning of the session.
     committed: Option<Instant>,
+    clock_ahead_ms: i64,
 }
 
 /// What a commit put into the log.
@@ -147,6 +148,17 @@ impl Health {
     /// The watch ended, for that reason, and is opened anew.
     pub(crate) fn reconnected(&self, reason: &str) {
         self.metrics.add(&WATCH_RESTARTS, &[&self.cluster, reason], 1.0);
+    }
+
+    /// The API server's clock is so far ahead of this one, ms.
+    pub(crate) fn clock_ahead(&self, ms: i64) {
+        self.state.lock().clock_ahead_ms = ms;
+        self.metrics.set(&CLOCK, &[&self.cluster], ms as f64 / 1e3);
+    }
+
+    /// What the API server's clock shows at `at` of this one, as far as its newest answer tells.
+    pub(crate) fn in_cluster(&self, at: Timestamp) -> Timestamp {
+        at.plus_millis(self.state.lock().clock_ahead_ms)
     }
 
     /// A request waited for the rate limit.

@@ -302,7 +302,7 @@ impl Watcher {
         let backfill = match why {
             Why::First | Why::Selection => true,
             Why::Gap(GapReason::Restored | GapReason::Lost) => {
-                event.occurred_at().is_none_or(|at| at <= self.current_at)
+                event.occurred_at().is_none_or(|at| at <= self.health.in_cluster(self.current_at))
             }
             Why::Gap(_) => false,
         };

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Query, State};
 use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
+use axum::middleware::map_response_with_state;
 use axum::response::{IntoResponse, Response};
 use epicenter_bus::{Bus, LocalConfig, Record, Start, topics};
 use epicenter_exporter::{Claims, ExporterConfig, ExporterError, Health, Log, client, run, system_clock};
@@ -62,6 +64,8 @@ pub struct Fake {
     asked: Arc<Mutex<Vec<Ask>>>,
     uid: Arc<Mutex<String>>,
     lease: Arc<Mutex<Option<Value>>>,
+    /// How far its clock is ahead, ms.
+    ahead: Arc<AtomicI64>,
     port: u16,
 }
 
@@ -74,9 +78,11 @@ impl Fake {
             asked: Arc::default(),
             uid: Arc::new(Mutex::new("cluster-1".to_owned())),
             lease: Arc::default(),
+            ahead: Arc::default(),
             port,
         };
-        let app = Router::new().fallback(serve).with_state(fake.clone());
+        let app = Router::new().fallback(serve).layer(map_response_with_state(fake.clone(), dated));
+        let app = app.with_state(fake.clone());
         tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
         fake
     }
@@ -90,6 +96,11 @@ impl Fake {
     /// From now on it is that cluster.
     pub fn is(&self, uid: &str) {
         *self.uid.lock() = uid.to_owned();
+    }
+
+    /// From now on its clock is so far ahead.
+    pub fn ahead(&self, ms: i64) {
+        self.ahead.store(ms, Ordering::Relaxed);
     }
 
     /// Who holds its Lease.
@@ -158,6 +169,14 @@ async fn serve(
         Answer::Ended(sent) => Body::from_stream(lines(sent)).into_response(),
         Answer::Silence => futures::future::pending().await,
     }
+}
+
+async fn dated(State(fake): State<Fake>, mut response: Response) -> Response {
+    let now = system_clock()().plus_millis(fake.ahead.load(Ordering::Relaxed));
+    let now = jiff::Timestamp::from_millisecond(now.as_millis()).unwrap();
+    let date = jiff::fmt::rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&now).unwrap();
+    response.headers_mut().insert(header::DATE, date.parse().unwrap());
+    response
 }
 
 /// One Lease, which is replaced only by who has seen its newest version.

@@ -84,13 +84,27 @@ async fn relists_when_the_watch_closes_at_once_without_a_word() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn begins_a_new_epoch_when_the_cluster_was_restored() {
+    restored(0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tells_what_is_new_after_a_restore_by_the_clusters_own_clock() {
+    restored(600_000).await;
+    restored(-600_000).await;
+}
+
+/// The cluster is restored from a snapshot; its clock is `ahead` of the exporter's, ms.
+async fn restored(ahead: i64) {
     let fake = Fake::start(first).await;
+    fake.ahead(ahead);
     let mut site = installed(&fake).await;
-    let now = epicenter_exporter::system_clock()().plus_millis(60_000);
-    let later = event("b", 4).replace("2026-11-23T11:00:00Z", &now.to_string());
+    let now = epicenter_exporter::system_clock()().plus_millis(ahead);
+    let at =
+        |ms: i64, name, version| event(name, version).replace("2026-11-23T11:00:00Z", &now.plus_millis(ms).to_string());
+    let (before, after) = (at(-60_000, "a", 3), at(60_000, "b", 4));
     fake.answer(move |ask| match (ask.verb, ask.version()) {
         ("check", "10") => refused(504, "Timeout", "ResourceVersionTooLarge"),
-        ("list", _) => list(6, "", &[event("a", 3), later.clone()]),
+        ("list", _) => list(6, "", &[before.clone(), after.clone()]),
         _ => first(ask),
     });
     site.start();
