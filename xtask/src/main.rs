@@ -22,10 +22,14 @@ use crate::cargo::workspace;
 #[command(name = "cargo xtask", disable_help_subcommand = true)]
 enum Task {
     /// Download and build the test servers (Kafka, Kubernetes, etcd, KWOK) and Helm into $EPICENTER_TEST_CACHE, once.
-    Servers,
+    Servers {
+        /// Those of the full tests, too (MinIO).
+        #[arg(long)]
+        full: bool,
+    },
     /// Set up the servers, lint, and run every test of the workspace.
     Test {
-        /// Run the fault tests at full length.
+        /// Run the fault tests at full length, and those that need servers which build long.
         #[arg(long)]
         full: bool,
         /// Arguments of `cargo test`; without `-p` the whole workspace is tested.
@@ -49,7 +53,7 @@ fn main() -> ExitCode {
 
 fn run(task: Task) -> Result<ExitCode> {
     match task {
-        Task::Servers => servers::install_all(&servers::cache()?)?,
+        Task::Servers { full } => servers::install_all(&servers::cache()?, full)?,
         Task::Test { full, arguments } => return test::run(full, &arguments),
         Task::Lint => test::lint()?,
         Task::Tidy => {

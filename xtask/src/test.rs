@@ -9,15 +9,20 @@ use crate::cargo::cargo;
 use crate::servers;
 use crate::totals::Totals;
 
+/// Builds the archive in, and its tests.
+const ARCHIVE: &str = "epicenter-tests/archive";
+/// The same, with the tests whose servers build long.
+const FULL: &str = "epicenter-tests/full";
+
 /// Lints, sets up the servers, and runs the tests. Ends as `cargo test` does; the totals are its last line.
 pub fn run(full: bool, arguments: &[String]) -> Result<ExitCode> {
     let cache = servers::cache()?;
-    servers::install_all(&cache)?;
+    servers::install_all(&cache, full)?;
     lint()?;
     let mut command = cargo()?;
     command.args(["test", "--no-fail-fast"]);
     if !arguments.iter().any(|argument| argument == "-p" || argument.starts_with("--package")) {
-        command.arg("--workspace");
+        command.args(["--workspace", "--features", if full { FULL } else { ARCHIVE }]);
     }
     command.args(arguments).env("EPICENTER_TEST_CACHE", &cache);
     if full {
@@ -42,7 +47,7 @@ pub fn run(full: bool, arguments: &[String]) -> Result<ExitCode> {
 pub fn lint() -> Result<()> {
     succeed(cargo()?.args(["fmt", "--all", "--check"]), "cargo fmt")?;
     succeed(
-        cargo()?.args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]),
+        cargo()?.args(["clippy", "--workspace", "--features", FULL, "--all-targets", "--", "-D", "warnings"]),
         "cargo clippy --workspace --all-targets",
     )
 }

@@ -18,6 +18,11 @@ pub struct Bookmark {
 }
 
 impl Bookmark {
+    /// At the offset `next`, whatever is before it.
+    pub fn at(next: i64) -> Self {
+        Self { next, last: None }
+    }
+
     /// Behind `record`.
     pub fn after(record: &Record) -> Self {
         Self { next: record.offset + 1, last: Some(Witness::of(record)) }

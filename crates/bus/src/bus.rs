@@ -106,6 +106,15 @@ impl Bus {
         }
     }
 
+    /// The offset of the oldest record of a partition, and the one after its newest. Offsets from the first to the second
+    /// are there, but for those that hold no record. Blocks.
+    pub fn bounds(&self, topic: &'static str, partition: u32) -> Result<(i64, i64), Fault> {
+        match self {
+            Self::Kafka(bus) => bus.bounds(topic, partition),
+            Self::Local(bus) => bus.bounds(topic, partition),
+        }
+    }
+
     /// The newest value of each key of a compacted topic, all partitions together, as it is now. Blocks.
     pub fn table(&self, topic: &'static str) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, Fault> {
         match self {

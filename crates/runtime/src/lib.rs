@@ -6,6 +6,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
 
 mod admin;
+mod archive;
 mod backoff;
 mod bus;
 mod health;
@@ -21,6 +22,7 @@ pub mod telemetry;
 mod traces;
 
 pub use admin::{AdminConfig, AdminError, Serve, serve};
+pub use archive::{ArchiveConfig, BatchSection, RetentionRule, RetentionSection, S3Section};
 pub use backoff::Backoff;
 pub use bus::{BusConfig, KafkaSection, LocalSection, OpenError};
 pub use health::Health;

@@ -100,6 +100,11 @@ metrics! {
     ALERTS_BEHIND: Gauge "epicenter_alerts_lag_seconds" ["receiver"] "Age of the change of an incident that a receiver is being told of, or that was read last; 0 when there is nothing to read.";
     ALERTS_OPEN: Gauge "epicenter_alerts_incidents" ["receiver"] "Incidents that a receiver knows of, or may be told of yet.";
     WATCHDOG: Counter "epicenter_alerts_watchdog_total" ["receiver", "outcome"] "Signs of life of the dead-man's switch: sent or failed; `heartbeat` is its URL.";
+    ARCHIVED: Counter "epicenter_archived_records_total" ["table", "outcome"] "Records that are in the archive: kept, or raw, with the reason why they could not be decoded.";
+    ARCHIVE_COMMIT: Histogram "epicenter_archive_commit_seconds" ["table"] "Writing the files of a batch and committing them, to the archive's store.";
+    ARCHIVE_FAILURES: Counter "epicenter_archive_failures_total" ["table"] "Attempts that the archive's store did not take; they are made again.";
+    ARCHIVE_BEHIND: Gauge "epicenter_archive_lag_seconds" ["table"] "Age of the oldest record that is read and not yet in the archive, 0 when there is none.";
+    ARCHIVE_LOST: Counter "epicenter_archive_lost_offsets_total" ["table"] "Offsets that the log deleted before the archive read them.";
     SPANS: Counter "epicenter_trace_spans_total" ["outcome"] "Spans that the collector of traces took (sent), or did not (lost).";
     API_REQUESTS: Counter "epicenter_api_requests_total" ["cluster", "verb", "code"] "Answers of the API server to the sink, by HTTP method and status; the code `none` stands for requests without an answer.";
 }

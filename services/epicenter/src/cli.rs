@@ -59,6 +59,9 @@ pub enum Command {
     /// Tell receivers of incidents; check a file of alerts, and see who would be told of what
     #[command(subcommand)]
     Alerts(Alerts),
+    /// Keep Events and incidents for long, and look after what is kept
+    #[command(subcommand)]
+    Archive(Archive),
     /// List incidents
     Incidents(Incidents),
     /// Tell one incident
@@ -214,6 +217,21 @@ pub enum Alerts {
     },
 }
 
+/// `archive`.
+#[derive(Debug, Clone, Copy, Subcommand)]
+pub enum Archive {
+    /// Archive Events and changes of incidents, of all clusters. One process does for all
+    Run,
+    /// Merge small files, and delete those that nobody needs
+    Compact,
+    /// Delete what is kept no longer, as archive.retention says
+    Retain {
+        /// Only say what would be deleted
+        #[arg(long)]
+        dry_run: bool,
+    },
+}
+
 /// `incidents`.
 #[derive(Debug, Args)]
 pub struct Incidents {
@@ -292,7 +310,7 @@ pub enum Topics {
     },
     /// Print the commands that allow each service what it needs, and no more, on brokers with an authorizer
     Acls {
-        /// Of exporter, enricher, correlator, fleet, sink, sink-objects, topics, recovery, viewer [default: all]
+        /// Of exporter, enricher, correlator, fleet, sink, sink-objects, alerts, archive, topics, recovery, viewer [default: all]
         services: Vec<String>,
         /// The principal that is allowed [default: User:epicenter-SERVICE for each]
         #[arg(long)]

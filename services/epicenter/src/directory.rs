@@ -35,6 +35,11 @@ impl DataDirectory {
         &self.0
     }
 
+    /// Where its archive is, unless that is placed elsewhere.
+    pub fn archive(&self) -> PathBuf {
+        self.0.join("archive")
+    }
+
     /// There is a log.
     pub fn exists(&self) -> bool {
         self.0.join("mark").is_file()

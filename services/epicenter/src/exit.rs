@@ -45,6 +45,7 @@ pub fn code(error: &anyhow::Error) -> u8 {
                     let registry = cause.downcast_ref::<RegistryError>()?;
                     Some(if matches!(registry, RegistryError::Authorities { .. }) { CONFIG } else { UNAVAILABLE })
                 })
+                .or_else(|| archive(cause))
                 .or_else(|| cause.downcast_ref::<Fault>().map(fault))
                 .or_else(|| match cause.downcast_ref::<PipelineError>()? {
                     PipelineError::Stalled(_) | PipelineError::Codec(_) => Some(SOFTWARE),
@@ -53,6 +54,23 @@ pub fn code(error: &anyhow::Error) -> u8 {
                 })
         })
         .unwrap_or(1)
+}
+
+#[cfg(feature = "archive")]
+fn archive(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
+    use epicenter_archive::ArchiveError;
+
+    let error = cause.downcast_ref::<ArchiveError>()?;
+    Some(match error {
+        ArchiveError::Location { .. } | ArchiveError::Secret(_) => CONFIG,
+        error if error.is_retryable() => TEMPFAIL,
+        _ => UNAVAILABLE,
+    })
+}
+
+#[cfg(not(feature = "archive"))]
+fn archive(_: &(dyn std::error::Error + 'static)) -> Option<u8> {
+    None
 }
 
 /// Says on stderr what is wrong, and gives the exit code.

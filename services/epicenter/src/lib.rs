@@ -5,6 +5,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
 
 pub mod alerts;
+pub mod archive;
 pub mod cli;
 pub mod cluster;
 pub mod commands;

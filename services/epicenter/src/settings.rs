@@ -6,8 +6,8 @@ use std::sync::Arc;
 use epicenter_exporter::{ExporterConfig, FleetConfig};
 use epicenter_model::Codec;
 use epicenter_runtime::{
-    AdminConfig, BusConfig, ConfigErrors, Health, Registry, RegistryConfig, RegistryError, Settings as Checked,
-    TracesConfig, telemetry,
+    AdminConfig, ArchiveConfig, BusConfig, ConfigErrors, Health, Registry, RegistryConfig, RegistryError,
+    Settings as Checked, TracesConfig, telemetry,
 };
 use epicenter_sink::ObjectsConfig;
 use serde::{Deserialize, Serialize};
@@ -43,6 +43,8 @@ pub struct Settings {
     pub alerts: AlertsConfig,
     /// All clusters together.
     pub fleet: FleetSection,
+    /// What is kept for long.
+    pub archive: ArchiveConfig,
 }
 
 /// What is said of all clusters together.
@@ -110,6 +112,7 @@ impl Checked for Settings {
         problems.extend(below("clusters", self.clusters.problems()));
         problems.extend(below("exporter", exporter.problems()));
         problems.extend(below("objects", self.objects.problems()));
+        problems.extend(self.archive.problems());
         problems
     }
 }

@@ -20,7 +20,7 @@ const RULES: &str = "rules.mine\\.yaml=events: []";
 const ALERTS: &str = "alerts.file=receivers: [{name: screen\\, stdout: {}}]";
 
 /// What an installation may look like.
-const INSTALLATIONS: [&[&str]; 6] = [
+const INSTALLATIONS: [&[&str]; 7] = [
     &[BOOTSTRAP, "cluster=prod-eu-1"],
     &[BOOTSTRAP, "exporter.enabled=false", "sink.role=central", "sink.replicas=3"],
     &[
@@ -65,6 +65,15 @@ const INSTALLATIONS: [&[&str]; 6] = [
         "registry.username=epicenter",
         "registry.password.secretName=registry,registry.password.key=password",
         "registry.ca.secretName=registry,registry.ca.key=ca.crt",
+    ],
+    &[
+        BOOTSTRAP,
+        "cluster=prod-eu-1",
+        "archive.location=s3://epicenter/archive",
+        "archive.s3.endpoint=https://minio:9000",
+        "archive.s3.accessKeyId.secretName=minio,archive.s3.accessKeyId.key=id",
+        "archive.s3.secretAccessKey.secretName=minio,archive.s3.secretAccessKey.key=key",
+        "archive.retention.rules[0].severity={info,low},archive.retention.rules[0].days=3",
     ],
 ];
 

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant, SystemTime};
 
 use epicenter_bus::{
-    Bus, Driver, Emit, Fault, GroupProtocol, KafkaConfig, LocalConfig, Processor, ProcessorSpec, Put, Record, Reject,
-    Start, State, Step, Stop, Store, StoreId, topics,
+    Bookmark, Bus, Driver, Emit, Fault, GroupProtocol, KafkaConfig, LocalConfig, Processor, ProcessorSpec, Put, Record,
+    Reject, Start, State, Step, Stop, Store, StoreId, topics,
 };
 use epicenter_model::{Codec, DeadLetter, partition_of};
 use epicenter_tests::counting::{Counter, INPUT, OUTPUT, STATE, spec};
@@ -208,6 +208,14 @@ fn reads_from_where_it_is_told(backend: &dyn Backend) {
     write(&bus, "writer", 0, &[emit(INPUT, "k", "3")]);
     assert_eq!(latest.next(wait).unwrap().unwrap().payload.unwrap(), "3");
     assert_eq!(latest.next(Duration::from_millis(300)).unwrap(), None);
+    let (first, end) = bus.bounds(INPUT, 0).unwrap();
+    assert_eq!((first, end > 2), (0, true), "{end}");
+    let at = |next| Start::At("other".to_owned(), [(0, Bookmark::at(next))].into());
+    let mut second = bus.reader(INPUT, &[0, 1], at(1)).unwrap();
+    assert_eq!(second.next(wait).unwrap().unwrap().payload.unwrap(), "2");
+    let mut beyond = bus.reader(INPUT, &[0], at(end)).unwrap();
+    write(&bus, "writer", 0, &[emit(INPUT, "k", "4")]);
+    assert_eq!(beyond.next(wait).unwrap().unwrap().payload.unwrap(), "4");
 }
 
 /// A table shows the newest value of each key, of all partitions, and no key that was deleted.

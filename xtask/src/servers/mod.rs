@@ -37,16 +37,20 @@ pub fn cache() -> Result<PathBuf> {
     Ok(PathBuf::from(home).join(".cache/epicenter"))
 }
 
-/// Puts every server that is missing into `cache`. Several runs at once wait for each other.
-pub fn install_all(cache: &Path) -> Result<()> {
+/// Those that build long, and that only the full tests ask for.
+const FULL: [&str; 1] = ["minio"];
+
+/// Puts every server that is missing into `cache`, with `full` those of the full tests, too. Several runs at once wait for each other.
+pub fn install_all(cache: &Path, full: bool) -> Result<()> {
     fs::create_dir_all(cache).with_context(|| format!("making {}", cache.display()))?;
     let _held = lock(cache)?;
-    if versions().all(|(name, version)| folder(cache, name, version).exists()) {
+    let wanted = || versions().filter(|(name, _)| full || !FULL.contains(name));
+    if wanted().all(|(name, version)| folder(cache, name, version).exists()) {
         alertmanager::link(&alertmanager(cache))?;
         return tool::check_run();
     }
     tool::check_build()?;
-    for (name, version) in versions() {
+    for (name, version) in wanted() {
         match name {
             "kafka" => install(cache, name, version, kafka::build)?,
             "kafka-tools" => install(cache, name, version, kafka::build_tools)?,
@@ -55,6 +59,7 @@ pub fn install_all(cache: &Path) -> Result<()> {
             "kwok" => install(cache, name, version, kwok::build)?,
             "alertmanager" => install(cache, name, version, alertmanager::build)?,
             "apicurio" => install(cache, name, version, apicurio::build)?,
+            "minio" => install(cache, name, version, |build| tool::go_install(build, "github.com/minio/minio"))?,
             "helm" => install(cache, name, version, |build| tool::go_install(build, "helm.sh/helm/v3/cmd/helm"))?,
             "kubeconform" => {
                 install(cache, name, version, |build| {

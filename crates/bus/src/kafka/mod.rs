@@ -77,6 +77,10 @@ impl KafkaBus {
         KafkaReader::open(&self.clients, topic, partitions, start)
     }
 
+    pub(crate) fn bounds(&self, topic: &'static str, partition: u32) -> Result<(i64, i64), Fault> {
+        reader::bounds(&self.clients, topic, partition)
+    }
+
     pub(crate) fn table(&self, topic: &'static str) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, Fault> {
         reader::table(&self.clients, topic)
     }

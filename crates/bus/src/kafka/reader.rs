@@ -148,6 +148,12 @@ fn resume(
     Ok(Ok(offset))
 }
 
+/// The offsets of the oldest record of a partition and after its newest.
+pub(super) fn bounds(clients: &Clients, topic: &'static str, partition: u32) -> Result<(i64, i64), Fault> {
+    let fetch = Fetch::new(clients, "reader")?;
+    clients.watermarks(&fetch.consumer, &clients.topic(topic), partition)
+}
+
 /// The newest value of each key of a compacted topic, as it is now.
 pub(super) fn table(clients: &Clients, topic: &'static str) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, Fault> {
     let mut fetch = Fetch::new(clients, "table")?;

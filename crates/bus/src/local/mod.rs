@@ -104,6 +104,11 @@ impl LocalBus {
         LocalReader::open(&self.store, topic, partitions, start)
     }
 
+    pub(crate) fn bounds(&self, topic: &'static str, partition: u32) -> Result<(i64, i64), Fault> {
+        let end = self.store.end(topic, partition)?;
+        Ok((self.store.first(topic, partition)?.unwrap_or(end), end))
+    }
+
     pub(crate) fn table(&self, topic: &str) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, Fault> {
         let mut table = BTreeMap::new();
         for partition in 0..count(topic, self.partitions()) {

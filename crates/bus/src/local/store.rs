@@ -196,6 +196,14 @@ impl Store {
         self.with("reading", |db| writer.end(db, topic, partition))
     }
 
+    /// The offset of the oldest record of a partition, if there is one.
+    pub(super) fn first(&self, topic: &str, partition: u32) -> Result<Option<i64>, Fault> {
+        let start = place(topic, partition);
+        self.with("reading", |db| {
+            db.log.prefix(&start).next().map(|guard| Ok(offset_of(&guard.key()?[start.len()..]))).transpose()
+        })
+    }
+
     /// The records from `offset` on, up to `bytes`; waits `wait` for the first.
     pub(super) fn read(
         &self,

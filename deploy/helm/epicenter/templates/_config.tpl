@@ -43,12 +43,35 @@ ca: /etc/epicenter/secrets/registry/ca
 {{- end }}
 {{- end }}
 
+{{- /* The section `archive` of epicenter.yaml. */}}
+{{- define "epicenter.archive" -}}
+{{- with .Values.archive -}}
+location: {{ .location | quote }}
+s3:
+  endpoint: {{ .s3.endpoint | quote }}
+  region: {{ .s3.region | quote }}
+  {{- if .s3.accessKeyId }}
+  access_key_id: {file: /etc/epicenter/archive-secrets/access-key-id}
+  {{- end }}
+  {{- if .s3.secretAccessKey }}
+  secret_access_key: {file: /etc/epicenter/archive-secrets/secret-access-key}
+  {{- end }}
+{{- with .retention }}
+retention:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+{{- end }}
+
 {{- /* epicenter.yaml; what `config` says is above it. */}}
 {{- define "epicenter.config" -}}
 {{- $settings := dict "log" .Values.log }}
 {{- $_ := set $settings "bus" (include "epicenter.bus" . | fromYaml) }}
 {{- if .Values.registry.url }}
 {{- $_ := set $settings "registry" (include "epicenter.registry" . | fromYaml) }}
+{{- end }}
+{{- if .Values.archive.location }}
+{{- $_ := set $settings "archive" (include "epicenter.archive" . | fromYaml) }}
 {{- end }}
 {{- $admin := dict "listen" (printf "0.0.0.0:%d" (int .Values.admin.port)) }}
 {{- if .Values.admin.token }}

@@ -38,6 +38,8 @@ app.kubernetes.io/component: {{ . }}
 {{- $service := mergeOverwrite (deepCopy $root.Values.defaults) (deepCopy (index $root.Values (index . 1))) -}}
 {{- /* Without a file there is nobody to be told. */}}
 {{- if and (eq (index . 1) "alerts") (not $service.file) }}{{- $_ := set $service "enabled" false }}{{- end }}
+{{- /* Without a place nothing is archived. */}}
+{{- if and (eq (index . 1) "archive") (not $service.location) }}{{- $_ := set $service "enabled" false }}{{- end }}
 {{- $service | toYaml }}
 {{- end }}
 

@@ -25,6 +25,7 @@ fn services() -> Vec<(&'static str, Vec<Grant>)> {
     alerts.extend([read(INCIDENT_CHANGES.name), read(FLEET_SIGNALS.name), Grant::group("reader")]);
     vec![
         ("alerts", alerts),
+        ("archive", vec![read(EVENTS_ENRICHED.name), read(INCIDENT_CHANGES.name), Grant::group("reader")]),
         ("exporter", exporter),
         ("enricher", Grant::of_processor(&epicenter_enricher::spec())),
         ("correlator", Grant::of_processor(&epicenter_correlator::spec())),

@@ -3,6 +3,7 @@
 mod acls;
 mod alerts;
 mod api;
+mod archive;
 mod config;
 mod console;
 mod crd;
@@ -23,8 +24,11 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use epicenter_runtime::{metric, telemetry};
 
-use crate::cli::{Alerts, Cli, Command, Global};
+use crate::cli::{Alerts, Archive, Cli, Command, Global};
 use crate::settings::Settings;
+
+/// Libraries that tell of every step at the level `info`.
+const LIBRARIES: &str = if cfg!(feature = "archive") { "buoyant_kernel=warn,deltalake_core=warn," } else { "" };
 
 /// Runs a command.
 pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
@@ -45,15 +49,18 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             | Command::Fleet
             | Command::Sink(_)
             | Command::Alerts(Alerts::Run)
+            | Command::Archive(Archive::Run)
     );
     let quiet = if service { "info" } else { "error" };
-    telemetry::init(if settings.log.is_empty() { quiet } else { &settings.log })?;
+    let filter = if settings.log.is_empty() { quiet } else { &settings.log };
+    telemetry::init(&format!("{LIBRARIES}{filter}"))?;
     match command {
         Command::Demo => demo::run(),
         Command::Replay(arguments) => replay::run(&settings, &arguments),
         Command::Rules(what) => rules::run(&what),
         Command::Alerts(Alerts::Run) => block_on(services::alerts(settings)),
         Command::Alerts(what) => alerts::run(&settings, what),
+        Command::Archive(what) => block_on(archive::run(settings, what)),
         Command::Topics(what) => topics::run(what, &settings),
         Command::Schemas(what) => schemas::run(what, &settings),
         Command::Up(arguments) => block_on(up::run(settings, arguments)),

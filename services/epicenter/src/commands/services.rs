@@ -1,4 +1,4 @@
-//! The services, each by itself: `epicenter exporter`, `enricher`, `correlator`, `fleet`, `sink`, `alerts run`.
+//! The services, each by itself: `epicenter exporter`, `enricher`, `correlator`, `fleet`, `sink`, `alerts run`, `archive run`.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -256,6 +256,14 @@ pub(super) async fn alerts(settings: Settings) -> anyhow::Result<ExitCode> {
     let mut frame = Frame::new("alerts", &settings).await?;
     let Frame { bus, codec, health, metrics, supervisor, .. } = &mut frame;
     tell(supervisor, alerts, bus, codec, health, metrics)?;
+    frame.run().await
+}
+
+#[cfg(feature = "archive")]
+pub(super) async fn archive(settings: Settings) -> anyhow::Result<ExitCode> {
+    let mut frame = Frame::new("archive", &settings).await?;
+    let Frame { bus, codec, health, metrics, supervisor, .. } = &mut frame;
+    crate::archive::start(supervisor, &settings.archive, None, bus, codec, health, metrics)?;
     frame.run().await
 }
 

@@ -64,6 +64,8 @@ pub(super) async fn run(mut settings: Settings, arguments: Up) -> anyhow::Result
     if let Some(alerts) = alerts {
         services::tell(&mut supervisor, alerts, &bus, &engine.codec, &health, &metrics)?;
     }
+    let archive = directory.archive();
+    crate::archive::start(&mut supervisor, &settings.archive, Some(&archive), &bus, &engine.codec, &health, &metrics)?;
     supervisor.task("admin", admin.run(shutdown.token().clone()));
     if let Some(client) = objects {
         let config = settings.objects.clone();

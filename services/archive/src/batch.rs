@@ -1,0 +1,252 @@
+//! Records on their way into a table, in memory: bounded, column by column, apart by day and cluster.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use deltalake::arrow::array::{
+    ArrayBuilder, ArrayRef, BinaryBuilder, BooleanBuilder, Date32Array, Int32Builder, Int64Builder, RecordBatch,
+    StringArray, StringBuilder, TimestampMicrosecondBuilder,
+};
+use deltalake::arrow::datatypes::SchemaRef;
+use deltalake::arrow::error::ArrowError;
+use epicenter_bus::Record;
+use epicenter_model::{Codec, CodecError, Timestamp};
+use epicenter_runtime::BatchSection;
+
+use crate::column::{Column, Get};
+use crate::entry::Entry;
+
+/// The cluster of a record that does not tell its own.
+const UNKNOWN: &str = "unknown";
+/// Bytes that a row's own columns take, about.
+const ROW: usize = 512;
+const MICROS_A_DAY: i64 = 86_400_000_000;
+
+/// Records that are written together.
+pub(crate) struct Batch<T: Entry> {
+    /// By day since the epoch, and cluster.
+    parts: BTreeMap<(i32, String), Part<T>>,
+    /// The last offset that was read, by partition: of records without a row, too.
+    positions: BTreeMap<u32, i64>,
+    kept: u64,
+    undecodable: u64,
+    bytes: usize,
+    began: Instant,
+    /// Log time of its first row.
+    oldest: Option<Timestamp>,
+}
+
+impl<T: Entry> Batch<T> {
+    pub(crate) fn new() -> Self {
+        Self {
+            parts: BTreeMap::new(),
+            positions: BTreeMap::new(),
+            kept: 0,
+            undecodable: 0,
+            bytes: 0,
+            began: Instant::now(),
+            oldest: None,
+        }
+    }
+
+    /// Takes a record in; one that cannot be decoded goes in raw, with the reason.
+    ///
+    /// # Errors
+    /// Only for what passes: the record is not taken in.
+    pub(crate) fn take(&mut self, codec: &Codec, record: &Record) -> Result<(), CodecError> {
+        let payload = record.payload.as_deref().unwrap_or_default();
+        let place = (record.partition, record.offset);
+        match T::read(codec, payload) {
+            Ok(None) => {}
+            Ok(Some(entry)) => {
+                // A record that Avro can write, JSON can, too; if not, the bytes stay.
+                match serde_json::to_string(&entry) {
+                    Ok(json) => {
+                        self.bytes += json.len() + ROW;
+                        self.part(entry.at(), entry.cluster()).push(&entry, &json, place);
+                        self.kept += 1;
+                    }
+                    Err(error) => self.keep_raw(record, payload, &error.to_string()),
+                }
+            }
+            Err(error) if error.is_retryable() => return Err(error),
+            Err(error) => self.keep_raw(record, payload, &error.to_string()),
+        }
+        self.positions.insert(record.partition, record.offset);
+        Ok(())
+    }
+
+    fn keep_raw(&mut self, record: &Record, payload: &[u8], error: &str) {
+        tracing::error!(
+            topic = record.topic,
+            partition = record.partition,
+            offset = record.offset,
+            error,
+            "a record is archived raw"
+        );
+        // Keys begin with the cluster's name.
+        let key = std::str::from_utf8(&record.key).unwrap_or_default();
+        let cluster = key.split('/').next().filter(|cluster| !cluster.is_empty()).unwrap_or(UNKNOWN);
+        let at = Timestamp::from_millis(record.timestamp);
+        self.bytes += payload.len() + ROW;
+        self.part(at, cluster).push_raw(at, payload, error, (record.partition, record.offset));
+        self.undecodable += 1;
+    }
+
+    fn part(&mut self, at: Timestamp, cluster: &str) -> &mut Part<T> {
+        if self.oldest.is_none() {
+            self.oldest = Some(at);
+            self.began = Instant::now();
+        }
+        let day = i32::try_from(at.as_micros().div_euclid(MICROS_A_DAY)).unwrap_or_default();
+        // An empty partition value is no value in Delta.
+        let cluster = if cluster.is_empty() { UNKNOWN } else { cluster };
+        self.parts.entry((day, cluster.to_owned())).or_insert_with(Part::new)
+    }
+
+    /// There is nothing to write.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.parts.is_empty()
+    }
+
+    /// It is time to write it.
+    pub(crate) fn is_due(&self, limits: &BatchSection) -> bool {
+        let rows = usize::try_from(self.kept + self.undecodable).unwrap_or(usize::MAX);
+        let age = Duration::from_secs(limits.seconds);
+        !self.is_empty() && (rows >= limits.rows || self.bytes >= limits.bytes || self.began.elapsed() >= age)
+    }
+
+    /// Where the log is read, by partition.
+    pub(crate) fn positions(&self) -> &BTreeMap<u32, i64> {
+        &self.positions
+    }
+
+    /// Rows that are decoded, and those that are not.
+    pub(crate) fn counts(&self) -> (u64, u64) {
+        (self.kept, self.undecodable)
+    }
+
+    /// Log time of its first row.
+    pub(crate) fn oldest(&self) -> Option<Timestamp> {
+        self.oldest
+    }
+
+    /// Its rows, in order of their partitions in the table; it has none any more.
+    pub(crate) fn drain(
+        &mut self,
+        schema: &SchemaRef,
+    ) -> impl Iterator<Item = Result<RecordBatch, ArrowError>> + use<T> {
+        let schema = Arc::clone(schema);
+        std::mem::take(&mut self.parts)
+            .into_iter()
+            .map(move |((day, cluster), part)| part.finish(day, &cluster, Arc::clone(&schema)))
+    }
+}
+
+/// The rows of one day of one cluster. They come in order of log time, as the log has them.
+struct Part<T: Entry> {
+    time: TimestampMicrosecondBuilder,
+    own: Vec<Builder<T>>,
+    record: StringBuilder,
+    error: StringBuilder,
+    raw: BinaryBuilder,
+    partition: Int32Builder,
+    offset: Int64Builder,
+}
+
+/// A column that is being filled, and from what.
+enum Builder<T: 'static> {
+    Time(fn(&T) -> Option<Timestamp>, TimestampMicrosecondBuilder),
+    Text(for<'r> fn(&'r T) -> Cow<'r, str>, StringBuilder),
+    Number(fn(&T) -> i64, Int64Builder),
+    Flag(fn(&T) -> bool, BooleanBuilder),
+}
+
+impl<T> Builder<T> {
+    fn new(column: &Column<T>) -> Self {
+        match column.get {
+            Get::Time(get) => Self::Time(get, time()),
+            Get::Text(get) => Self::Text(get, StringBuilder::new()),
+            Get::Number(get) => Self::Number(get, Int64Builder::new()),
+            Get::Flag(get) => Self::Flag(get, BooleanBuilder::new()),
+        }
+    }
+
+    fn push(&mut self, entry: Option<&T>) {
+        match self {
+            Self::Time(get, column) => column.append_option(entry.and_then(*get).map(Timestamp::as_micros)),
+            Self::Text(get, column) => match entry.map(|e| get(e)) {
+                Some(text) if !text.is_empty() => column.append_value(text),
+                _ => column.append_null(),
+            },
+            Self::Number(get, column) => column.append_option(entry.map(*get)),
+            Self::Flag(get, column) => column.append_option(entry.map(*get)),
+        }
+    }
+
+    fn finish(&mut self) -> ArrayRef {
+        match self {
+            Self::Time(_, column) => ArrayBuilder::finish(column),
+            Self::Text(_, column) => ArrayBuilder::finish(column),
+            Self::Number(_, column) => ArrayBuilder::finish(column),
+            Self::Flag(_, column) => ArrayBuilder::finish(column),
+        }
+    }
+}
+
+fn time() -> TimestampMicrosecondBuilder {
+    TimestampMicrosecondBuilder::new().with_timezone("UTC")
+}
+
+impl<T: Entry> Part<T> {
+    fn new() -> Self {
+        Self {
+            time: time(),
+            own: T::COLUMNS.iter().map(Builder::new).collect(),
+            record: StringBuilder::new(),
+            error: StringBuilder::new(),
+            raw: BinaryBuilder::new(),
+            partition: Int32Builder::new(),
+            offset: Int64Builder::new(),
+        }
+    }
+
+    fn push(&mut self, entry: &T, json: &str, place: (u32, i64)) {
+        self.row(entry.at(), Some(entry), place);
+        self.record.append_value(json);
+        self.error.append_null();
+        self.raw.append_null();
+    }
+
+    fn push_raw(&mut self, at: Timestamp, payload: &[u8], error: &str, place: (u32, i64)) {
+        self.row(at, None, place);
+        self.record.append_null();
+        self.error.append_value(error);
+        self.raw.append_value(payload);
+    }
+
+    fn row(&mut self, at: Timestamp, entry: Option<&T>, (partition, offset): (u32, i64)) {
+        self.time.append_value(at.as_micros());
+        self.own.iter_mut().for_each(|column| column.push(entry));
+        self.partition.append_value(i32::try_from(partition).unwrap_or(i32::MAX));
+        self.offset.append_value(offset);
+    }
+
+    fn finish(mut self, day: i32, cluster: &str, schema: SchemaRef) -> Result<RecordBatch, ArrowError> {
+        let rows = self.offset.len();
+        let date: ArrayRef = Arc::new(Date32Array::from_value(day, rows));
+        let cluster: ArrayRef = Arc::new(StringArray::from_iter_values(std::iter::repeat_n(cluster, rows)));
+        let mut columns = vec![date, cluster, ArrayBuilder::finish(&mut self.time)];
+        columns.extend(self.own.iter_mut().map(Builder::finish));
+        columns.extend([
+            ArrayBuilder::finish(&mut self.record),
+            ArrayBuilder::finish(&mut self.error),
+            ArrayBuilder::finish(&mut self.raw),
+            ArrayBuilder::finish(&mut self.partition),
+            ArrayBuilder::finish(&mut self.offset),
+        ]);
+        RecordBatch::try_new(schema, columns)
+    }
+}

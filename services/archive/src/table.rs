@@ -1,0 +1,114 @@
+//! One table: opened or created.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use deltalake::arrow::datatypes::{Schema, SchemaRef};
+use deltalake::kernel::StructType;
+use deltalake::kernel::engine::arrow_conversion::TryIntoArrow as _;
+use deltalake::operations::create::CreateBuilder;
+use deltalake::parquet::basic::{Compression, ZstdLevel};
+use deltalake::parquet::file::properties::{EnabledStatistics, WriterProperties};
+use deltalake::parquet::schema::types::ColumnPath;
+use deltalake::protocol::SaveMode;
+use deltalake::{DeltaResult, DeltaTable, DeltaTableError};
+
+use crate::entry::{Entry, Kind, LONG, PARTITIONED_BY, fields};
+use crate::{ArchiveError, Store};
+
+/// After that time a store counts as away. What it may still do then is found when the table is opened again.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(150);
+/// Rows of a file that are skipped as a whole.
+const ROW_GROUP: usize = 65_536;
+/// Different values that a filter of a row group is made for.
+const DISTINCT: u64 = 16_384;
+
+/// One table of the archive.
+#[derive(Debug)]
+pub struct Table {
+    pub(crate) kind: Kind,
+    pub(crate) delta: DeltaTable,
+    pub(crate) properties: WriterProperties,
+    pub(crate) schema: SchemaRef,
+}
+
+impl Table {
+    /// Opens the table of `T`, or creates it.
+    ///
+    /// # Errors
+    /// Retryable, unless there is a table that is not the archive's.
+    pub async fn open<T: Entry>(store: &Store) -> Result<Self, ArchiveError> {
+        let (log_store, fields) = (store.table(T::KIND.name)?, fields::<T>());
+        let what = || format!("opening {}", log_store.root_url());
+        let mut delta = DeltaTable::new(Arc::clone(&log_store));
+        if !within(DEADLINE, &what, delta.verify_deltatable_existence()).await? {
+            let stats = fields.iter().map(|field| field.name().as_str());
+            let stats: Vec<_> = stats.filter(|name| !LONG.contains(name) && !PARTITIONED_BY.contains(name)).collect();
+            let create = CreateBuilder::new()
+                .with_log_store(Arc::clone(&log_store))
+                .with_table_name(T::KIND.name)
+                .with_comment("Written by Epicenter")
+                .with_columns(fields.clone())
+                .with_partition_columns(PARTITIONED_BY)
+                .with_configuration([
+                    ("delta.dataSkippingStatsColumns", Some(stats.join(",").as_str())),
+                    ("delta.checkpointInterval", Some("100")),
+                    ("delta.logRetentionDuration", Some("interval 7 days")),
+                    ("delta.deletedFileRetentionDuration", Some("interval 1 days")),
+                ])
+                // Another process may have been quicker.
+                .with_save_mode(SaveMode::Ignore);
+            within(DEADLINE, &|| format!("creating {}", log_store.root_url()), async { create.await }).await?;
+        }
+        within(DEADLINE, &what, delta.load()).await?;
+        let found = delta.snapshot().map_err(|error| ArchiveError::store(what(), error))?.schema();
+        if let Some(field) =
+            fields.iter().find(|field| found.field(field.name()).map(|f| &f.data_type) != Some(&field.data_type))
+        {
+            return Err(ArchiveError::Foreign {
+                url: log_store.root_url().to_string(),
+                column: field.name().clone(),
+                kind: field.data_type().to_string(),
+            });
+        }
+        let schema: Schema = (&StructType::try_new(fields)
+            .map_err(|error| ArchiveError::store(what(), error.into()))?)
+            .try_into_arrow()
+            .map_err(|error| ArchiveError::store(what(), DeltaTableError::from(error)))?;
+        let sought = T::COLUMNS.iter().filter(|column| column.sought).map(|column| column.name);
+        Ok(Self { kind: T::KIND, delta, properties: properties(sought), schema: Arc::new(schema) })
+    }
+}
+
+/// How files are written: now, and when they are merged.
+fn properties(sought: impl Iterator<Item = &'static str>) -> WriterProperties {
+    let level = ZstdLevel::try_new(3).unwrap_or_default();
+    let mut properties = WriterProperties::builder()
+        .set_created_by(concat!("epicenter ", env!("CARGO_PKG_VERSION")).to_owned())
+        .set_compression(Compression::ZSTD(level))
+        .set_max_row_group_row_count(Some(ROW_GROUP));
+    for name in LONG {
+        properties = properties.set_column_statistics_enabled(ColumnPath::from(name), EnabledStatistics::None);
+    }
+    for name in sought {
+        let path = ColumnPath::from(name);
+        properties = properties
+            .set_column_bloom_filter_enabled(path.clone(), true)
+            .set_column_bloom_filter_fpp(path.clone(), 0.01)
+            .set_column_bloom_filter_max_ndv(path, DISTINCT);
+    }
+    properties.build()
+}
+
+/// The outcome of `work`, as an error of the archive; given up after `limit`.
+pub(crate) async fn within<R>(
+    limit: Duration,
+    what: &dyn Fn() -> String,
+    work: impl Future<Output = DeltaResult<R>>,
+) -> Result<R, ArchiveError> {
+    match tokio::time::timeout(limit, work).await {
+        Ok(outcome) => outcome.map_err(|error| ArchiveError::store(what(), error)),
+        Err(_) => Err(ArchiveError::Slow { what: what(), seconds: limit.as_secs() }),
+    }
+}

@@ -1,0 +1,7 @@
+//! From a log in a directory to tables in another.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod flaky;
+mod log;
+mod maintain;
+mod once;

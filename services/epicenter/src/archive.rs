@@ -1,0 +1,55 @@
+//! Long memory, where it is built in.
+
+use std::path::Path;
+
+use epicenter_bus::Bus;
+use epicenter_model::Codec;
+use epicenter_runtime::{ArchiveConfig, Health, Metrics, Supervisor};
+
+/// What a binary without it says when it is asked for.
+#[cfg(not(feature = "archive"))]
+pub const MISSING: &str = "this epicenter is built without the archive: use an image of Epicenter, or build it with \
+                           `cargo build --release -p epicenter --features archive`";
+
+/// Starts a thread for each table, at the location that is configured, else in `directory`.
+#[cfg(feature = "archive")]
+pub fn start(
+    supervisor: &mut Supervisor,
+    config: &ArchiveConfig,
+    directory: Option<&Path>,
+    bus: &Bus,
+    codec: &Codec,
+    health: &Health,
+    metrics: &Metrics,
+) -> anyhow::Result<()> {
+    use epicenter_model::{EnrichedEvent, IncidentChange};
+
+    let context = epicenter_archive::Context {
+        bus: bus.clone(),
+        codec: codec.clone(),
+        store: epicenter_archive::Store::open(config, directory)?,
+        config: config.clone(),
+        metrics: metrics.clone(),
+        health: health.clone(),
+        runtime: tokio::runtime::Handle::current(),
+    };
+    let changes = context.clone();
+    supervisor.thread("archive/events", move |stop| epicenter_archive::run::<EnrichedEvent>(&context, stop))?;
+    supervisor.thread("archive/changes", move |stop| epicenter_archive::run::<IncidentChange>(&changes, stop))?;
+    Ok(())
+}
+
+/// Without the archive built in: nothing, unless one is configured.
+#[cfg(not(feature = "archive"))]
+pub fn start(
+    _: &mut Supervisor,
+    config: &ArchiveConfig,
+    _: Option<&Path>,
+    _: &Bus,
+    _: &Codec,
+    _: &Health,
+    _: &Metrics,
+) -> anyhow::Result<()> {
+    anyhow::ensure!(config.location.is_empty(), MISSING);
+    Ok(())
+}
