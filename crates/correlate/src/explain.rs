@@ -189,7 +189,7 @@ fn goes_beyond(candidate: &Candidate, row: Option<&Row>, impact: &Impact) -> boo
         row.is_some_and(|row| *row.kind == *candidate.object.kind && *row.object_name == *candidate.object.name);
     match (impact.pods, impact.workload_count, impact.workloads.first()) {
         (0, ..) | (1, 0, _) => false,
-        (_, 1, Some(workload)) => !named || *workload != *candidate.object,
+        (_, 1, Some(workload)) => !named || workload.full_name() != candidate.object.full_name(),
         _ => true,
     }
 }

@@ -36,6 +36,7 @@ mod state;
 mod store;
 mod tell;
 mod wire;
+mod workloads;
 
 pub use bounds::{Bounds, Dropped};
 pub use class::{ClassInfo, Classes};

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::explain::Words;
 use crate::state::Alarm;
+use crate::workloads::Workloads;
 
 /// Most possible roots.
 pub(crate) const CANDIDATES: usize = 24;
@@ -181,7 +182,7 @@ pub(crate) struct Live {
     owned: i64,
     nodes: BTreeSet<Box<str>>,
     namespaces: BTreeSet<Box<str>>,
-    workloads: BTreeMap<Arc<ObjectRef>, u32>,
+    workloads: Workloads,
 }
 
 impl Head {
@@ -307,7 +308,7 @@ impl Live {
             self.namespaces.insert(row.object_namespace.clone());
         }
         if let Some(workload) = &row.workload {
-            *self.workloads.entry(workload.clone()).or_default() += 1;
+            self.workloads.add(workload);
         }
     }
 
@@ -335,15 +336,10 @@ impl Live {
             return;
         }
         let pod = (&*row.kind == "Pod").then_some(row.object);
-        if let Some(old) = old
-            && let Some(count) = self.workloads.get_mut(&old)
-        {
-            *count -= 1;
-            if *count == 0 {
-                self.workloads.remove(&old);
-            }
+        if let Some(old) = old {
+            self.workloads.remove(old);
         }
-        *self.workloads.entry(workload.clone()).or_default() += 1;
+        self.workloads.add(workload);
         if let Some(pod) = pod {
             self.note_pod(pod, true);
         }
@@ -360,7 +356,7 @@ impl Live {
             pods: self.pods.len() as i64 + self.head.more_pods,
             nodes: self.nodes.len() as i64,
             workload_count: self.workloads.len() as i64,
-            workloads: self.workloads.keys().take(20).map(|workload| ObjectRef::clone(workload)).collect(),
+            workloads: self.workloads.iter().take(20).cloned().collect(),
             namespaces: self.namespaces.iter().take(20).map(|name| str::to_owned(name)).collect(),
         }
     }

@@ -94,7 +94,7 @@ impl Engine<'_> {
 
 /// The same object; what is known of its version and uid may grow.
 fn same(one: &ObjectRef, other: &ObjectRef) -> bool {
-    (&one.kind, &one.namespace, &one.name) == (&other.kind, &other.namespace, &other.name)
+    one.full_name() == other.full_name()
 }
 
 /// The change, and notes that it was told.

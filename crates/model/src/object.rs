@@ -29,6 +29,11 @@ impl ObjectRef {
         Self { kind: kind.to_owned(), namespace: namespace.to_owned(), name: name.to_owned(), ..Self::default() }
     }
 
+    /// Kind, namespace and name: what tells the objects of a cluster apart, whatever is known of their versions and uids.
+    pub fn full_name(&self) -> (&str, &str, &str) {
+        (&self.kind, &self.namespace, &self.name)
+    }
+
     /// The API group: `apps` of `apps/v1`, empty for the core group.
     pub fn group(&self) -> &str {
         self.api_version.split_once('/').map_or("", |(group, _)| group)
