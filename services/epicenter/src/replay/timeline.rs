@@ -1,8 +1,8 @@
 //! From items to the log that an exporter would have written: in order of time, with heartbeats.
 //!
 //! - Lists of Events are put together and sorted by (emitter's time, uid, resourceVersion). An Event that happened several
-//!   times gives its first and its last occurrence: nothing is known of those between. Two versions with the same uid and
-//!   resourceVersion are one.
+//!   times gives its first and its last occurrence. Of those between only the number is known; where they came so often that
+//!   it was never over, they are spread evenly. Two versions with the same uid and resourceVersion are one.
 //! - Watch streams keep their order. A stream's time never goes back: a message is as old as itself or as the one before
 //!   it, whichever is younger. What a stream begins with, up to the last `ADDED` that is older than the one before, is the
 //!   list that precedes a watch, in the order of storage: it is treated as a List.
@@ -25,6 +25,12 @@ pub const BEAT: i64 = 5_000;
 pub const LONGEST_SILENCE: i64 = 2 * 3600 * 1000;
 /// How long heartbeats go on after the last record, ms.
 pub const AFTERMATH: i64 = 30 * 60 * 1000;
+/// An Event that came back within this, on average, was never over, ms: the time for which most classes need to be quiet.
+const GOES_ON: i64 = 10 * 60 * 1000;
+/// Of such an Event a version is told about as often as this, ms.
+const SPREAD: i64 = 5 * 60 * 1000;
+/// Versions between the first and the last of one Event, at most.
+const BETWEEN: i64 = 1_000;
 
 /// What a record is about, with its place in time.
 #[derive(Clone, Debug, PartialEq)]
@@ -168,7 +174,7 @@ fn object_key(facts: &ObjectFacts) -> String {
 
 /// What the watch streams know.
 struct Watched {
-    versions: BTreeSet<(String, String)>,
+    versions: BTreeSet<(String, String, i64)>,
     events: BTreeSet<String>,
     objects: BTreeSet<String>,
 }
@@ -179,7 +185,7 @@ impl Watched {
         for (item, _) in streams.iter().flatten() {
             match item {
                 Item::Event(event) => {
-                    watched.versions.insert((event.uid.clone(), event.resource_version.clone()));
+                    watched.versions.insert(version_of(event));
                     watched.events.insert(event.uid.clone());
                 }
                 Item::Object(facts, _) => {
@@ -200,9 +206,10 @@ fn listed(items: Vec<Item>, watched: &Watched) -> (Vec<Moment>, Vec<ObjectFacts>
     for item in items {
         match item {
             Item::Event(event) => {
-                let first = first_occurrence(&event).filter(|_| !watched.events.contains(&event.uid));
-                for version in first.into_iter().map(Box::new).chain([event]) {
-                    if versions.insert((version.uid.clone(), version.resource_version.clone())) {
+                let alone = !watched.events.contains(&event.uid);
+                let earlier = if alone { earlier_versions(&event) } else { Vec::new() };
+                for version in earlier.into_iter().map(Box::new).chain([event]) {
+                    if versions.insert(version_of(&version)) {
                         match version.occurred_at() {
                             Some(at) => moments.push(event_at(at, version)),
                             None => timeless.push(version),
@@ -249,19 +256,39 @@ fn rank(facts: &ObjectFacts) -> usize {
     Kind::ALL.iter().position(|known| Some(*known) == kind).unwrap_or(Kind::ALL.len())
 }
 
-/// The version of an Event that a watch would have delivered at first, when it happened more than once.
-fn first_occurrence(event: &Event) -> Option<Event> {
-    let began = event.began_at()?;
-    let several = event.total() > 1 && event.occurred_at().is_some_and(|last| last > began);
-    several.then(|| Event {
-        // (uid, resourceVersion) names a version, and no object has this one.
-        resource_version: "0".to_owned(),
-        count: event.count.map(|_| 1),
-        series_count: None,
-        series_last_at: None,
-        last_at: event.last_at.map(|_| began),
-        ..event.clone()
-    })
+fn version_of(event: &Event) -> (String, String, i64) {
+    (event.uid.clone(), event.resource_version.clone(), event.total())
+}
+
+/// The versions of an Event that a watch would have delivered before this one, when it happened more than once: the first, and
+/// some of those between if it went on all the time.
+fn earlier_versions(event: &Event) -> Vec<Event> {
+    let Some((began, last)) = event.began_at().zip(event.occurred_at()).filter(|(began, last)| last > began) else {
+        return Vec::new();
+    };
+    let (times, span) = (event.total() - 1, last.millis_since(began));
+    if times < 1 {
+        return Vec::new();
+    }
+    let goes_on = span / times <= GOES_ON;
+    let between = if goes_on { (times - 1).min(span / SPREAD).min(BETWEEN) } else { 0 };
+    // Widened, as what a broken emitter counts has no bound.
+    let share = |of: i64, step: i64| (i128::from(of) * i128::from(step) / i128::from(between + 1)) as i64;
+    let version = |step: i64| {
+        let total = 1 + share(times, step);
+        // As its emitter's clock had it, which may be wrong.
+        let earlier = |at: Timestamp| at.plus_millis(share(span, step) - span);
+        Event {
+            // (uid, resourceVersion) names a version, and no object has this one.
+            resource_version: "0".to_owned(),
+            count: event.count.map(|_| total),
+            series_count: event.series_count.filter(|_| step > 0).map(|_| total),
+            series_last_at: event.series_last_at.filter(|_| step > 0).map(earlier),
+            last_at: event.last_at.map(earlier),
+            ..event.clone()
+        }
+    };
+    (0..=between).map(version).collect()
 }
 
 /// What does not change in an object's life, or hardly.

@@ -61,6 +61,39 @@ fn sorts_lists_and_tells_first_and_last_occurrence() {
 }
 
 #[test]
+fn sets_all_occurrences_right_when_a_clock_is_slow() {
+    let slow = event("a", 1, "10:00:00", "10:00:09", 7).replacen(
+        "\"resourceVersion\"",
+        "\"creationTimestamp\":\"2026-01-01T10:05:00Z\",\"resourceVersion\"",
+        1,
+    );
+    check(&[list(&[slow])], &["10:05:00 a 1x", "10:05:09 a 7x"]);
+}
+
+#[test]
+fn spreads_what_went_on_all_the_time() {
+    // Eleven minutes, every ten seconds or so; then three times in two hours, and twice in a second.
+    let goes_on = event("a", 4, "10:00:00", "10:11:00", 67);
+    let now_and_then = event("b", 5, "11:00:00", "13:00:00", 3);
+    let at_once = event("c", 6, "14:00:00", "14:00:01", 9);
+    let expected = [
+        "10:00:00 a 1x",
+        "10:03:40 a 23x",
+        "10:07:20 a 45x",
+        "10:11:00 a 67x",
+        "11:00:00 b 1x",
+        "13:00:00 b 3x",
+        "14:00:00 c 1x",
+        "14:00:01 c 9x",
+    ];
+    check(&[list(&[goes_on, now_and_then, at_once])], &expected);
+    // However long and however often.
+    let endless = event("a", 4, "10:00:00", "10:11:00", i64::MAX).replacen("2026-01-01T10:00", "1970-01-01T10:00", 1);
+    let records: Vec<_> = timeline(&[list(&[endless])]).records().filter_map(|record| shown(&record)).collect();
+    assert_eq!(records.len(), 1_002);
+}
+
+#[test]
 fn keeps_the_order_of_a_stream_and_lets_its_time_not_go_back() {
     let messages = [
         ("ADDED", event("a", 1, "10:00:05", "10:00:05", 1)),
