@@ -6,7 +6,7 @@ use epicenter_model::Timestamp;
 
 use crate::assemble::Incoming;
 use crate::entity::EventRef;
-use crate::live::{Live, Row};
+use crate::live::{Candidate, Live, Row};
 use crate::score;
 use crate::state::Engine;
 
@@ -103,16 +103,21 @@ impl<'r> Engine<'r> {
                 causal: row.is_none(),
             });
         };
+        // After the end of one trouble another, of another kind, is a new one.
+        let class = &incoming.event.class;
         if let Some((no, live)) = self.incident_of(incoming.blamed)
-            && let Some(index) =
-                live.head.candidates.iter().position(|c| c.entity == incoming.blamed && c.common.is_none())
+            && let Some(index) = live.head.candidates.iter().position(|c| {
+                c.entity == incoming.blamed && c.common.is_none() && (kin(&c.class, class) || !self.ended(no, live, c))
+            })
         {
             add("same-cause", no, live, index, live.head.candidates[index].row, SAME_CAUSE);
         }
         if let Some((no, live)) = self.incident_of(incoming.object)
             && let Some(number) =
                 self.state.objects.get(&incoming.object).and_then(|p| p.range((no, 0)..=(no, u32::MAX)).next_back())
-            && let Some(index) = live.rows.get(&number.1).and_then(|row| row.candidate)
+            && let Some(row) = live.rows.get(&number.1)
+            && (!row.over || kin(&row.class, class))
+            && let Some(index) = row.candidate
         {
             add("same-object", no, live, index, number.1, SAME_OBJECT);
         }
@@ -133,6 +138,13 @@ impl<'r> Engine<'r> {
         found
     }
 
+    /// What began with `candidate` was lasting, and nothing of its object goes on in its incident.
+    fn ended(&self, no: u64, live: &Live, candidate: &Candidate) -> bool {
+        let pending = self.state.pending.get(&candidate.entity);
+        let goes_on = || pending.is_some_and(|rows| rows.iter().any(|(_, of, _)| *of == no));
+        live.rows.get(&candidate.row).is_some_and(|row| row.over) && !goes_on()
+    }
+
     fn incident_of(&self, id: u64) -> Option<(u64, &Live)> {
         let (no, _) = self.state.today(self.state.entities.get(id)?.incident?)?;
         Some((no, self.state.incidents.get(&no)?))
@@ -143,4 +155,10 @@ impl<'r> Engine<'r> {
         let (no, offset) = self.state.today(no)?;
         Some((no, self.state.incidents.get(&no)?.rows.get(&(number.saturating_add(offset)))))
     }
+}
+
+/// Two classes of one kind, such as `crash.exit` and `crash.back_off`.
+fn kin(one: &str, other: &str) -> bool {
+    let kind = |class: &str| class.split_once('.').map_or(class.len(), |(kind, _)| kind.len());
+    one[..kind(one)] == other[..kind(other)]
 }
