@@ -65,7 +65,9 @@ impl Engine<'_> {
                 entities.link(object, edge, to, 1.0);
             }
         }
-        self.guess_owner(object);
+        if !self.is_static(event, object) {
+            self.guess_owner(object);
+        }
         object
     }
 
@@ -86,6 +88,18 @@ impl Engine<'_> {
                 entities.link(node, Edge::Zone, zone, 1.0);
             }
         }
+    }
+
+    /// A node runs it by itself, from a file: it is called after itself and its node, and no workload makes it
+    /// (kubernetes/kubernetes `pkg/kubelet/config/common.go`, `generatePodName`).
+    fn is_static(&self, event: &EnrichedEvent, object: u64) -> bool {
+        let regarding = &event.event.regarding;
+        let of = |node: &str| regarding.name.strip_suffix(node).is_some_and(|name| name.ends_with('-'));
+        let entities = &self.state.entities;
+        let runs_on = entities.get(object).and_then(|pod| pod.linked(Edge::Node).next());
+        let runs_on = runs_on.and_then(|link| entities.get(link.to)).map(|node| &node.object);
+        let named = event.entities.iter().filter(|named| named.kind == "Node").map(|node| node.name.as_str());
+        regarding.kind == "Pod" && runs_on.map(|node| node.name.as_str()).into_iter().chain(named).any(of)
     }
 
     /// Where the owners end too early, the next by name, the last resort: `web-7d9f6c5b8d-x2x9k` is a pod of ReplicaSet
