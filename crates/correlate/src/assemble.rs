@@ -187,7 +187,7 @@ impl Engine<'_> {
         let no = self.state.clock.incidents;
         let now = self.now();
         let cap = capped.map(|(severity, lasts_ms)| {
-            let lasts_ms = if passes { Some(STAYS_MS) } else { lasts_ms };
+            let lasts_ms = if passes { lasts_ms.max(Some(STAYS_MS)) } else { lasts_ms };
             Cap { severity, planned: !passes, until: lasts_ms.map(|lasts| now.plus_millis(lasts)) }
         });
         let uid = if event.cluster_uid.is_empty() { &self.state.clock.cluster_uid } else { &event.cluster_uid };
