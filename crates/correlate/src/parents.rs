@@ -6,7 +6,7 @@ use epicenter_model::Timestamp;
 
 use crate::assemble::Incoming;
 use crate::entity::EventRef;
-use crate::live::{Candidate, Live, Row};
+use crate::live::{Candidate, Live, Row, RowRole};
 use crate::score;
 use crate::state::Engine;
 
@@ -113,13 +113,11 @@ impl<'r> Engine<'r> {
             add("same-cause", no, live, index, live.head.candidates[index].row, SAME_CAUSE);
         }
         if let Some((no, live)) = self.incident_of(incoming.object)
-            && let Some(number) =
-                self.state.objects.get(&incoming.object).and_then(|p| p.range((no, 0)..=(no, u32::MAX)).next_back())
-            && let Some(row) = live.rows.get(&number.1)
-            && (!row.over || kin(&row.class, class))
+            && let Some((number, row)) = self.newest_trouble(no, live, incoming.object)
+            && (kin(&row.class, class) || !row.over || self.goes_on(no, incoming.object))
             && let Some(index) = row.candidate
         {
-            add("same-object", no, live, index, number.1, SAME_OBJECT);
+            add("same-object", no, live, index, number, SAME_OBJECT);
         }
         for index in &rules.class(&incoming.event.class).common {
             let rule = &rules.common[*index].rule;
@@ -140,9 +138,19 @@ impl<'r> Engine<'r> {
 
     /// What began with `candidate` was lasting, and nothing of its object goes on in its incident.
     fn ended(&self, no: u64, live: &Live, candidate: &Candidate) -> bool {
-        let pending = self.state.pending.get(&candidate.entity);
-        let goes_on = || pending.is_some_and(|rows| rows.iter().any(|(_, of, _)| *of == no));
-        live.rows.get(&candidate.row).is_some_and(|row| row.over) && !goes_on()
+        live.rows.get(&candidate.row).is_some_and(|row| row.over) && !self.goes_on(no, candidate.entity)
+    }
+
+    /// Something that lasts is not over yet, of an object or a workload, in the incident `no`.
+    fn goes_on(&self, no: u64, id: u64) -> bool {
+        self.state.pending.get(&id).is_some_and(|rows| rows.iter().any(|(_, of, _)| *of == no))
+    }
+
+    /// The newest row of the object in the incident `no` that is no recovery.
+    fn newest_trouble<'l>(&self, no: u64, live: &'l Live, object: u64) -> Option<(u32, &'l Row)> {
+        let places = self.state.objects.get(&object)?.range((no, 0)..=(no, u32::MAX));
+        let mut rows = places.rev().filter_map(|(_, number)| Some((*number, live.rows.get(number)?)));
+        rows.find(|(_, row)| row.role != RowRole::Recovery)
     }
 
     fn incident_of(&self, id: u64) -> Option<(u64, &Live)> {

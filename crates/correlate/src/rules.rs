@@ -417,11 +417,15 @@ impl Check<'_> {
     }
 
     /// The classes that `patterns` stand for.
+    /// The classes that `patterns` name. A trailing `*` stands for what can be wrong or planned: what is over, or nothing,
+    /// neither causes anything nor is caused, unless it is named in full.
     fn resolve(&self, patterns: &[String], field: &'static str) -> Result<FxHashSet<Arc<str>>, RulesError> {
         let mut found = FxHashSet::default();
+        let idle = |info: &ClassInfo| matches!(info.role, Role::Recovery | Role::Noise);
         for pattern in patterns {
             let before = found.len();
             let named = self.classes.iter().filter(|info| fits(pattern, &info.class));
+            let named = named.filter(|info| *pattern == info.class || !idle(info));
             found.extend(named.map(|info| Arc::from(info.class.as_str())));
             if self.strict && found.len() == before && !self.classes.iter().any(|info| fits(pattern, &info.class)) {
                 return Err(self.error(field, format!("no class is called `{pattern}`")));
