@@ -33,12 +33,13 @@ pub(crate) fn lag(rule: &CausalRule, cause: When, effect: When) -> (f64, i64) {
     (best.0.max(by_log(cause.at)).max(by_log(cause.since)), best.1)
 }
 
-/// A trapezoid: 1 from the least to the most lag with some skew, and down to 0 over a quarter of that more.
+/// A trapezoid: 1 from the least to the most lag with some skew, and down to 0 over a quarter of either more. That an effect may
+/// come long after its cause says nothing of how long before.
 fn likelihood((least, most): (i64, i64), lag_ms: i64) -> f64 {
     let (least, most) = (least.saturating_mul(1000) - SKEW_MS, most.saturating_mul(1000) + SKEW_MS);
-    let outside = least.saturating_sub(lag_ms).max(lag_ms.saturating_sub(most)).max(0);
-    let margin = (most.saturating_sub(least) / 4).max(SKEW_MS);
-    1.0 - (outside as f64 / margin as f64).min(1.0)
+    let (outside, bound) = if lag_ms < least { (least.saturating_sub(lag_ms), least) } else { (lag_ms - most, most) };
+    let margin = (bound.saturating_abs() / 4).max(SKEW_MS);
+    1.0 - (outside.max(0) as f64 / margin as f64).min(1.0)
 }
 
 /// P(X ≥ `hits`) of `trials` that each succeed with probability `chance`.
@@ -64,9 +65,17 @@ mod tests {
 
     #[test]
     fn falls_off_outside_the_lag_and_forgives_skew() {
-        for (lag_ms, expected) in
-            [(0, 1.0), (40_000, 1.0), (-5_000, 1.0), (45_000, 1.0), (51_250, 0.5), (-11_250, 0.5), (100_000, 0.0)]
-        {
+        for (lag_ms, expected) in [
+            (0, 1.0),
+            (40_000, 1.0),
+            (-5_000, 1.0),
+            (45_000, 1.0),
+            (50_625, 0.5),
+            (-7_500, 0.5),
+            (100_000, 0.0),
+            (i64::MIN, 0.0),
+            (i64::MAX, 0.0),
+        ] {
             assert_eq!(rounded(likelihood((0, 40), lag_ms)), expected, "{lag_ms} ms");
         }
     }
