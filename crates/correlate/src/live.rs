@@ -337,7 +337,7 @@ impl Live {
         }
         let pod = (&*row.kind == "Pod").then_some(row.object);
         if let Some(old) = old {
-            self.workloads.remove(old);
+            self.workloads.remove(&old);
         }
         self.workloads.add(workload);
         if let Some(pod) = pod {
@@ -355,7 +355,7 @@ impl Live {
         epicenter_model::Impact {
             pods: self.pods.len() as i64 + self.head.more_pods,
             nodes: self.nodes.len() as i64,
-            workload_count: self.workloads.len() as i64,
+            workload_count: self.workloads.count() as i64,
             workloads: self.workloads.iter().take(20).cloned().collect(),
             namespaces: self.namespaces.iter().take(20).map(|name| str::to_owned(name)).collect(),
         }
@@ -367,7 +367,7 @@ impl Live {
     }
 
     pub fn workload_count(&self) -> usize {
-        self.workloads.len()
+        self.workloads.count()
     }
 
     pub fn has_pod(&self, object: u64) -> bool {
