@@ -80,9 +80,9 @@ impl Engine<'_> {
 
     /// Ends an incident.
     fn resolve(&mut self, no: u64) {
-        let now = self.now();
+        let (rules, now) = (self.rules, self.now());
         let Some(live) = self.state.incidents.get_mut(&no) else { return self.state.timers.clear(no) };
-        let recovered = live.has_recovered();
+        let recovered = live.has_recovered() && !live.rows.values().any(|row| rules.class(&row.class).harm);
         let head = &mut live.head;
         head.state = IncidentState::Resolved;
         head.resolved_at = Some(now);

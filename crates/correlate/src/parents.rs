@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use epicenter_model::Timestamp;
+use epicenter_model::{Role, Timestamp};
 
 use crate::assemble::Incoming;
 use crate::entity::EventRef;
@@ -110,7 +110,13 @@ impl<'r> Engine<'r> {
                 c.entity == incoming.blamed && c.common.is_none() && (kin(&c.class, class) || !self.ended(no, live, c))
             })
         {
-            add("same-cause", no, live, index, live.head.candidates[index].row, SAME_CAUSE);
+            let candidate = &live.head.candidates[index];
+            // What was wrong with the object is over, and this is something else.
+            let anew = live.head.root_recovered
+                && incoming.event.role == Role::Cause
+                && !live.head.candidates.iter().any(|c| *c.class == *incoming.event.class);
+            let score = if anew { SAME_CAUSE * RECOVERED } else { SAME_CAUSE };
+            add("same-cause", no, live, index, candidate.row, score);
         }
         if let Some((no, live)) = self.incident_of(incoming.object)
             && let Some((number, row)) = self.newest_trouble(no, live, incoming.object)

@@ -96,6 +96,8 @@ pub(crate) struct ClassRules {
     pub lasting: bool,
     /// Its object is on its way out.
     pub gone: bool,
+    /// What it tells of does not heal.
+    pub harm: bool,
     pub role: Role,
     pub quiet_ms: i64,
 }
@@ -122,6 +124,7 @@ impl ClassRules {
             recovers: FxHashSet::default(),
             lasting: false,
             gone: false,
+            harm: false,
             role,
             quiet_ms: info.map_or(600_000, |info| info.quiet_ms),
         }
@@ -276,12 +279,15 @@ impl Rules {
                 }
             }
         }
-        let check = Check { file, rule: "gone", classes: &self.classes, strict };
-        for class in check.resolve(&source.gone, "gone")? {
-            if let Some(compiled) = self.compiled.get_mut(&class) {
-                compiled.gone = true;
+        let mut flag = |rule: &'static str, classes: &[String], set: fn(&mut ClassRules)| {
+            let check = Check { file, rule, classes: &self.classes, strict };
+            for class in check.resolve(classes, rule)? {
+                self.compiled.get_mut(&class).into_iter().for_each(set);
             }
-        }
+            Ok(())
+        };
+        flag("gone", &source.gone, |class| class.gone = true)?;
+        flag("harm", &source.harm, |class| class.harm = true)?;
         self.listed.extend(found);
         self.serves.extend(source.serves);
         self.implies.extend(source.implies);
