@@ -380,10 +380,12 @@ impl Engine<'_> {
     /// How far a planned change excuses the Event, if at all.
     pub fn excuse(&self, incoming: &Incoming<'_>) -> Option<Excuse> {
         let rules = self.rules;
-        if incoming.event.context.deleting && incoming.event.event.regarding.kind == "Pod" {
+        let class = rules.class(&incoming.event.class);
+        let deleted = incoming.event.context.deleting && incoming.event.event.regarding.kind == "Pod";
+        if deleted && !class.drives_off {
             return Some(Excuse::Wholly);
         }
-        rules.class(&incoming.event.class).quiet.iter().find_map(|index| {
+        class.quiet.iter().find_map(|index| {
             let quiet = &rules.quiet[*index];
             let within = quiet.rule.within_s * 1000;
             let fits = |mark: &Mark| {

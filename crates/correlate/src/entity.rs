@@ -95,6 +95,8 @@ pub(crate) struct EventRef {
 pub(crate) struct Entities {
     by_id: FxHashMap<u64, Entity>,
     by_name: HashTable<u64>,
+    /// Those of which the uid is known.
+    by_uid: HashTable<u64>,
     by_seen: BTreeSet<(Timestamp, u64)>,
     /// Numbers given so far.
     pub given: u64,
@@ -245,6 +247,10 @@ impl Entities {
             let (api_version, uid) = (bounded(&object.api_version), bounded(&object.uid));
             let newer = |new: &str, old: &str| !new.is_empty() && new != old;
             if newer(api_version, &entity.object.api_version) || newer(uid, &entity.object.uid) {
+                let other = newer(uid, &entity.object.uid);
+                if other {
+                    self.unname(id);
+                }
                 self.change(id, |entity| {
                     let object = Arc::make_mut(&mut entity.object);
                     if !api_version.is_empty() {
@@ -254,9 +260,36 @@ impl Entities {
                         object.uid = uid.to_owned();
                     }
                 });
+                if other {
+                    self.name(id);
+                }
             }
         }
         id
+    }
+
+    /// The object of this uid, if it is known.
+    pub fn of_uid(&self, uid: &str) -> Option<u64> {
+        let is = |id: &u64| self.by_id.get(id).is_some_and(|entity| entity.object.uid == uid);
+        self.by_uid.find(uid_hash(uid), is).copied()
+    }
+
+    /// Lets the object be found by its uid.
+    fn name(&mut self, id: u64) {
+        let by_id = &self.by_id;
+        let hash = |id: &u64| by_id.get(id).map_or(0, |entity| uid_hash(&entity.object.uid));
+        if by_id.get(&id).is_some_and(|entity| !entity.object.uid.is_empty()) {
+            self.by_uid.insert_unique(hash(&id), id, hash);
+        }
+    }
+
+    /// Lets it be found by its uid no more.
+    fn unname(&mut self, id: u64) {
+        if let Some(entity) = self.by_id.get(&id)
+            && let Ok(entry) = self.by_uid.find_entry(uid_hash(&entity.object.uid), |known| *known == id)
+        {
+            entry.remove();
+        }
     }
 
     /// Puts off its being forgotten.
@@ -333,6 +366,7 @@ impl Entities {
     }
 
     pub fn forget(&mut self, id: u64) {
+        self.unname(id);
         if let Some(entity) = self.by_id.remove(&id) {
             self.by_seen.remove(&(entity.seen, id));
             if let Ok(entry) = self.by_name.find_entry(name_hash(&entity), |known| *known == id) {
@@ -355,6 +389,7 @@ impl Entities {
         self.by_id.insert(id, entity);
         let by_id = &self.by_id;
         self.by_name.insert_unique(hash, id, |id| by_id.get(id).map_or(0, name_hash));
+        self.name(id);
     }
 
     fn count(&mut self, kind: &str) -> Option<&mut usize> {
@@ -378,6 +413,12 @@ impl Entities {
 fn hash(kind: &str, namespace: &str, name: &str) -> u64 {
     let mut hasher = FxHasher::default();
     (name, namespace, kind).hash(&mut hasher);
+    hasher.finish()
+}
+
+fn uid_hash(uid: &str) -> u64 {
+    let mut hasher = FxHasher::default();
+    uid.hash(&mut hasher);
     hasher.finish()
 }
 

@@ -173,10 +173,13 @@ impl Engine<'_> {
                 }
                 Edge::Related => {
                     let second = event.event.related.as_ref().filter(|related| !related.name.is_empty());
-                    // Before Kubernetes 1.19 only the text names it.
+                    // Before Kubernetes 1.19 only the text names it, and since 1.34 the text has its uid.
                     let like = |named: &&Entity| named.kind == regarding.kind && named.name != regarding.name;
+                    let by_uid = event.entities.iter().filter(|named| named.kind == "Uid");
                     if let Some(related) = second {
                         links.add(edge, self.state.entities.touch_ref(now, related), 1.0);
+                    } else if let Some(id) = by_uid.filter_map(|named| self.state.entities.of_uid(&named.name)).next() {
+                        links.add(edge, id, 1.0);
                     } else if let Some(named) = event.entities.iter().find(like) {
                         let id = self.state.entities.touch(now, &named.kind, &named.namespace, &named.name);
                         links.add(edge, id, 1.0);

@@ -96,6 +96,8 @@ pub(crate) struct ClassRules {
     pub lasting: bool,
     /// Its object is on its way out.
     pub gone: bool,
+    /// It says why its object is on its way out.
+    pub drives_off: bool,
     /// What it tells of does not heal.
     pub harm: bool,
     pub role: Role,
@@ -124,6 +126,7 @@ impl ClassRules {
             recovers: FxHashSet::default(),
             lasting: false,
             gone: false,
+            drives_off: false,
             harm: false,
             role,
             quiet_ms: info.map_or(600_000, |info| info.quiet_ms),
@@ -287,6 +290,7 @@ impl Rules {
             Ok(())
         };
         flag("gone", &source.gone, |class| class.gone = true)?;
+        flag("drives_off", &source.drives_off, |class| class.drives_off = true)?;
         flag("harm", &source.harm, |class| class.harm = true)?;
         self.listed.extend(found);
         self.serves.extend(source.serves);
