@@ -1,14 +1,14 @@
 //! Whether the incidents are the right ones: grouping, root, silence, on recordings whose truth is known.
 //!
 //! `corpus` says which recordings, `engine` takes them through enricher and correlator as `epicenter replay` does,
-//! `baselines` groups the same Events by simpler means, `score` compares with the truth, `shop` does so for the recording of a
-//! real cluster.
+//! `baselines` groups the same Events by simpler means, `score` compares with the truth, `real` does so for recordings of
+//! real clusters.
 
 mod baselines;
 mod corpus;
 mod engine;
+mod real;
 mod score;
-mod shop;
 #[cfg(test)]
 mod tests;
 
@@ -39,6 +39,9 @@ pub struct Asked {
     /// Which recordings.
     #[arg(long, value_enum, default_value = "test")]
     set: Set,
+    /// Only recordings of real clusters, in place of made-up ones.
+    #[arg(long, conflicts_with_all = ["set", "export"])]
+    real: bool,
     /// Say what went wrong, on standard error.
     #[arg(long)]
     verbose: bool,
@@ -51,6 +54,7 @@ pub struct Asked {
 pub fn run(report: &mut Report, asked: &Asked) -> anyhow::Result<()> {
     match &asked.export {
         Some(folder) => export(asked.set, folder),
+        None if asked.real => real::measure(report, &Engine::new(Without::Nothing)?, asked.verbose),
         None => measure(report, asked.set, asked.verbose),
     }
 }
@@ -114,9 +118,8 @@ pub fn measure(report: &mut Report, set: Set, verbose: bool) -> anyhow::Result<(
     }
     writeln!(body, "\n{}", quiet(&engine, set, verbose)?)?;
     writeln!(body, "\n{}", order(&engine, &cases)?)?;
-    body.push_str(&shop::measure(&engine, verbose)?);
     report.section("Insight", &body);
-    Ok(())
+    real::measure(report, &engine, verbose)
 }
 
 /// Writes the recordings into `folder`, each into one of its own, named by its seed.

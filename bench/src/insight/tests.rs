@@ -27,6 +27,13 @@ fn finds_the_incidents_that_it_found() {
     expect_file!["../../golden/insight.txt"].assert_eq(&text);
 }
 
+/// What is found in recordings of real clusters, and which injected fault each incident above `info` is.
+#[test]
+fn finds_the_faults_of_real_clusters() {
+    let text = real::told(&Engine::new(Without::Nothing).unwrap()).unwrap();
+    expect_file!["../../golden/real.txt"].assert_eq(&text);
+}
+
 /// The watch connects again in the middle, and all that is there comes once more; in the end all Events expire. Neither says anything
 /// new.
 #[test]
