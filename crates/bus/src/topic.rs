@@ -208,6 +208,8 @@ pub mod topics {
     pub const FLEET_SIGNALS: Topic = Topic { spread: Spread::Fleet, stamp: Stamp::Log, ..delete("fleet.signals", 7) };
     /// The fleet processor's private state.
     pub const FLEET_STATE: Topic = Topic { spread: Spread::Fleet, ..compact("fleet.state") };
+    /// Silences that are in force, or will be: a public table of the correlator.
+    pub const SILENCES: Topic = compact("silences");
     /// What happened to incidents.
     pub const INCIDENT_CHANGES: Topic = delete("incident.changes", 30);
     /// The newest document of each incident: the sink's changelog, and a public table.
@@ -225,6 +227,7 @@ pub mod topics {
         ENRICHER_STATE,
         EVENTS_ENRICHED,
         CORRELATOR_STATE,
+        SILENCES,
         FLEET_SIGNALS,
         FLEET_STATE,
         INCIDENT_CHANGES,

@@ -44,6 +44,7 @@ impl Engine<'_> {
         while let Some(no) = self.quietest(quiet) {
             self.resolve(no);
         }
+        self.turn_silences();
         while let Some((_, no)) = self.state.timers.due.first().copied().filter(|(due, _)| *due <= at) {
             self.stays(no);
             self.tell_now(no, Transition::Updated);
@@ -79,7 +80,7 @@ impl Engine<'_> {
     }
 
     /// Ends an incident.
-    fn resolve(&mut self, no: u64) {
+    pub fn resolve(&mut self, no: u64) {
         let (rules, now) = (self.rules, self.now());
         let Some(live) = self.state.incidents.get_mut(&no) else { return self.state.timers.clear(no) };
         let recovered = live.has_recovered() && !live.rows.values().any(|row| rules.class(&row.class).harm);
@@ -161,6 +162,7 @@ impl Engine<'_> {
         self.touched.retain(|(touched, _)| *touched != no);
         let Some(live) = self.state.incidents.remove(&no) else { return };
         self.changed(Key::Head(no));
+        self.fall_silent(no, &live);
         self.look(live.rows.len());
         for (number, row) in &live.rows {
             self.state.unindex(no, *number, &row.keys());
@@ -225,6 +227,7 @@ impl Engine<'_> {
             head.recovered = None;
             head.root_recovered = false;
             head.removed = false;
+            self.look_after_no_more(no);
             self.touch(no, Some(Transition::Reopened));
         }
     }

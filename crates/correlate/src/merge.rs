@@ -133,6 +133,7 @@ impl Engine<'_> {
         let Some(mut gone) = self.state.incidents.remove(&loser) else { return survivor };
         self.state.timers.clear(loser);
         self.changed(Key::Head(loser));
+        self.fall_silent(loser, &gone);
         self.look(gone.rows.len() + gone.head.absorbed.len());
         for (number, row) in &gone.rows {
             self.changed(Key::Row(loser, *number));
@@ -145,6 +146,9 @@ impl Engine<'_> {
             self.emit(&mut gone, Transition::Merged, into);
         }
         let base = self.take_over(survivor, &gone);
+        if gone.voice.is_heard() {
+            self.changed(Key::Voice(survivor));
+        }
         // All that was ever merged into it leads to the survivor at once.
         for no in &gone.head.absorbed {
             if let Some(redirect) = self.state.redirects.get_mut(no) {
@@ -171,6 +175,7 @@ impl Engine<'_> {
         let Some(live) = self.state.incidents.get_mut(&survivor) else { return 0 };
         let head = &mut live.head;
         let base = head.given;
+        live.voice.take_over(&gone.voice);
         let mut moved = Vec::new();
         for candidate in &gone.head.candidates {
             let same = |c: &crate::live::Candidate| {

@@ -13,6 +13,7 @@ use crate::entity::Entities;
 use crate::live::{Live, RowKeys};
 use crate::recurrence::Histories;
 use crate::store::Unwritten;
+use crate::voice::Silences;
 use crate::wire::Key;
 use crate::{Effects, Rules};
 
@@ -32,6 +33,7 @@ pub struct ClusterState {
     /// Survivor and row offset of an incident that was merged.
     pub(crate) redirects: FxHashMap<u64, (u64, u32)>,
     pub(crate) histories: Histories,
+    pub(crate) silences: Silences,
     pub(crate) timers: Timers,
     pub(crate) unwritten: Unwritten,
 }
@@ -195,11 +197,15 @@ pub(crate) struct Engine<'a> {
 pub fn apply(rules: &Rules, state: &mut ClusterState, record: &EnrichedRecord, effects: &mut Effects) {
     state.unwritten.any = true;
     let mut engine = Engine { rules, state, effects, touched: Vec::new(), told: Vec::new(), work: Cell::new(0) };
-    engine.advance(record);
+    // What somebody says is no sign of the cluster's life: only its exporter moves time on.
+    if !matches!(record, EnrichedRecord::Command(_)) {
+        engine.advance(record);
+    }
     match record {
         EnrichedRecord::Event(event) => engine.event(event),
         EnrichedRecord::Context(update) => engine.context(update),
         EnrichedRecord::Heartbeat(_) => {}
+        EnrichedRecord::Command(command) => engine.command(command),
     }
     engine.tell();
     engine.set_alarms();

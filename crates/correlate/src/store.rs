@@ -2,11 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use epicenter_model::Silence;
+
 use crate::ENGINE;
 use crate::entity::Entity;
 use crate::live::{Head, Live, Row};
 use crate::recurrence::History;
 use crate::state::ClusterState;
+use crate::voice::Voice;
 use crate::wire::{CLUSTER, Key, StateError};
 
 /// What changed since it was last written. Each object, incident and row says itself whether it is listed.
@@ -47,6 +50,8 @@ impl ClusterState {
         state.unwritten.writer = writer != Some(ENGINE);
         let mut heads: BTreeMap<u64, Head> = BTreeMap::new();
         let mut rows: BTreeMap<u64, BTreeMap<u32, Row>> = BTreeMap::new();
+        let mut voices: BTreeMap<u64, Voice> = BTreeMap::new();
+        let mut silences: Vec<Silence> = Vec::new();
         for (key, value) in entries {
             let (key, value) = (key.as_ref(), value.as_ref());
             match Key::decode(key)? {
@@ -57,16 +62,22 @@ impl ClusterState {
                 Key::Row(no, row) => _ = rows.entry(no).or_default().insert(row, CLUSTER.decode(key, value)?),
                 Key::Redirect(no) => _ = state.redirects.insert(no, CLUSTER.decode(key, value)?),
                 Key::Fingerprint(text) => state.histories.insert(text, CLUSTER.decode::<History>(key, value)?),
+                Key::Voice(no) => _ = voices.insert(no, CLUSTER.decode(key, value)?),
+                Key::Silence(_) => silences.push(CLUSTER.decode(key, value)?),
             }
         }
         state.entities.given = state.clock.entities;
         for (no, head) in heads {
-            let live = Live::restored(head, rows.remove(&no).unwrap_or_default());
+            let mut live = Live::restored(head, rows.remove(&no).unwrap_or_default());
+            live.voice = voices.remove(&no).unwrap_or_default();
             for (number, row) in &live.rows {
                 state.index(no, *number, row.keys());
             }
             state.timers.set(no, live.alarm());
             state.incidents.insert(no, Box::new(live));
+        }
+        for silence in silences {
+            state.silences.insert(silence, state.clock.now);
         }
         state.straighten();
         Ok(state)
@@ -134,6 +145,11 @@ impl ClusterState {
             Key::Head(no) => self.incidents.get(no).map(|live| CLUSTER.encode(&live.head)),
             Key::Row(no, row) => self.incidents.get(no)?.rows.get(row).map(|value| CLUSTER.encode(value)),
             Key::Redirect(no) => self.redirects.get(no).map(|value| CLUSTER.encode(value)),
+            Key::Voice(no) => {
+                let voice = self.incidents.get(no).map(|live| &live.voice);
+                voice.filter(|voice| voice.is_heard()).map(|value| CLUSTER.encode(value))
+            }
+            Key::Silence(id) => self.silences.get(id).map(|value| CLUSTER.encode(value)),
             Key::Fingerprint(text) => self.histories.get(text).map(|value| CLUSTER.encode(value)),
         }
     }

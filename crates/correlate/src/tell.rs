@@ -10,6 +10,7 @@ use crate::rank::{Ranked, ranking, root_row};
 use crate::recurrence::fingerprint;
 use crate::signal::shared;
 use crate::state::Engine;
+use crate::wire::Key;
 use crate::{ENGINE, Rules};
 
 /// Three are told.
@@ -43,14 +44,20 @@ impl Engine<'_> {
         let differs = live.head.told.as_ref().is_none_or(|(told, class, object)| {
             *told != severity || **class != *cause.class || !same(object, &cause.object)
         });
+        let silenced = self.state.silences.of(live, (severity, &cause.class, &cause.object), now);
+        let hushed = silenced != live.voice.silenced;
         let transition = match transition {
             Some(transition) => transition,
-            None if differs || now >= live.next_update() => Transition::Updated,
+            None if differs || hushed || now >= live.next_update() => Transition::Updated,
             None => {
                 live.head.due = true;
                 return;
             }
         };
+        if hushed {
+            live.voice.silenced = silenced;
+            self.state.unwritten.keys.push(Key::Voice(no));
+        }
         if differs {
             let found = fingerprint(&cause.class, &cause.object);
             live.head.recurrence = self.state.histories.of(&found, &live.head.id);
@@ -162,6 +169,9 @@ fn told(
         truncated: (head.objects - live.rows.len() as i64).max(0),
         members,
         backfill: false,
+        acknowledged: live.voice.acknowledged.clone(),
+        silenced: live.voice.silenced.clone(),
+        notes: live.voice.notes.clone(),
     };
     IncidentChange {
         at: now,

@@ -44,6 +44,10 @@ pub(crate) enum Key {
     Redirect(u64),
     /// Earlier incidents of a fingerprint.
     Fingerprint(String),
+    /// What people did to an incident and said of it, if they did.
+    Voice(u64),
+    /// A silence.
+    Silence(String),
 }
 
 /// Why a stored entry is no state. Never retryable.
@@ -95,6 +99,8 @@ impl Key {
             Self::Row(no, row) => [&[b'm'][..], &no.to_be_bytes(), &row.to_be_bytes()].concat(),
             Self::Redirect(no) => [&[b'r'][..], &no.to_be_bytes()].concat(),
             Self::Fingerprint(text) => [&[b'f'][..], text.as_bytes()].concat(),
+            Self::Voice(no) => [&[b'v'][..], &no.to_be_bytes()].concat(),
+            Self::Silence(id) => [&[b's'][..], id.as_bytes()].concat(),
         }
     }
 
@@ -111,6 +117,8 @@ impl Key {
                 number(rest).zip(row).map(|(no, row)| Self::Row(no, row))
             }
             [b'f', rest @ ..] => std::str::from_utf8(rest).ok().map(|text| Self::Fingerprint(text.to_owned())),
+            [b'v', rest @ ..] if rest.len() == 8 => number(rest).map(Self::Voice),
+            [b's', rest @ ..] => std::str::from_utf8(rest).ok().map(|text| Self::Silence(text.to_owned())),
             _ => None,
         };
         known.ok_or_else(|| unknown(bytes))

@@ -10,7 +10,9 @@ use std::path::Path;
 use std::sync::LazyLock;
 
 use epicenter_correlate::{ClassInfo, Classes, ClusterState, Effects, Rules, StateError, apply};
-use epicenter_model::{Category, EnrichedRecord, Role, Severity, Timestamp};
+use epicenter_model::{
+    Act, Action, Category, Command, EnrichedRecord, Matcher, Role, Severity, Timestamp, incident_id,
+};
 use expect_test::{expect, expect_file};
 use fixture::{records, records_of, rules};
 use proptest::prelude::*;
@@ -66,6 +68,7 @@ fn restarting_before_every_record_changes_nothing() {
 fn mixed(picks: &[(prop::sample::Index, prop::sample::Index, i64)]) -> Vec<EnrichedRecord> {
     let mut now: Timestamp = fixture::at(0.0);
     let mut mixed = Vec::new();
+    let mut opened: Vec<String> = Vec::new();
     for (number, (scenario, record, gap_ms)) in picks.iter().enumerate() {
         let records = scenario.get(&SCENARIOS);
         let Some(record) = (!records.is_empty()).then(|| record.get(records).clone()) else { continue };
@@ -77,6 +80,7 @@ fn mixed(picks: &[(prop::sample::Index, prop::sample::Index, i64)]) -> Vec<Enric
                 if number % 3 == 0 {
                     event.event.uid = format!("m{number}");
                 }
+                opened.push(incident_id(&event.cluster_uid, &event.event.uid, event.event.total()));
                 EnrichedRecord::Event(event)
             }
             EnrichedRecord::Heartbeat(mut heartbeat) => {
@@ -86,8 +90,34 @@ fn mixed(picks: &[(prop::sample::Index, prop::sample::Index, i64)]) -> Vec<Enric
             }
             context => context,
         });
+        if number % 2 == 0 {
+            mixed.push(EnrichedRecord::Command(Box::new(said(number, now, &opened))));
+        }
     }
     mixed
+}
+
+/// Something that somebody says after `number` records; `opened` are incidents that there may be.
+fn said(number: usize, now: Timestamp, opened: &[String]) -> Command {
+    let acts = [Act::Acknowledge, Act::Note, Act::Unacknowledge, Act::Wrong, Act::Resolve];
+    let incident = opened.get(opened.len().saturating_sub(1 + number / 2 % 4)).cloned().unwrap_or_default();
+    let matchers = [
+        Matcher::default(),
+        Matcher { namespace: "shop".into(), ..Matcher::default() },
+        Matcher { incident: incident.clone(), ..Matcher::default() },
+        Matcher { severity: Some(Severity::Medium), class: "node.*".into(), ..Matcher::default() },
+    ];
+    let action = match number % 12 {
+        0 => Action::Silence {
+            matcher: matchers[number / 12 % 4].clone(),
+            starts_at: now.plus_millis(10_000),
+            ends_at: now.plus_millis(60_000),
+        },
+        6 => Action::Unsilence { silence: format!("c{}", number - 6) },
+        _ => Action::Incident { id: incident, act: acts[number / 2 % 5] },
+    };
+    let (by, why) = ("anna".into(), format!("why{number}"));
+    Command { cluster: "test".into(), at: now, id: format!("c{number}"), by, given_at: now, why, action }
 }
 
 proptest! {
@@ -170,6 +200,47 @@ fn the_format_of_the_state_is_kept() {
         let last = effects.changes.last().unwrap();
         assert_eq!((last.transition.name(), last.incident.cause.object.name.as_str()), ("resolved", "worker1"));
     }
+}
+
+/// What is said has entries of its own, which are not there when nothing is said.
+#[test]
+fn the_format_of_what_is_said_is_kept() {
+    let (classes, rules) = golden_rules();
+    let mut records = records_of(&classes, "0 node.not_ready Node/worker1\nbeat 20\n");
+    let (id, now) = (incident_id("cluster", "e0", 1), fixture::at(20.0));
+    let matcher = Matcher { kind: "Node".into(), severity: Some(Severity::Critical), ..Matcher::default() };
+    let actions = [
+        Action::Incident { id: id.clone(), act: Act::Acknowledge },
+        Action::Silence { matcher, starts_at: now, ends_at: now.plus_millis(60_000) },
+    ];
+    for (number, action) in actions.into_iter().enumerate() {
+        records.push(EnrichedRecord::Command(Box::new(Command { action, ..said(number, now, &[]) })));
+    }
+    let (_, entries) = run(&rules, &records, &[]);
+    let mut text = String::new();
+    for (key, value) in entries.iter().filter(|(key, _)| b"vs".contains(&key[0])) {
+        writeln!(text, "{} {}", hex(key), hex(value)).unwrap();
+    }
+    expect_file!["golden/voice-v2.txt"].assert_eq(&text);
+    let mut state = ClusterState::restore("test", &entries).unwrap();
+    let mut effects = Effects::default();
+    for record in records_of(&classes, "90 sched.scheduled Pod/shop/x\nbeat 700\n").iter().skip_while(|r| r.at() < now)
+    {
+        apply(&rules, &mut state, record, &mut effects);
+    }
+    let told = |change: &epicenter_model::IncidentChange| {
+        (change.transition.name(), change.incident.acknowledged.is_some(), change.incident.silenced.is_some())
+    };
+    let mut told: Vec<_> = effects.changes.iter().map(told).collect();
+    told.dedup();
+    assert_eq!(told, [("updated", true, true), ("updated", true, false), ("resolved", true, false)]);
+    // Nothing of it is left when all is over.
+    let mut entries = entries;
+    for record in records_of(&classes, "beat 3000\n").iter().skip_while(|r| r.at() < fixture::at(700.0)) {
+        apply(&rules, &mut state, record, &mut effects);
+    }
+    store(&mut entries, &mut state);
+    assert!(entries.keys().all(|key| !b"vs".contains(&key[0])));
 }
 
 /// `golden/merged-v1.txt` was written by format 1: incident 3 was merged into 2, and 2 into 1, so that one redirect leads to

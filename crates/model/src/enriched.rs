@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Category, Codec, CodecError, Event, Heartbeat, ObjectRef, RecordType, Role, Severity, Timestamp};
+use crate::{Category, Codec, CodecError, Command, Event, Heartbeat, ObjectRef, RecordType, Role, Severity, Timestamp};
 
 /// One record of `events.enriched`.
 #[derive(Clone, Debug, PartialEq)]
@@ -15,6 +15,8 @@ pub enum EnrichedRecord {
     Context(Box<ContextUpdate>),
     /// Log time goes on.
     Heartbeat(Heartbeat),
+    /// Somebody wants something done.
+    Command(Box<Command>),
 }
 
 /// An Event with its meaning.
@@ -117,6 +119,7 @@ impl EnrichedRecord {
             Self::Event(record) => &record.cluster,
             Self::Context(record) => &record.cluster,
             Self::Heartbeat(record) => &record.cluster,
+            Self::Command(record) => &record.cluster,
         }
     }
 
@@ -126,6 +129,7 @@ impl EnrichedRecord {
             Self::Event(record) => record.at,
             Self::Context(record) => record.at,
             Self::Heartbeat(record) => record.at,
+            Self::Command(record) => record.at,
         }
     }
 
@@ -135,6 +139,7 @@ impl EnrichedRecord {
             Self::Event(_) => RecordType::EnrichedEvent,
             Self::Context(_) => RecordType::ContextUpdate,
             Self::Heartbeat(_) => RecordType::Heartbeat,
+            Self::Command(_) => RecordType::Command,
         }
     }
 
@@ -144,6 +149,7 @@ impl EnrichedRecord {
             Self::Event(record) => codec.encode(record.as_ref()),
             Self::Context(record) => codec.encode(record.as_ref()),
             Self::Heartbeat(record) => codec.encode(record),
+            Self::Command(record) => codec.encode(record.as_ref()),
         }
     }
 
@@ -153,6 +159,7 @@ impl EnrichedRecord {
             RecordType::EnrichedEvent => Self::Event(Box::new(codec.decode(bytes)?)),
             RecordType::ContextUpdate => Self::Context(Box::new(codec.decode(bytes)?)),
             RecordType::Heartbeat => Self::Heartbeat(codec.decode(bytes)?),
+            RecordType::Command => Self::Command(Box::new(codec.decode(bytes)?)),
             other => return Err(CodecError::Misplaced { found: other, topic: "events.enriched" }),
         })
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::meaning::names;
-use crate::{Category, ObjectRef, Severity, Timestamp};
+use crate::{Category, Note, ObjectRef, Severity, Silenced, Timestamp};
 
 /// An incident: some Events, the one cause that explains them, and what it comes to.
 ///
@@ -52,6 +52,12 @@ pub struct Incident {
     /// So far it concerns only what was there before Epicenter was installed: no reason to alert. Set by
     /// [`Incident::apply`] from the change.
     pub backfill: bool,
+    /// Somebody looks after it: who, since when, and why.
+    pub acknowledged: Option<Note>,
+    /// Nobody is told of it now.
+    pub silenced: Option<Silenced>,
+    /// What people did to it and said of it, the oldest first; the newest 20.
+    pub notes: Vec<Note>,
 }
 
 /// Where an incident is in its life.

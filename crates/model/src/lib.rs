@@ -7,6 +7,7 @@
 
 mod cloudevents;
 mod codec;
+mod command;
 mod dead_letter;
 mod enriched;
 mod event;
@@ -25,6 +26,7 @@ mod writer;
 
 pub use cloudevents::headers;
 pub use codec::{Codec, CodecError};
+pub use command::{Act, Action, Command, CommandError, Matcher, Note, Silence, Silenced};
 pub use dead_letter::DeadLetter;
 pub use enriched::{Context, ContextUpdate, EnrichedEvent, EnrichedRecord, Entity};
 pub use event::Event;

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::meaning::names;
-use crate::{Codec, CodecError, Event, ObjectFacts, RecordType, Timestamp};
+use crate::{Codec, CodecError, Command, Event, ObjectFacts, RecordType, Timestamp};
 
 /// One record of `events.raw`.
 #[derive(Clone, Debug, PartialEq)]
@@ -18,6 +18,8 @@ pub enum RawRecord {
     Heartbeat(Heartbeat),
     /// Some history could not be had.
     Gap(Gap),
+    /// Somebody wants something done.
+    Command(Box<Command>),
 }
 
 /// A version of an Event, as delivered by list or watch. Expiry and deletion of Events are not recorded.
@@ -139,6 +141,7 @@ impl RawRecord {
             Self::Swept(record) => &record.cluster,
             Self::Heartbeat(record) => &record.cluster,
             Self::Gap(record) => &record.cluster,
+            Self::Command(record) => &record.cluster,
         }
     }
 
@@ -150,6 +153,7 @@ impl RawRecord {
             Self::Swept(record) => record.at,
             Self::Heartbeat(record) => record.at,
             Self::Gap(record) => record.at,
+            Self::Command(record) => record.at,
         }
     }
 
@@ -161,6 +165,7 @@ impl RawRecord {
             Self::Swept(_) => RecordType::Swept,
             Self::Heartbeat(_) => RecordType::Heartbeat,
             Self::Gap(_) => RecordType::Gap,
+            Self::Command(_) => RecordType::Command,
         }
     }
 
@@ -182,6 +187,7 @@ impl RawRecord {
             Self::Swept(record) => codec.encode(record),
             Self::Heartbeat(record) => codec.encode(record),
             Self::Gap(record) => codec.encode(record),
+            Self::Command(record) => codec.encode(record.as_ref()),
         }
     }
 
@@ -193,6 +199,7 @@ impl RawRecord {
             RecordType::Swept => Self::Swept(codec.decode(bytes)?),
             RecordType::Heartbeat => Self::Heartbeat(codec.decode(bytes)?),
             RecordType::Gap => Self::Gap(codec.decode(bytes)?),
+            RecordType::Command => Self::Command(Box::new(codec.decode(bytes)?)),
             other => return Err(CodecError::Misplaced { found: other, topic: "events.raw" }),
         })
     }

@@ -1,6 +1,6 @@
 //! The wire format, byte for byte. A file in `proto/golden/` is a record as a released version wrote it: it is read for
-//! ever, and what is written today equals the newest. `UPDATE_GOLDEN=1` writes those that are missing; a file that exists
-//! is never changed by it, because somebody's topic holds such bytes.
+//! ever, and what is written today equals the newest. `UPDATE_GOLDEN=1` writes what has a schema that no
+//! version has, into the newest folder; a file that exists is never changed by it, because somebody's topic holds such bytes.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::collections::BTreeMap;
@@ -10,8 +10,12 @@ use std::path::PathBuf;
 
 use epicenter_model::*;
 
-fn golden(name: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../proto/golden/v1").join(name)
+/// Where the versions' records are, the oldest version first.
+fn versions() -> Vec<PathBuf> {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../proto/golden");
+    let mut versions: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    versions.sort();
+    versions
 }
 
 #[track_caller]
@@ -20,17 +24,36 @@ fn check<T: Contract + PartialEq + Debug>(sample: &T) {
     let codec = Codec::single_object();
     let bytes = codec.encode(sample).unwrap();
     let json = serde_json::to_string_pretty(sample).unwrap() + "\n";
-    let (binary_file, json_file) = (golden(&format!("{name}.avro")), golden(&format!("{name}.json")));
-    if std::env::var_os("UPDATE_GOLDEN").is_some() && !binary_file.exists() {
-        fs::create_dir_all(binary_file.parent().unwrap()).unwrap();
-        fs::write(&binary_file, &bytes).unwrap();
-        fs::write(&json_file, &json).unwrap();
-        fs::write(golden(&format!("{name}.avsc")), T::TYPE.schema_text()).unwrap();
+    let wrote = |version: &PathBuf| version.join(format!("{name}.avro")).exists();
+    let mut written: Vec<_> = versions().into_iter().filter(wrote).collect();
+    let by = |version: &PathBuf| fs::read_to_string(version.join(format!("{name}.avsc"))).unwrap();
+    let newest = versions().pop().unwrap();
+    if std::env::var_os("UPDATE_GOLDEN").is_some()
+        && written.last().is_none_or(|last| *last != newest && by(last) != T::TYPE.schema_text())
+    {
+        fs::write(newest.join(format!("{name}.avro")), &bytes).unwrap();
+        fs::write(newest.join(format!("{name}.json")), &json).unwrap();
+        fs::write(newest.join(format!("{name}.avsc")), T::TYPE.schema_text()).unwrap();
+        written.push(newest);
     }
-    let released = fs::read(&binary_file).unwrap_or_else(|error| panic!("{}: {error}", binary_file.display()));
+    let newest = written.pop().unwrap_or_else(|| panic!("{name} has no golden record: UPDATE_GOLDEN=1 writes it"));
+    let read = |version: &PathBuf| {
+        let shown = fs::read_to_string(version.join(format!("{name}.json"))).unwrap();
+        (fs::read(version.join(format!("{name}.avro"))).unwrap(), shown)
+    };
+    for version in &written {
+        let (bytes, shown) = read(version);
+        let earlier = codec.decode::<T>(&bytes).unwrap();
+        assert_eq!(
+            earlier,
+            serde_json::from_str(&shown).unwrap(),
+            "{name}: what {} has is still read",
+            version.display()
+        );
+    }
+    let (released, shown) = read(&newest);
     assert_eq!(codec.decode::<T>(&released).unwrap(), *sample, "{name}: what was written is still read");
     assert_eq!(bytes, released, "{name}: what is written has not changed");
-    let shown = fs::read_to_string(&json_file).unwrap();
     assert_eq!(json, shown, "{name}: the JSON has not changed");
     assert_eq!(serde_json::from_str::<T>(&shown).unwrap(), *sample, "{name}: the JSON reads back");
 }
@@ -198,8 +221,40 @@ fn incident() -> Incident {
             because: Some(Because { rule: text("node-down"), parent: text("uid"), lag_ms: 41_000, score: 0.8 }),
         }],
         truncated: 411,
-        ..Incident::default()
+        backfill: false,
+        acknowledged: Some(note(Act::Acknowledge)),
+        silenced: Some(silence().shown()),
+        notes: vec![note(Act::Wrong)],
     }
+}
+
+fn note(act: Act) -> Note {
+    Note { id: text("cmd-1"), act, by: text("anna"), at: at(100), text: text("the node is in maintenance") }
+}
+
+fn silence() -> Silence {
+    Silence {
+        id: text("cmd-2"),
+        cluster: text("prod-eu-1"),
+        matcher: Matcher {
+            incident: text("epc-7f3k2m9q4a"),
+            namespace: text("shop"),
+            class: text("node.*"),
+            kind: text("Node"),
+            name: text("n1"),
+            severity: Some(Severity::High),
+        },
+        starts_at: at(60),
+        ends_at: at(7200),
+        by: text("anna"),
+        given_at: at(55),
+        why: text("new kernel"),
+    }
+}
+
+fn command() -> Command {
+    let Silence { id, cluster, matcher, starts_at, ends_at, by, given_at, why } = silence();
+    Command { cluster, at: at(50), id, by, given_at, why, action: Action::Silence { matcher, starts_at, ends_at } }
 }
 
 #[test]
@@ -288,6 +343,8 @@ fn wire_format_has_not_changed() {
         service: text("enricher"),
         at: at(2),
     });
+    check(&command());
+    check(&silence());
 }
 
 #[track_caller]

@@ -119,6 +119,8 @@ fn a_registry_changes_the_frame_and_other_versions_are_read() {
     check::<Incident>();
     check::<FleetSignal>();
     check::<DeadLetter>();
+    check::<Command>();
+    check::<Silence>();
 }
 
 #[test]

@@ -9,13 +9,18 @@ use epicenter_model::{Codec, EnrichedRecord, FLEET, FleetRecord, IncidentChange,
 
 /// Entries of the engine's state; key: cluster, `\0`, the engine's key.
 const STATE: StoreId = StoreId(0);
+/// Silences, for all to read; key: cluster, `/`, id. The engine has its own in its state.
+const SILENCES: StoreId = StoreId(1);
 
 /// How the correlator is wired.
 pub fn spec() -> ProcessorSpec {
     ProcessorSpec {
         name: "correlator".to_owned(),
         input: topics::EVENTS_ENRICHED.name,
-        stores: vec![Store { topic: topics::CORRELATOR_STATE.name, public: false, packed: false }],
+        stores: vec![
+            Store { topic: topics::CORRELATOR_STATE.name, public: false, packed: false },
+            Store { topic: topics::SILENCES.name, public: true, packed: false },
+        ],
         outputs: vec![topics::INCIDENT_CHANGES.name, topics::FLEET_SIGNALS.name],
     }
 }
@@ -88,6 +93,11 @@ impl Processor for Correlator {
             self.clusters.insert(cluster.to_owned(), ClusterState::new(cluster));
         }
         let state = self.clusters.get_mut(cluster).expect("it was inserted if it was missing");
+        if let EnrichedRecord::Command(command) = &enriched
+            && let Some(why) = state.refusal(command)
+        {
+            return Err(Reject(format!("command {} of {} ({}): {why}", command.id, command.by, command.action.name())));
+        }
         let mut effects = Effects::default();
         let before = state.dropped();
         apply(&self.rules, state, &enriched, &mut effects);
@@ -103,6 +113,16 @@ impl Processor for Correlator {
         }
         effects.changes.iter().for_each(|change| emit(&self.codec, cluster, change, step));
         effects.signals.iter().for_each(|signal| self.signal(cluster, signal, step));
+        for (id, silence) in effects.silences {
+            let key = [cluster, "/", &id].concat();
+            match silence {
+                Some(silence) => {
+                    let payload = self.codec.encode(&silence).expect("a silence fits its schema: tested");
+                    step.put(SILENCES, key, payload);
+                }
+                None => step.delete(SILENCES, key),
+            }
+        }
         Ok(())
     }
 

@@ -7,7 +7,8 @@ use epicenter_bus::{Driver, Emit, Record, StoreId};
 use epicenter_catalog::Catalog;
 use epicenter_correlator::{Correlator, spec};
 use epicenter_model::{
-    Codec, Context, EnrichedEvent, EnrichedRecord, Event, Heartbeat, IncidentChange, ObjectRef, Timestamp,
+    Action, Codec, Command, Context, EnrichedEvent, EnrichedRecord, Event, Heartbeat, IncidentChange, Matcher,
+    ObjectRef, Silence, Timestamp,
 };
 use epicenter_rules::RuleSet;
 use expect_test::expect;
@@ -155,6 +156,50 @@ fn clusters_with_the_same_names_stay_apart() {
     assert!(ours.len() > 10 && ours.len() == theirs.len(), "{} and {}", ours.len(), theirs.len());
     let ids = |changes: &[IncidentChange]| changes.iter().map(|it| it.incident.id.clone()).collect::<BTreeSet<_>>();
     assert!(ids(&ours).is_disjoint(&ids(&theirs)), "an id names one incident in all the world");
+}
+
+fn said(second: i64, action: Action) -> EnrichedRecord {
+    EnrichedRecord::Command(Box::new(Command {
+        cluster: "prod".to_owned(),
+        at: at(second),
+        id: format!("c{second}"),
+        by: "anna".to_owned(),
+        given_at: at(second),
+        why: String::new(),
+        action,
+    }))
+}
+
+/// Silences are a table for all to read, without those that are over.
+#[test]
+fn publishes_silences_and_refuses_what_cannot_be_done() {
+    let spec = spec();
+    let mut driver = Driver::new(&spec, correlator());
+    let silence = |ends| Action::Silence { matcher: Matcher::default(), starts_at: at(10), ends_at: at(ends) };
+    let table = |driver: &Driver<'_, Correlator>| -> Vec<(String, Silence)> {
+        let rows = driver.state().scan(StoreId(1), b"").map(|(key, value)| {
+            (String::from_utf8(key.to_vec()).unwrap(), Codec::single_object().decode(&value).unwrap())
+        });
+        rows.collect()
+    };
+    let feed = |driver: &mut Driver<'_, Correlator>, enriched: EnrichedRecord| {
+        driver.feed(&record(0, &enriched)).map(|emits| emits.len()).map_err(|reject| reject.to_string())
+    };
+    let unknown = feed(&mut driver, said(1, silence(100))).unwrap_err();
+    assert!(unknown.starts_with("command c1 of anna (silence): nothing was heard of cluster prod yet"), "{unknown}");
+    feed(&mut driver, beat("prod", 10)).unwrap();
+    assert_eq!(feed(&mut driver, said(20, silence(100))), Ok(0));
+    assert_eq!(feed(&mut driver, said(21, silence(300))), Ok(0));
+    let listed = table(&driver);
+    assert_eq!(listed.iter().map(|(key, _)| key.as_str()).collect::<Vec<_>>(), ["prod/c20", "prod/c21"]);
+    assert_eq!((listed[0].1.by.as_str(), listed[0].1.ends_at), ("anna", at(100)));
+    let mut driver = driver.restart(correlator());
+    feed(&mut driver, beat("prod", 100)).unwrap();
+    assert_eq!(table(&driver).len(), 1);
+    let refused = feed(&mut driver, said(101, Action::Unsilence { silence: "c20".into() })).unwrap_err();
+    assert!(refused.contains("cluster prod has no silence c20"), "{refused}");
+    feed(&mut driver, said(102, Action::Unsilence { silence: "c21".into() })).unwrap();
+    assert!(table(&driver).is_empty());
 }
 
 type Outcome = (Vec<Emit>, Vec<(Vec<u8>, Vec<u8>)>);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use epicenter_bus::{Processor, ProcessorSpec, Put, Record, Reject, State, Step, Store, topics};
 use epicenter_catalog::Classified;
 use epicenter_model::{
-    Codec, EnrichedEvent, Heartbeat, ObjectChange, RawEvent, RawRecord, RecordType, Swept, Timestamp, headers,
+    Codec, Command, EnrichedEvent, Heartbeat, ObjectChange, RawEvent, RawRecord, RecordType, Swept, Timestamp, headers,
 };
 use epicenter_rules::Classifier;
 
@@ -87,6 +87,7 @@ impl Processor for Enricher {
             RawRecord::Swept(swept) => scope.swept(&swept),
             RawRecord::Heartbeat(heartbeat) => scope.heartbeat(&heartbeat),
             RawRecord::Gap(_) => Ok(()),
+            RawRecord::Command(command) => scope.command(&command),
         };
         // The memo may have seen facts that are now taken back.
         outcome.inspect_err(|_| scope.memory.forget())
@@ -293,6 +294,23 @@ impl<'b> Scope<'_, 'b> {
             }
         }
         Ok(unseen)
+    }
+
+    /// Sends a command on, once: whoever is not sure that it was written writes it again.
+    fn command(&mut self, command: &Command) -> Result<(), Reject> {
+        // Names of Events have two parts.
+        let identity = digest(&["", "command", &command.id]);
+        let row = Table::Counted.key(self.cluster, &identity);
+        if self.step.get(STATE, &row).is_some() {
+            return Ok(());
+        }
+        let payload = self.codec.encode(command).map_err(Reject::because)?;
+        let (uid, at) = (command.id.as_str(), self.at);
+        let counted = Counted { uid, version: "", epoch: 0, total: 1, occurred: None, class: "", at };
+        self.step.put(STATE, row, encode(&counted));
+        self.memory.counts(identity, None, at);
+        self.emit(RecordType::Command, &command.id, self.key.to_vec(), payload);
+        Ok(())
     }
 
     fn heartbeat(&mut self, heartbeat: &Heartbeat) -> Result<(), Reject> {

@@ -4,7 +4,7 @@
 mod log;
 
 use epicenter_bus::{Driver, Record};
-use epicenter_model::{Event, ObjectFacts, ObjectRef, RawRecord, Swept};
+use epicenter_model::{Act, Action, Command, Event, ObjectFacts, ObjectRef, RawRecord, Swept};
 use expect_test::{Expect, expect};
 use log::*;
 
@@ -34,6 +34,28 @@ fn counts_new_occurrences_once() {
             10 crash.back_off Pod shop/web-1 x3
             12 crash.back_off Pod shop/web-1 x4
             15 crash.back_off Pod shop/web-1 x1
+        "#]],
+    );
+}
+
+#[test]
+fn sends_a_command_on_once() {
+    let said = |second: i64, id: &str| {
+        RawRecord::Command(Box::new(Command {
+            cluster: "prod".into(),
+            at: at(second),
+            id: id.into(),
+            by: "anna".into(),
+            given_at: at(second),
+            why: String::new(),
+            action: Action::Incident { id: "epc-a".into(), act: Act::Acknowledge },
+        }))
+    };
+    check(
+        &[said(10, "a"), said(11, "b"), said(12, "a"), beat(13), said(14, "b")],
+        expect![[r#"
+            10 a acknowledge by anna
+            11 b acknowledge by anna
         "#]],
     );
 }

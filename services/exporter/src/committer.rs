@@ -221,7 +221,7 @@ impl Committer {
             RawRecord::Object(_) => done.objects += 1,
             RawRecord::Gap(_) => done.gaps += 1,
             RawRecord::Heartbeat(beat) => done.heartbeat = Some((at, beat.healthy)),
-            RawRecord::Swept(_) => {}
+            RawRecord::Swept(_) | RawRecord::Command(_) => {}
         }
         let id = match &record {
             RawRecord::Event(_) | RawRecord::Object(_) => id.to_owned(),

@@ -1,6 +1,6 @@
 //! Documents of bounded size, whatever the Events say.
 
-use epicenter_model::{Incident, ObjectRef};
+use epicenter_model::{Incident, Note, ObjectRef};
 
 /// Names of objects, bytes: Kubernetes allows no longer ones.
 const NAME: usize = 253;
@@ -16,6 +16,7 @@ const WORKLOADS: usize = 20;
 const NAMESPACES: usize = 20;
 const CANDIDATES: usize = 3;
 const PREVIOUS: usize = 5;
+const NOTES: usize = 20;
 
 /// Cuts `text` to at most `limit` bytes (3 or more), between characters, with `…` where something is missing. Control
 /// characters become blanks: they have no place in a line, and JSON writes six bytes for one.
@@ -49,6 +50,14 @@ pub(crate) fn bound(document: &mut Incident) {
     bound_list(&mut document.impact.namespaces, NAMESPACES, NAME);
     bound_reasons(document);
     bound_list(&mut document.recurrence.previous, PREVIOUS, NAME);
+    document.acknowledged.iter_mut().for_each(bound_note);
+    if let Some(silenced) = &mut document.silenced {
+        clip(&mut silenced.id, NAME);
+        clip(&mut silenced.by, WORD);
+        clip(&mut silenced.why, WORD);
+    }
+    document.notes.drain(..document.notes.len().saturating_sub(NOTES));
+    document.notes.iter_mut().for_each(bound_note);
     for member in &mut document.members {
         for name in [&mut member.event_uid, &mut member.namespace, &mut member.name] {
             clip(name, NAME);
@@ -69,6 +78,12 @@ pub(crate) fn bound(document: &mut Incident) {
 fn bound_list(list: &mut Vec<String>, items: usize, bytes: usize) {
     list.truncate(items);
     list.iter_mut().for_each(|text| clip(text, bytes));
+}
+
+fn bound_note(note: &mut Note) {
+    clip(&mut note.id, WORD);
+    clip(&mut note.by, WORD);
+    clip(&mut note.text, SENTENCE);
 }
 
 fn bound_reference(object: &mut ObjectRef) {
@@ -94,11 +109,15 @@ fn bound_reasons(document: &mut Incident) {
     }
 }
 
-/// Leaves out what matters least until `size` gives no more than `limit` bytes: members from the end, the root last; then
-/// workloads, namespaces, reasons, earlier incidents, the explanation's end, candidates. What then remains of a bounded
+/// Leaves out what matters least until `size` gives no more than `limit` bytes: members from the end, then notes from the
+/// oldest on, then the root, workloads, namespaces, reasons, earlier incidents, the explanation's end, candidates. What then remains of a bounded
 /// document is below 8 KiB in Avro and in JSON.
 pub(crate) fn fit(document: &mut Incident, limit: usize, size: impl Fn(&Incident) -> usize) {
     while size(document) > limit {
+        if document.members.len() <= 1 && !document.notes.is_empty() {
+            document.notes.remove(0);
+            continue;
+        }
         if !document.members.is_empty() {
             let last = document.members.iter().rposition(|member| member.role != "root").unwrap_or(0);
             document.members.remove(last);
@@ -119,7 +138,7 @@ pub(crate) fn fit(document: &mut Incident, limit: usize, size: impl Fn(&Incident
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use epicenter_model::{Because, Candidate, Member, MemberObject};
+    use epicenter_model::{Because, Candidate, Member, MemberObject, Silenced};
 
     use super::*;
 
@@ -164,6 +183,11 @@ pub(crate) mod tests {
         };
         incident.members = (0..50).map(member).collect();
         incident.truncated = 8950;
+        let note = || Note { id: text.clone(), by: text.clone(), text: text.clone(), ..Note::default() };
+        incident.acknowledged = Some(note());
+        incident.silenced =
+            Some(Silenced { id: text.clone(), by: text.clone(), why: text.clone(), ..Silenced::default() });
+        incident.notes = vec![note(); 30];
         incident
     }
 

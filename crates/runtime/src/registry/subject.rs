@@ -11,12 +11,14 @@ pub fn subject(record: RecordType, prefix: &str) -> String {
         RecordType::ObjectFacts => topics::OBJECTS,
         RecordType::IncidentChange => topics::INCIDENT_CHANGES,
         RecordType::Incident => topics::INCIDENTS,
+        RecordType::Silence => topics::SILENCES,
         RecordType::DeadLetter => topics::DEAD_LETTER,
         RecordType::RawEvent
         | RecordType::ObjectChange
         | RecordType::Swept
         | RecordType::Heartbeat
         | RecordType::Gap
+        | RecordType::Command
         | RecordType::EnrichedEvent
         | RecordType::ContextUpdate
         | RecordType::FleetSignal => return record.full_name().to_owned(),

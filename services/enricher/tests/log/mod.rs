@@ -186,6 +186,7 @@ pub fn show(emit: &Emit) -> Option<String> {
         }
         EnrichedRecord::Context(it) => Some(format!("{} context {}{}", second(it.at), it.object, stands(&it.context))),
         EnrichedRecord::Heartbeat(_) => None,
+        EnrichedRecord::Command(it) => Some(format!("{} {} {} by {}", second(it.at), it.id, it.action.name(), it.by)),
     }
 }
 

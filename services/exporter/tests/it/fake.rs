@@ -413,6 +413,7 @@ fn short(record: &RawRecord) -> Option<String> {
             format!("{} {}@{} {how}", record.facts.object.kind, record.facts.object.name, record.facts.resource_version)
         }
         RawRecord::Swept(record) => format!("swept {}", record.kind),
+        RawRecord::Command(command) => format!("command {}", command.id),
         RawRecord::Gap(gap) => {
             format!("gap {} {} to {}: {}", gap.resource, gap.from_resource_version, gap.to_resource_version, gap.reason)
         }

@@ -1,0 +1,250 @@
+//! What people say: acknowledgements, notes, ends by hand, and silences.
+
+use std::collections::BTreeMap;
+
+use epicenter_model::{
+    Act, Action, Cause, Command, Incident, IncidentState, Note, ObjectRef, Severity, Silence, Silenced, Timestamp,
+    Transition,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::live::Live;
+use crate::state::{ClusterState, Engine};
+use crate::wire::Key;
+
+/// Notes that an incident keeps: the newest.
+const NOTES: usize = 20;
+/// Silences of a cluster. Each is looked at whenever an incident is told.
+const SILENCES: usize = 200;
+
+/// What people did to an incident and said of it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Voice {
+    pub acknowledged: Option<Note>,
+    /// As it was told last.
+    pub silenced: Option<Silenced>,
+    pub notes: Vec<Note>,
+}
+
+/// What an incident is by its last telling, or will be by the next: severity, and the root's class and object.
+type Face<'f> = (Severity, &'f str, &'f ObjectRef);
+
+/// The silences that are in force, or will be.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Silences {
+    all: BTreeMap<String, Silence>,
+    /// Log time at which one of them begins or ends next. Follows from them, and from log time.
+    next: Option<Timestamp>,
+}
+
+impl Voice {
+    /// Something was said.
+    pub fn is_heard(&self) -> bool {
+        *self != Self::default()
+    }
+
+    fn add(&mut self, note: Note) {
+        self.notes.push(note);
+        self.notes.drain(..self.notes.len().saturating_sub(NOTES));
+    }
+
+    /// Takes over what was said of an incident that is part of this one now. Who looks after a part does not look after all.
+    pub fn take_over(&mut self, gone: &Self) {
+        self.notes.extend(gone.notes.iter().cloned());
+        self.notes.sort_by(|a, b| (a.at, &a.id).cmp(&(b.at, &b.id)));
+        self.notes.drain(..self.notes.len().saturating_sub(NOTES));
+    }
+}
+
+impl Silences {
+    pub fn get(&self, id: &str) -> Option<&Silence> {
+        self.all.get(id)
+    }
+
+    pub fn insert(&mut self, silence: Silence, now: Timestamp) {
+        self.all.insert(silence.id.clone(), silence);
+        self.look_ahead(now);
+    }
+
+    fn remove(&mut self, id: &str, now: Timestamp) -> bool {
+        let found = self.all.remove(id).is_some();
+        self.look_ahead(now);
+        found
+    }
+
+    fn look_ahead(&mut self, now: Timestamp) {
+        let times = self.all.values().flat_map(|silence| [silence.starts_at, silence.ends_at]);
+        self.next = times.filter(|at| *at > now).min();
+    }
+
+    /// The one by which nobody is told of an incident now: of several the one that lasts longest.
+    pub fn of(&self, live: &Live, (severity, class, object): Face<'_>, now: Timestamp) -> Option<Silenced> {
+        if self.all.is_empty() {
+            return None;
+        }
+        let cause = Cause { class: class.to_owned(), object: object.clone(), ..Cause::default() };
+        let face = Incident { id: live.head.id.clone(), severity, cause, impact: live.impact(), ..Incident::default() };
+        let now = |silence: &&Silence| silence.starts_at <= now && now < silence.ends_at;
+        let found = self.all.values().filter(now).filter(|silence| silence.matcher.holds(&face));
+        found.max_by(|a, b| (a.ends_at, &a.id).cmp(&(b.ends_at, &b.id))).map(Silence::shown)
+    }
+}
+
+impl ClusterState {
+    /// Why a command cannot be carried out now, and what can be done; `None` when it can, and may be applied.
+    pub fn refusal(&self, command: &Command) -> Option<String> {
+        let cluster = &self.cluster;
+        if !self.clock.started {
+            return Some(format!("nothing was heard of cluster {cluster} yet: name one that an exporter reads"));
+        }
+        let now = self.clock.now;
+        match &command.action {
+            Action::Incident { id, act } => {
+                let Some(live) = self.incident(id).and_then(|no| self.incidents.get(&no)) else {
+                    return Some(format!(
+                        "cluster {cluster} has no incident {id} that is open, or was until 10 minutes ago; one that is part of \
+                         another now is spoken of by that one's id"
+                    ));
+                };
+                let over = live.head.state != IncidentState::Open;
+                match act {
+                    Act::Acknowledge | Act::Resolve if over => Some(format!("incident {id} is over already")),
+                    Act::Unacknowledge if live.voice.acknowledged.is_none() => {
+                        Some(format!("incident {id} is not acknowledged"))
+                    }
+                    _ => None,
+                }
+            }
+            Action::Silence { ends_at, .. } if *ends_at <= now => Some(format!(
+                "the silence would be over: it ends at {ends_at}, and the log of cluster {cluster} is at {now}"
+            )),
+            Action::Silence { .. } if self.silences.all.len() >= SILENCES => Some(format!(
+                "cluster {cluster} has {SILENCES} silences: end some (`epicenter silences`, `epicenter unsilence ID`), or \
+                 describe more incidents by one"
+            )),
+            Action::Silence { .. } => None,
+            Action::Unsilence { silence } => self.silences.get(silence).is_none().then(|| {
+                format!("cluster {cluster} has no silence {silence}: `epicenter silences` lists those that there are")
+            }),
+        }
+    }
+
+    /// The number of the incident of that id.
+    fn incident(&self, id: &str) -> Option<u64> {
+        self.incidents.iter().find(|(_, live)| live.head.id == id).map(|(no, _)| *no)
+    }
+}
+
+impl Engine<'_> {
+    /// Carries a command out. One that was refused, or is repeated, has no effect.
+    pub fn command(&mut self, command: &Command) {
+        if self.state.refusal(command).is_some() {
+            return;
+        }
+        match &command.action {
+            Action::Incident { id, act } => self.act(command, id, *act),
+            Action::Silence { matcher, starts_at, ends_at } => self.silence(Silence {
+                id: command.id.clone(),
+                cluster: self.state.cluster.clone(),
+                matcher: matcher.clone(),
+                starts_at: *starts_at,
+                ends_at: *ends_at,
+                by: command.by.clone(),
+                given_at: command.given_at,
+                why: command.why.clone(),
+            }),
+            Action::Unsilence { silence } => {
+                self.unsilence(silence);
+                self.tell_silences();
+            }
+        }
+    }
+
+    fn act(&mut self, command: &Command, id: &str, act: Act) {
+        let Some(no) = self.state.incident(id) else { return };
+        let Some(live) = self.state.incidents.get_mut(&no) else { return };
+        if live.voice.notes.iter().any(|note| note.id == command.id) {
+            return;
+        }
+        let note = command.note(act);
+        match act {
+            Act::Acknowledge => live.voice.acknowledged = Some(note.clone()),
+            Act::Unacknowledge => live.voice.acknowledged = None,
+            Act::Note | Act::Resolve | Act::Wrong => {}
+        }
+        live.voice.add(note);
+        let ends = live.is_open() && matches!(act, Act::Resolve | Act::Wrong);
+        self.changed(Key::Voice(no));
+        if ends {
+            self.resolve(no);
+        } else {
+            self.touch(no, Some(Transition::Updated));
+        }
+    }
+
+    fn silence(&mut self, silence: Silence) {
+        if self.state.silences.get(&silence.id).is_some() {
+            return;
+        }
+        self.changed(Key::Silence(silence.id.clone()));
+        self.effects.silences.push((silence.id.clone(), Some(silence.clone())));
+        self.state.silences.insert(silence, self.state.clock.now);
+        self.tell_silences();
+    }
+
+    fn unsilence(&mut self, id: &str) {
+        let now = self.now();
+        if self.state.silences.remove(id, now) {
+            self.changed(Key::Silence(id.to_owned()));
+            self.effects.silences.push((id.to_owned(), None));
+        }
+    }
+
+    /// Whoever looked after an incident did so until it was over.
+    pub fn look_after_no_more(&mut self, no: u64) {
+        let Some(live) = self.state.incidents.get_mut(&no) else { return };
+        if live.voice.acknowledged.take().is_some() {
+            self.changed(Key::Voice(no));
+        }
+    }
+
+    /// What was said of an incident that is remembered no more goes with it.
+    pub fn fall_silent(&mut self, no: u64, gone: &Live) {
+        if gone.voice.is_heard() {
+            self.changed(Key::Voice(no));
+        }
+    }
+
+    /// Begins and ends the silences whose time has come.
+    pub fn turn_silences(&mut self) {
+        let now = self.now();
+        if self.state.silences.next.is_none_or(|next| next > now) {
+            return;
+        }
+        let ended = self.state.silences.all.values().filter(|silence| silence.ends_at <= now);
+        for id in ended.map(|silence| silence.id.clone()).collect::<Vec<_>>() {
+            self.unsilence(&id);
+        }
+        self.state.silences.look_ahead(now);
+        self.tell_silences();
+    }
+
+    /// Tells the open incidents of which somebody is told now, and was not, or the other way round.
+    fn tell_silences(&mut self) {
+        let now = self.now();
+        let ClusterState { incidents, silences, .. } = &*self.state;
+        let differs = |live: &Live| {
+            let told = live.head.told.as_ref();
+            told.is_some_and(|(severity, class, object)| {
+                silences.of(live, (*severity, class, object), now) != live.voice.silenced
+            })
+        };
+        let open = incidents.iter().filter(|(_, live)| live.is_open());
+        let mut changed: Vec<u64> = open.filter(|(_, live)| differs(live)).map(|(no, _)| *no).collect();
+        self.look(incidents.len());
+        changed.sort_unstable();
+        for no in changed {
+            self.touch(no, Some(Transition::Updated));
+        }
+    }
+}
