@@ -26,6 +26,9 @@ pub(crate) struct Thread {
     /// Log time since when it is open.
     since: Timestamp,
     told: Option<Told>,
+    /// It was silent since it was told.
+    #[serde(default)]
+    silent: bool,
     /// A notice was begun, and it is not known whether it arrived.
     begun: Option<Begun>,
 }
@@ -97,6 +100,7 @@ impl Desk {
         }
         let open = incident.state == IncidentState::Open;
         let told = known.and_then(|known| known.told.clone());
+        let silent = incident.silenced.is_some() || known.is_some_and(|known| known.silent);
         if !open && (told.is_none() || !self.send_resolved) {
             if self.threads.remove(&key).is_some() {
                 self.changed.insert(key.clone());
@@ -107,7 +111,7 @@ impl Desk {
         let going_on = known.filter(|known| known.incident.state == IncidentState::Open);
         let since = going_on.map_or(change.at, |known| known.since);
         let incident = Incident { members: Vec::new(), backfill: change.backfill, ..incident.clone() };
-        self.threads.insert(key.clone(), Thread { incident, since, told, begun: None });
+        self.threads.insert(key.clone(), Thread { incident, since, told, silent, begun: None });
         self.changed.insert(key.clone());
         self.plan(&key, change.at);
     }
@@ -150,6 +154,7 @@ impl Desk {
         let (labels, repeats) = (notice.labels.clone(), notice.repeats);
         thread.told = Some(Told { version, severity, labels, at: now, repeats });
         thread.begun = None;
+        thread.silent = false;
         self.plan(&key, now);
     }
 
@@ -159,10 +164,10 @@ impl Desk {
         changed.into_iter().map(|key| (key.clone(), self.threads.get(&key))).collect()
     }
 
-    /// Incidents that the receiver was told of and that go on.
+    /// Incidents that the receiver was told of and that go on, but for those that are silent.
     pub(crate) fn firing(&self) -> impl Iterator<Item = Notice> {
         let open = self.threads.values().filter(|thread| thread.incident.state == IncidentState::Open);
-        open.filter_map(|thread| {
+        open.filter(|thread| thread.incident.silenced.is_none()).filter_map(|thread| {
             let Told { repeats, at, .. } = *thread.told.as_ref()?;
             Some(thread.notice(&Begun { kind: Kind::Repeat, repeats, at }))
         })
@@ -174,17 +179,24 @@ impl Desk {
     }
 
     fn verdict(&self, thread: &Thread, now: Timestamp) -> Verdict {
-        let Thread { incident, since, told, .. } = thread;
+        let Thread { incident, since, told, silent, .. } = thread;
         if incident.state != IncidentState::Open {
             return Verdict::Tell(Kind::Resolved, 0);
         }
+        if incident.silenced.is_some() {
+            return Verdict::Nothing;
+        }
+        let acknowledged = incident.acknowledged.is_some();
         let after = |from: Timestamp, wait: Duration| from.plus_millis(wait.as_millis().try_into().unwrap_or(i64::MAX));
         match (self.rules.route(&self.receiver, incident, now), told) {
+            (Some(_), None) if acknowledged => Verdict::Nothing,
             (Some(rule), None) => match after(*since, rule.group_wait) {
                 ready if ready <= now => Verdict::Tell(Kind::Firing, 0),
                 ready => Verdict::LookAt(ready),
             },
             (Some(_), Some(told)) if incident.severity > told.severity => Verdict::Tell(Kind::Worse, 0),
+            (Some(_), Some(_)) if acknowledged => Verdict::Nothing,
+            (Some(_), Some(_)) if self.repeats && *silent => Verdict::Tell(Kind::Repeat, 1),
             (Some(rule), Some(told)) if self.repeats => match after(told.at, rule.repeat_interval) {
                 ready if ready <= now && told.version == incident.version => {
                     Verdict::Tell(Kind::Repeat, told.repeats + 1)

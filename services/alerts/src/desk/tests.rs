@@ -1,4 +1,4 @@
-use epicenter_model::Severity;
+use epicenter_model::{Note, Severity, Silenced};
 
 use super::*;
 use crate::Alerts;
@@ -20,11 +20,12 @@ const fn at(seconds: i64) -> Timestamp {
     Timestamp::from_millis(seconds * 1000)
 }
 
-/// `open high`, `resolved high`, `open high backfill`.
+/// `open high`, `resolved high`, and `backfill`, `acknowledged`, `silenced` after it.
 fn change(cluster: &str, id: &str, version: i64, seconds: i64, what: &str) -> IncidentChange {
     let mut words = what.split(' ');
     let state = words.next().unwrap();
     let severity = words.next().unwrap();
+    let more: Vec<_> = words.collect();
     let incident = Incident {
         id: id.into(),
         cluster: cluster.into(),
@@ -32,9 +33,11 @@ fn change(cluster: &str, id: &str, version: i64, seconds: i64, what: &str) -> In
         state: *IncidentState::ALL.iter().find(|it| it.name() == state).unwrap(),
         severity: *Severity::ALL.iter().find(|it| it.name() == severity).unwrap(),
         resolved_at: (state == "resolved").then_some(at(seconds)),
+        acknowledged: more.contains(&"acknowledged").then(Note::default),
+        silenced: more.contains(&"silenced").then(Silenced::default),
         ..Incident::default()
     };
-    IncidentChange { at: at(seconds), backfill: words.next().is_some(), incident, ..IncidentChange::default() }
+    IncidentChange { at: at(seconds), backfill: more.contains(&"backfill"), incident, ..IncidentChange::default() }
 }
 
 /// Reads changes as the log would give them, and then lets time pass to `until`.
@@ -102,6 +105,59 @@ fn tells_again_when_it_is_worse_or_goes_on() {
     check(&[(1, 0, "open low"), (2, 60, "open high")], 100, &["60 firing c/i/1", "60 worse c/i/2"]);
     check(&[(1, 0, "open low")], 1300, &["30 firing c/i/1", "630 repeat c/i/1/1", "1230 repeat c/i/1/2"]);
     check(&[(1, 0, "open high"), (2, 60, "open low"), (3, 70, "open high")], 100, &["60 firing c/i/1"]);
+}
+
+#[test]
+fn whoever_looks_after_it_is_not_told_again() {
+    check(&[(1, 0, "open low"), (2, 40, "open low acknowledged")], 1300, &["40 firing c/i/1"]);
+    check(&[(1, 0, "open low"), (2, 10, "open low acknowledged")], 1300, &[]);
+    check(
+        &[(1, 0, "open low"), (2, 40, "open low acknowledged"), (3, 700, "open high acknowledged")],
+        2000,
+        &["40 firing c/i/1", "700 worse c/i/3"],
+    );
+    check(
+        &[(1, 0, "open low"), (2, 40, "open low acknowledged"), (3, 100, "open low"), (4, 900, "resolved low")],
+        2000,
+        &["40 firing c/i/1", "900 repeat c/i/3/1", "900 resolved c/i/4"],
+    );
+    check(
+        &[(1, 0, "open low"), (2, 40, "open low acknowledged"), (3, 50, "resolved low acknowledged")],
+        2000,
+        &["40 firing c/i/1", "50 resolved c/i/3"],
+    );
+}
+
+#[test]
+fn a_silence_is_kept_and_its_end_is_told() {
+    check(&[(1, 0, "open high silenced"), (2, 2000, "resolved high silenced")], 3000, &[]);
+    check(&[(1, 0, "open high silenced"), (2, 900, "open high")], 1000, &["900 firing c/i/2"]);
+    check(&[(1, 0, "open low"), (2, 40, "open critical silenced")], 2000, &["40 firing c/i/1"]);
+    check(
+        &[(1, 0, "open high"), (2, 40, "open high silenced"), (3, 1000, "open high")],
+        1700,
+        &["40 firing c/i/1", "1000 repeat c/i/3/1", "1600 repeat c/i/3/2"],
+    );
+    check(
+        &[(1, 0, "open high"), (2, 40, "open high silenced"), (3, 1000, "open high acknowledged")],
+        3000,
+        &["40 firing c/i/1"],
+    );
+    // What the receiver believes to go on is told to be over also meanwhile.
+    check(
+        &[(1, 0, "open high"), (2, 40, "open high silenced"), (3, 60, "resolved high silenced")],
+        100,
+        &["40 firing c/i/1", "60 resolved c/i/3"],
+    );
+}
+
+#[test]
+fn what_is_silent_does_not_fire() {
+    let mut desk = desk(true);
+    told(&mut desk, &[change("c", "i", 1, 0, "open high"), change("c", "i", 2, 50, "open high silenced")], 60);
+    assert_eq!(desk.firing().count(), 0);
+    told(&mut desk, &[change("c", "i", 3, 70, "open high")], 80);
+    assert_eq!(desk.firing().count(), 1);
 }
 
 #[test]
