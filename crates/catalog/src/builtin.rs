@@ -26,6 +26,7 @@ pub(crate) const FILES: &[(&str, &str)] = files! {
     "network.yaml"
     "gitops.yaml"
     "operators.yaml"
+    "application.yaml"
 };
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ use crate::{Health, Metrics, Secret, SecretError, telemetry};
 pub struct AdminConfig {
     /// `address:port`; port 0 takes a free one.
     pub listen: String,
-    /// A token that `/api` asks for (`Authorization: Bearer …`); needed when it listens beyond loopback.
+    /// A token that all but probes and metrics ask for (`Authorization: Bearer …`); needed when it listens beyond loopback.
     pub token: Secret,
 }
 
@@ -55,24 +55,31 @@ pub struct Serve {
     router: Router,
 }
 
-/// Binds the endpoint. `api` is what a service adds below `/api`, where `log` is already: the filter of [`telemetry`].
-pub async fn serve(config: &AdminConfig, health: Health, metrics: Metrics, api: Router) -> Result<Serve, AdminError> {
+/// Binds the endpoint. `guarded` is what a service adds for those who have the token, beside `/api/log`: the filter of
+/// [`telemetry`].
+pub async fn serve(
+    config: &AdminConfig,
+    health: Health,
+    metrics: Metrics,
+    guarded: Router,
+) -> Result<Serve, AdminError> {
     let bind = |source| AdminError::Bind { listen: config.listen.clone(), source };
     let listener = TcpListener::bind(&config.listen).await.map_err(bind)?;
     let address = listener.local_addr().map_err(bind)?;
     let token = if config.token.is_set() { Some(config.token.read()?) } else { None };
     let guard = Guard { token, loopback: address.ip().is_loopback() };
-    Ok(Serve { listener, address, router: router(guard, health, metrics, api) })
+    Ok(Serve { listener, address, router: router(guard, health, metrics, guarded) })
 }
 
 /// Everything that is served: probes and metrics for all, the rest for those whom `guard` lets in.
-fn router(guard: Guard, health: Health, metrics: Metrics, api: Router) -> Router {
-    let api = api.route("/log", get(log).put(set_log)).layer(middleware::from_fn_with_state(Arc::new(guard), admit));
+fn router(guard: Guard, health: Health, metrics: Metrics, guarded: Router) -> Router {
+    let guarded =
+        guarded.route("/api/log", get(log).put(set_log)).layer(middleware::from_fn_with_state(Arc::new(guard), admit));
     Router::new()
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(ready).with_state(health))
         .route("/metrics", get(show).with_state(metrics))
-        .nest("/api", api)
+        .merge(guarded)
 }
 
 impl Serve {
@@ -108,7 +115,7 @@ async fn set_log(filter: String) -> Response {
     }
 }
 
-/// Who may use `/api`.
+/// Who may use what is guarded.
 struct Guard {
     token: Option<String>,
     loopback: bool,
@@ -156,7 +163,7 @@ mod tests {
     #[tokio::test]
     async fn tells_the_truth() {
         let (health, metrics) = (Health::new(), Metrics::new("1"));
-        let api = Router::new().route("/x", get(|| async { "secret" }));
+        let api = Router::new().route("/api/x", get(|| async { "secret" }));
         let token = Secret { env: Some("PATH".into()), file: None };
         let config = AdminConfig { token, ..AdminConfig::default() };
         let endpoint = serve(&config, health.clone(), metrics, api).await.unwrap();
@@ -178,7 +185,7 @@ mod tests {
     async fn beyond_loopback_only_probes_and_metrics_are_open() {
         let check = async |token: Option<&str>, path: &str, expected: StatusCode| {
             let guard = Guard { token: token.map(str::to_owned), loopback: false };
-            let api = Router::new().route("/incidents", get(|| async { "secret" }));
+            let api = Router::new().route("/api/incidents", get(|| async { "secret" }));
             let router = router(guard, Health::new(), Metrics::new("1"), api);
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let (address, stop) = (listener.local_addr().unwrap(), CancellationToken::new());

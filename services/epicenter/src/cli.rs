@@ -75,6 +75,15 @@ pub enum Command {
         #[arg(short, long, value_enum, default_value_t = Document::Text)]
         output: Document,
     },
+    /// What somebody says of incidents
+    #[command(flatten)]
+    Say(Say),
+    /// List the silences that are in force, or will be
+    Silences {
+        /// How
+        #[arg(short, long, value_enum, default_value_t = Document::Text)]
+        output: Document,
+    },
     /// List the newest Events, with their meaning
     Events {
         /// How many
@@ -112,8 +121,118 @@ pub enum Command {
         /// Its name
         cluster: String,
     },
+    /// Take commands and events of applications by HTTP
+    Intake,
     /// Run a sink: the public table of incidents, and one cluster's Incident objects
     Sink(Sink),
+}
+
+/// What somebody says of incidents.
+#[derive(Debug, Subcommand)]
+pub enum Say {
+    /// Say that you look after an incident: nobody is told of it again, unless it becomes worse
+    Ack {
+        /// Its id, or the beginning of it
+        id: String,
+        /// Who, and why
+        #[command(flatten)]
+        said: Said,
+    },
+    /// Say that nobody looks after an incident any more
+    Unack {
+        /// Its id, or the beginning of it
+        id: String,
+        /// Who, and why
+        #[command(flatten)]
+        said: Said,
+    },
+    /// Write something down about an incident
+    Note {
+        /// Its id, or the beginning of it
+        id: String,
+        /// What
+        text: String,
+        /// Who you are
+        #[arg(long, value_name = "NAME", env = "USER")]
+        by: String,
+    },
+    /// Say that an incident is over. It opens again when something more is heard of it
+    Resolve {
+        /// Its id, or the beginning of it
+        id: String,
+        /// Who, and why
+        #[command(flatten)]
+        said: Said,
+    },
+    /// Say that an incident is none, or not what it says it is, and end it
+    Wrong {
+        /// Its id, or the beginning of it
+        id: String,
+        /// Who, and why
+        #[command(flatten)]
+        said: Said,
+    },
+    /// Tell nobody of some incidents for a while, now or later
+    #[command(after_help = "Examples:\n  epicenter silence epc-7f3k --for 2h -m \"the vendor is on it\"\n  \
+                            epicenter silence --object Node/worker1 --from 2026-12-01T22:00:00Z --for 4h -m \"new kernel\"\n  \
+                            epicenter silence --cluster staging --all --until 2026-12-02T06:00:00Z -m \"load test\"")]
+    Silence(Silence),
+    /// End a silence
+    Unsilence {
+        /// Its id, or the beginning of it
+        id: String,
+        /// Who, and why
+        #[command(flatten)]
+        said: Said,
+    },
+}
+
+/// Who says something, and why.
+#[derive(Debug, Args)]
+pub struct Said {
+    /// Why
+    #[arg(short, long, value_name = "WHY", default_value = "")]
+    pub message: String,
+    /// Who you are
+    #[arg(long, value_name = "NAME", env = "USER")]
+    pub by: String,
+}
+
+/// `silence`.
+#[derive(Debug, Args)]
+pub struct Silence {
+    /// The incident of that id, or of the only one that begins so
+    pub id: Option<String>,
+    /// The cluster; needed without an incident when there are several
+    #[arg(long, value_name = "NAME", default_value = "")]
+    pub cluster: String,
+    /// Incidents that touch that namespace
+    #[arg(short, long, value_name = "NAME", default_value = "")]
+    pub namespace: String,
+    /// Incidents whose cause has that class; `node.*` is all below `node.`
+    #[arg(long, value_name = "CLASS", default_value = "")]
+    pub class: String,
+    /// Incidents whose cause, or a workload of which, is that object: KIND or KIND/NAME
+    #[arg(long, value_name = "OBJECT", default_value = "")]
+    pub object: String,
+    /// Incidents that are not more severe than that
+    #[arg(long, value_name = "SEVERITY")]
+    pub severity: Option<String>,
+    /// All incidents of the cluster
+    #[arg(long, conflicts_with_all = ["id", "namespace", "class", "object", "severity"])]
+    pub all: bool,
+    /// When it begins [default: now]
+    #[arg(long, value_name = "TIME")]
+    pub from: Option<String>,
+    /// When it ends
+    #[arg(long, value_name = "TIME", conflicts_with = "duration", required_unless_present = "duration")]
+    pub until: Option<String>,
+    /// How long it holds, such as 30m, 2h, 7d
+    #[arg(long = "for", value_name = "DURATION")]
+    pub duration: Option<String>,
+    /// Who, and why
+    #[command(flatten)]
+    pub said: Said,
 }
 
 /// `up`.
@@ -310,7 +429,7 @@ pub enum Topics {
     },
     /// Print the commands that allow each service what it needs, and no more, on brokers with an authorizer
     Acls {
-        /// Of exporter, enricher, correlator, fleet, sink, sink-objects, alerts, archive, topics, recovery, viewer [default: all]
+        /// Of exporter, enricher, correlator, fleet, sink, sink-objects, intake, alerts, archive, topics, recovery, viewer [default: all]
         services: Vec<String>,
         /// The principal that is allowed [default: User:epicenter-SERVICE for each]
         #[arg(long)]

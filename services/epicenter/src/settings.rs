@@ -133,4 +133,12 @@ impl Settings {
         let registry = self.registry(Health::new())?;
         Ok(registry.map_or_else(Codec::single_object, |registry| registry.reader()))
     }
+
+    /// A codec that writes to the log.
+    pub fn writer(&self) -> Result<Codec, RegistryError> {
+        match self.registry(Health::new())? {
+            Some(registry) if self.registry.write => registry.writer(&self.bus.kafka.prefix),
+            _ => self.reader(),
+        }
+    }
 }

@@ -1,13 +1,15 @@
-//! Where incidents and Events are read from: a running process, a Kafka cluster, or the log of a stopped one.
+//! Where incidents and Events are read from, and commands written to: a running process, a Kafka cluster, or the log of a
+//! stopped one.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use epicenter_bus::topics::{EVENTS_ENRICHED, INCIDENTS};
+use epicenter_bus::topics::{EVENTS_ENRICHED, INCIDENTS, SILENCES};
 use epicenter_bus::{Bus, Start};
-use epicenter_model::{Codec, EnrichedEvent, EnrichedRecord, Incident};
+use epicenter_intake::Intake;
+use epicenter_model::{Codec, Command, EnrichedEvent, EnrichedRecord, Incident, Silence};
 use serde::de::DeserializeOwned;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -52,20 +54,51 @@ impl View {
     }
 
     /// All incidents, the first that opened first.
-    pub async fn incidents(self) -> anyhow::Result<Vec<Incident>> {
+    pub async fn incidents(&self) -> anyhow::Result<Vec<Incident>> {
         match self {
-            Self::Running { address, token } => get(address, "/api/incidents", token.as_deref()).await,
-            Self::Log(bus, codec) => tokio::task::spawn_blocking(move || incidents(&bus, &codec)).await?,
+            Self::Running { address, token } => get(*address, "/api/incidents", token.as_deref()).await,
+            Self::Log(bus, codec) => {
+                let (bus, codec) = (bus.clone(), codec.clone());
+                tokio::task::spawn_blocking(move || incidents(&bus, &codec)).await?
+            }
+        }
+    }
+
+    /// The silences that are in force, or will be, in order of their beginning.
+    pub async fn silences(&self) -> anyhow::Result<Vec<Silence>> {
+        match self {
+            Self::Running { address, token } => get(*address, "/api/silences", token.as_deref()).await,
+            Self::Log(bus, codec) => {
+                let (bus, codec) = (bus.clone(), codec.clone());
+                tokio::task::spawn_blocking(move || silences(&bus, &codec)).await?
+            }
+        }
+    }
+
+    /// Writes a command into its cluster's log, by `codec` when it is written here; gives it as it was written.
+    pub async fn say(&self, command: Command, codec: Codec) -> anyhow::Result<Command> {
+        match self {
+            Self::Running { address, token } => {
+                let body = serde_json::to_string(&command)?;
+                ask(*address, "POST /api/v1/commands", token.as_deref(), &body).await
+            }
+            Self::Log(bus, _) => {
+                let intake = Intake::new(bus.clone(), codec);
+                Ok(tokio::task::spawn_blocking(move || intake.command(command)).await??)
+            }
         }
     }
 
     /// The newest `limit` Events, the oldest of them first.
-    pub async fn events(self, limit: usize) -> anyhow::Result<Vec<EnrichedEvent>> {
+    pub async fn events(&self, limit: usize) -> anyhow::Result<Vec<EnrichedEvent>> {
         match self {
             Self::Running { address, token } => {
-                get(address, &format!("/api/events?limit={limit}"), token.as_deref()).await
+                get(*address, &format!("/api/events?limit={limit}"), token.as_deref()).await
             }
-            Self::Log(bus, codec) => tokio::task::spawn_blocking(move || events(&bus, &codec, limit)).await?,
+            Self::Log(bus, codec) => {
+                let (bus, codec) = (bus.clone(), codec.clone());
+                tokio::task::spawn_blocking(move || events(&bus, &codec, limit)).await?
+            }
         }
     }
 }
@@ -78,6 +111,16 @@ pub fn incidents(bus: &Bus, codec: &Codec) -> anyhow::Result<Vec<Incident>> {
     }
     incidents.sort_by(|a, b| (a.opened_at, &a.cluster, &a.id).cmp(&(b.opened_at, &b.cluster, &b.id)));
     Ok(incidents)
+}
+
+/// The silences of a log, in order of their beginning. Blocks.
+pub fn silences(bus: &Bus, codec: &Codec) -> anyhow::Result<Vec<Silence>> {
+    let mut silences: Vec<Silence> = Vec::new();
+    for value in bus.table(SILENCES.name)?.values() {
+        silences.push(codec.decode(value)?);
+    }
+    silences.sort_by(|a, b| (a.starts_at, &a.cluster, &a.id).cmp(&(b.starts_at, &b.cluster, &b.id)));
+    Ok(silences)
 }
 
 /// The newest `limit` Events of a log. Blocks.
@@ -99,13 +142,23 @@ pub fn events(bus: &Bus, codec: &Codec, limit: usize) -> anyhow::Result<Vec<Enri
     Ok(newest.into())
 }
 
-/// One request to the admin endpoint of a process on this machine.
 async fn get<T: DeserializeOwned>(address: SocketAddr, path: &str, token: Option<&str>) -> anyhow::Result<T> {
-    let what = || format!("asking http://{address}{path}");
+    ask(address, &format!("GET {path}"), token, "").await
+}
+
+/// One request to the admin endpoint of a process on this machine: method and path, and a body of JSON.
+async fn ask<T: DeserializeOwned>(
+    address: SocketAddr,
+    request: &str,
+    token: Option<&str>,
+    body: &str,
+) -> anyhow::Result<T> {
+    let what = || format!("asking http://{address}: {request}");
     let exchange = async {
         let mut stream = tokio::net::TcpStream::connect(address).await?;
         let bearer = token.map_or_else(String::new, |token| format!("authorization: Bearer {token}\r\n"));
-        let request = format!("GET {path} HTTP/1.0\r\nhost: {address}\r\n{bearer}\r\n");
+        let head = format!("content-type: application/json\r\ncontent-length: {}\r\n{bearer}", body.len());
+        let request = format!("{request} HTTP/1.0\r\nhost: {address}\r\n{head}\r\n{body}");
         stream.write_all(request.as_bytes()).await?;
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).await?;
@@ -115,7 +168,7 @@ async fn get<T: DeserializeOwned>(address: SocketAddr, path: &str, token: Option
     let head = answer.windows(4).position(|end| end == b"\r\n\r\n").with_context(what)?;
     let (head, body) = (String::from_utf8_lossy(&answer[..head]), &answer[head + 4..]);
     let status = head.lines().next().unwrap_or_default();
-    if status.split(' ').nth(1) != Some("200") {
+    if !matches!(status.split(' ').nth(1), Some("200" | "202")) {
         bail!("{}: {status}: {}", what(), String::from_utf8_lossy(body).trim());
     }
     serde_json::from_slice(body).with_context(what)

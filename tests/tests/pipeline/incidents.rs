@@ -86,6 +86,29 @@ fn what_a_user_types_while_it_runs(plane: &ControlPlane, directory: &Path) {
     let health = answer(&["doctor"]);
     assert!(health.contains("a running process has") && !health.contains("WRONG"), "{health}");
 
+    let who = ["--by", "anna", "-m", "the tag is wrong"];
+    assert_eq!(answer(&[&["ack", &id[..8]], &who[..]].concat()), format!("{id} is acknowledged by anna\n"));
+    let document = json(&["show", id, "-o", "json"]);
+    assert_eq!(
+        (&document["acknowledged"]["by"], &document["notes"][0]["act"]),
+        (&"anna".into(), &"acknowledge".into())
+    );
+    answer(&[&["silence", "--namespace", "default", "--for", "1h"], &who[..]].concat());
+    let silences = json(&["silences", "-o", "json"]);
+    let silence = silences[0]["id"].as_str().unwrap();
+    assert_eq!((&silences[0]["matcher"]["namespace"], &silences[0]["cluster"]), (&"default".into(), &"test".into()));
+    assert_eq!(json(&["show", id, "-o", "json"])["silenced"]["id"], silence);
+    assert!(answer(&["incidents"]).contains("silent") && answer(&["silences"]).contains("namespace=default"));
+    answer(&[&["unsilence", silence], &who[..]].concat());
+    assert_eq!(answer(&["silences"]), "there are no silences\n");
+    let backwards = ask(&[
+        &["silence", id, "--from", "2026-12-02T06:00:00Z", "--until", "2026-12-01T06:00:00Z"],
+        &who[..],
+    ]
+    .concat());
+    let said = String::from_utf8_lossy(&backwards.stderr);
+    assert!(!backwards.status.success() && said.contains("it must end after it begins"), "{said}");
+
     let unknown = ask(&["show", "epc-unknown"]);
     let said = String::from_utf8_lossy(&unknown.stderr);
     assert!(!unknown.status.success() && said.contains("epc-unknown"), "{said}");

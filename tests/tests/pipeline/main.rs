@@ -21,6 +21,7 @@ mod services;
 mod spool;
 mod storm;
 mod topics;
+mod voice;
 mod writer;
 
 use std::path::Path;

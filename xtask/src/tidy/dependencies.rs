@@ -16,6 +16,7 @@ const LAYERS: &[&[&str]] = &[
         "epicenter-correlator",
         "epicenter-sink",
         "epicenter-alerts",
+        "epicenter-intake",
         "epicenter-archive",
     ],
     &["epicenter"],

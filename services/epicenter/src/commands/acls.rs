@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::bail;
 use epicenter_bus::topics::{
     ALERTS_STATE, CORRELATOR_STATE, DEAD_LETTER, EVENTS_ENRICHED, EVENTS_RAW, FLEET_SIGNALS, INCIDENT_CHANGES,
-    INCIDENTS, POSITIONS,
+    INCIDENTS, POSITIONS, SILENCES,
 };
 use epicenter_bus::{Grant, Operation, ProcessorSpec, Resource};
 use epicenter_runtime::KafkaSection;
@@ -31,7 +31,8 @@ fn services() -> Vec<(&'static str, Vec<Grant>)> {
         ("correlator", Grant::of_processor(&epicenter_correlator::spec())),
         ("fleet", Grant::of_processor(&epicenter_correlator::fleet_spec())),
         ("sink", Grant::of_processor(&epicenter_sink::spec())),
-        ("sink-objects", vec![Grant::groups("sink-objects."), read(INCIDENTS.name)]),
+        ("sink-objects", [vec![Grant::groups("sink-objects.")], intake()].concat()),
+        ("intake", intake()),
         ("topics", Grant::of_administration()),
         ("recovery", recovery()),
         (
@@ -40,6 +41,7 @@ fn services() -> Vec<(&'static str, Vec<Grant>)> {
                 Grant::group("table"),
                 Grant::group("reader"),
                 read(INCIDENTS.name),
+                read(SILENCES.name),
                 read(EVENTS_ENRICHED.name),
                 read(DEAD_LETTER.name),
                 // `epicenter doctor`.
@@ -47,6 +49,15 @@ fn services() -> Vec<(&'static str, Vec<Grant>)> {
             ],
         ),
     ]
+}
+
+/// What it takes to say something: `epicenter ack` and the like, HTTP, annotations.
+fn intake() -> Vec<Grant> {
+    let mut grants = Grant::of_sources("intake.", POSITIONS.name, &[EVENTS_RAW.name]);
+    let read = [INCIDENTS.name, SILENCES.name].map(|topic| Grant::topic(topic, &[Operation::Read]));
+    grants.extend(read);
+    grants.push(Grant::group("table"));
+    grants
 }
 
 /// What `topics recover` needs, and `doctor` to see what is lost.
@@ -125,8 +136,12 @@ mod tests {
         assert_eq!(
             of("sink-objects"),
             [
-                "--operation Read --topic epicenter.incidents",
-                "--operation Read --resource-pattern-type prefixed --group epicenter.sink-objects.",
+                "--operation Read --topic epicenter.incidents --topic epicenter.silences",
+                "--operation Read --operation Write --topic epicenter.positions",
+                "--operation Write --topic epicenter.events.raw",
+                "--operation Read --group epicenter.table",
+                "--operation Read --resource-pattern-type prefixed --group epicenter.sink-objects. --group epicenter.intake.",
+                "--operation Write --resource-pattern-type prefixed --transactional-id epicenter.intake.",
             ]
         );
         for (service, grants) in &services {

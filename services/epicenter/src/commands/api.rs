@@ -1,4 +1,4 @@
-//! What `/api` of the admin endpoint gives: incidents and Events, as JSON.
+//! What `/api` of the admin endpoint gives: incidents, silences and Events, as JSON.
 
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
@@ -14,12 +14,13 @@ use crate::view;
 /// A log, and how it is read.
 type Log = (Bus, Codec);
 
-/// The routes below `/api`, on a log.
+/// The routes of a log.
 pub(super) fn routes(bus: Bus, codec: Codec) -> Router {
     Router::new()
-        .route("/incidents", get(incidents))
-        .route("/incidents/{id}", get(incident))
-        .route("/events", get(events))
+        .route("/api/incidents", get(incidents))
+        .route("/api/incidents/{id}", get(incident))
+        .route("/api/silences", get(silences))
+        .route("/api/events", get(events))
         .with_state((bus, codec))
 }
 
@@ -33,6 +34,10 @@ const MOST: usize = 10_000;
 
 async fn incidents(State((bus, codec)): State<Log>) -> Response {
     answer(move || view::incidents(&bus, &codec)).await
+}
+
+async fn silences(State((bus, codec)): State<Log>) -> Response {
+    answer(move || view::silences(&bus, &codec)).await
 }
 
 async fn incident(State((bus, codec)): State<Log>, Path(id): Path<String>) -> Response {

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::bail;
-use epicenter_model::IncidentState;
+use epicenter_model::{Incident, IncidentState};
 
 use super::{print, print_json};
 use crate::cli::{Document, Incidents, Listing};
@@ -28,25 +28,28 @@ pub(super) async fn list(settings: &Settings, arguments: &Incidents) -> anyhow::
 }
 
 pub(super) async fn show(settings: &Settings, id: &str, why: bool, output: Document) -> anyhow::Result<ExitCode> {
-    let incidents = View::open(settings).await?.incidents().await?;
-    let named = |wanted: &str| incidents.iter().filter(|incident| incident.id.starts_with(wanted)).collect::<Vec<_>>();
-    let found = match named(id) {
-        found if found.is_empty() => named(&format!("epc-{id}")),
-        found => found,
-    };
-    match found.as_slice() {
-        [] => bail!("there is no incident {id}; `epicenter incidents --all` lists them"),
-        [one] => match output {
-            Document::Json => print_json(one)?,
-            Document::Text if why => {
-                let rules = crate::rules::configured(&settings.rules)?.causal;
-                print(&render::explained(one, &rules, Paint::detect()))?;
-            }
-            Document::Text => print(&render::detail(one, true, Paint::detect()))?,
-        },
-        several => bail!("{} incidents begin with {id}; write more of the id", several.len()),
+    let one = one(View::open(settings).await?.incidents().await?, id)?;
+    match output {
+        Document::Json => print_json(&one)?,
+        Document::Text if why => {
+            let rules = crate::rules::configured(&settings.rules)?.causal;
+            print(&render::explained(&one, &rules, Paint::detect()))?;
+        }
+        Document::Text => print(&render::detail(&one, true, Paint::detect()))?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The only one whose id begins with `id`, which may be without `epc-`.
+pub(super) fn one(incidents: Vec<Incident>, id: &str) -> anyhow::Result<Incident> {
+    let begins = |incident: &Incident, with: &str| incident.id.starts_with(with);
+    let whole = if incidents.iter().any(|incident| begins(incident, id)) { id.to_owned() } else { format!("epc-{id}") };
+    let mut found: Vec<Incident> = incidents.into_iter().filter(|incident| begins(incident, &whole)).collect();
+    match (found.pop(), found.len()) {
+        (None, _) => bail!("there is no incident {id}; `epicenter incidents --all` lists them"),
+        (Some(one), 0) => Ok(one),
+        (Some(_), others) => bail!("{} incidents begin with {id}; write more of the id", others + 1),
+    }
 }
 
 pub(super) async fn events(settings: &Settings, limit: usize, output: Document) -> anyhow::Result<ExitCode> {

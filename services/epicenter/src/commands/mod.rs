@@ -12,6 +12,7 @@ mod doctor;
 mod incidents;
 mod replay;
 mod rules;
+mod say;
 mod schemas;
 mod services;
 mod topics;
@@ -47,6 +48,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             | Command::Enricher
             | Command::Correlator
             | Command::Fleet
+            | Command::Intake
             | Command::Sink(_)
             | Command::Alerts(Alerts::Run)
             | Command::Archive(Archive::Run)
@@ -66,6 +68,8 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Up(arguments) => block_on(up::run(settings, arguments)),
         Command::Incidents(arguments) => block_on(incidents::list(&settings, &arguments)),
         Command::Show { id, why, output } => block_on(incidents::show(&settings, &id, why, output)),
+        Command::Say(what) => block_on(say::run(&settings, what)),
+        Command::Silences { output } => block_on(say::silences(&settings, output)),
         Command::Events { limit, output } => block_on(incidents::events(&settings, limit, output)),
         Command::Doctor => block_on(doctor::run(&settings)),
         Command::Exporter => block_on(services::exporter(settings)),
@@ -73,6 +77,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Correlator => block_on(services::correlator(settings)),
         Command::Fleet => block_on(services::fleet(settings)),
         Command::Forget { cluster } => services::forget(&settings, &cluster),
+        Command::Intake => block_on(services::intake(settings)),
         Command::Sink(arguments) => block_on(services::sink(settings, arguments.role)),
         Command::Config(_) | Command::Crd | Command::Metrics => Ok(ExitCode::SUCCESS),
     }

@@ -1,4 +1,4 @@
-//! The services, each by itself: `epicenter exporter`, `enricher`, `correlator`, `fleet`, `sink`, `alerts run`, `archive run`.
+//! The services, each by itself: `epicenter exporter`, `enricher`, `correlator`, `fleet`, `sink`, `intake`, `alerts run`, `archive run`.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -9,6 +9,7 @@ use axum::Router;
 use epicenter_alerts::Alerts;
 use epicenter_bus::{Bus, Fault, Stop};
 use epicenter_exporter::{Claims, ExporterConfig, Fleet, Log, Origin};
+use epicenter_intake::Intake;
 use epicenter_model::Codec;
 use epicenter_runtime::metric::PARTITIONS;
 use epicenter_runtime::{Health, Metrics, Registry, Shutdown, Supervisor, Traces};
@@ -100,6 +101,15 @@ struct Frame {
 
 impl Frame {
     async fn new(service: &str, settings: &Settings) -> anyhow::Result<Self> {
+        Self::with(service, settings, |_| Ok(Router::new())).await
+    }
+
+    /// A process whose admin endpoint has more routes.
+    async fn with(
+        service: &str,
+        settings: &Settings,
+        more: impl FnOnce(&Bus) -> anyhow::Result<Router>,
+    ) -> anyhow::Result<Self> {
         ensure!(
             settings.bus.is_kafka(),
             "a service by itself works on Kafka: set bus.kafka.bootstrap (EPICENTER_BUS__KAFKA__BOOTSTRAP), or run \
@@ -112,7 +122,7 @@ impl Frame {
         let mut supervisor = Supervisor::new(shutdown.clone());
         let registry = settings.registry(health.clone())?;
         let reader = registry.as_ref().map_or_else(Codec::single_object, |registry| registry.reader());
-        let routes: Router = api::routes(bus.clone(), reader.clone());
+        let routes = api::routes(bus.clone(), reader.clone()).merge(more(&bus)?);
         let admin = epicenter_runtime::serve(&settings.admin, health.clone(), metrics.clone(), routes).await?;
         tracing::info!(address = %admin.address(), "admin endpoint");
         supervisor.task("admin", admin.run(shutdown.token().clone()));
@@ -274,14 +284,19 @@ pub(super) fn forget(settings: &Settings, cluster: &str) -> anyhow::Result<ExitC
         "only on Kafka are there several clusters: set bus.kafka.bootstrap (EPICENTER_BUS__KAFKA__BOOTSTRAP)"
     );
     let bus = settings.bus.open(std::path::Path::new(""))?;
-    let codec = match settings.registry(Health::new())? {
-        Some(registry) if settings.registry.write => registry.writer(&settings.bus.kafka.prefix)?,
-        _ => settings.reader()?,
-    };
+    let codec = settings.writer()?;
     let known = epicenter_exporter::farewell(&log(bus, codec, Traces::default()), cluster)?;
     ensure!(known, "no cluster {cluster} was ever read");
     print(&format!("{cluster} is no longer expected; an exporter that reads it makes it known again\n"))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The door for commands and for events of applications.
+pub(super) async fn intake(settings: Settings) -> anyhow::Result<ExitCode> {
+    let door = |bus: &Bus| Ok(epicenter_intake::routes(Intake::new(bus.clone(), settings.writer()?)));
+    let frame = Frame::with("intake", &settings, door).await?;
+    frame.health.well("intake");
+    frame.run().await
 }
 
 pub(super) async fn sink(mut settings: Settings, role: Role) -> anyhow::Result<ExitCode> {
@@ -299,6 +314,9 @@ pub(super) async fn sink(mut settings: Settings, role: Role) -> anyhow::Result<E
         }
         let (bus, codec) = (frame.bus.clone(), frame.codec.clone());
         let (token, health) = (frame.shutdown.token().clone(), frame.health.clone());
+        let (intake, name) = (Intake::new(bus.clone(), codec.clone()), settings.exporter.cluster.clone());
+        let reading = epicenter_intake::run_annotations(client.clone(), intake, name, token.clone());
+        frame.supervisor.task("annotations", reading);
         let run =
             epicenter_sink::run_objects(client, bus, codec, settings.exporter.cluster, settings.objects, token, health);
         frame.supervisor.task("objects", run);

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use epicenter_bus::topics::INCIDENT_CHANGES;
 use epicenter_bus::{Bus, Start};
+use epicenter_intake::Intake;
 use epicenter_runtime::metric::PARTITIONS;
 use epicenter_runtime::{BoxError, Health, Metrics, Shutdown, Supervisor, Traces};
 use tokio_util::sync::CancellationToken;
@@ -35,11 +36,12 @@ pub(super) async fn run(mut settings: Settings, arguments: Up) -> anyhow::Result
         settings.objects.log_epoch = log.created();
     }
     metrics.set(&PARTITIONS, &[], f64::from(bus.partitions()));
+    let intake = Intake::new(bus.clone(), engine.codec.clone());
     let admin = epicenter_runtime::serve(
         &settings.admin,
         health.clone(),
         metrics.clone(),
-        api::routes(bus.clone(), engine.codec.clone()),
+        api::routes(bus.clone(), engine.codec.clone()).merge(epicenter_intake::routes(intake.clone())),
     )
     .await?;
     let _announced = directory.announce(admin.address())?;
@@ -70,6 +72,8 @@ pub(super) async fn run(mut settings: Settings, arguments: Up) -> anyhow::Result
     if let Some(client) = objects {
         let config = settings.objects.clone();
         let (name, token) = (settings.exporter.cluster.clone(), shutdown.token().clone());
+        let reading = epicenter_intake::run_annotations(client.clone(), intake, name.clone(), token.clone());
+        supervisor.task("annotations", reading);
         let run =
             epicenter_sink::run_objects(client, bus.clone(), engine.codec.clone(), name, config, token, health.clone());
         supervisor.task("objects", run);

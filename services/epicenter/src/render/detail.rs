@@ -6,6 +6,21 @@ use epicenter_model::{FLEET, Incident};
 
 use super::{Paint, instant, span};
 
+/// What people did to it and said of it.
+fn said(incident: &Incident) -> impl Iterator<Item = String> + '_ {
+    let because = |why: &str| if why.is_empty() { String::new() } else { format!(": {why}") };
+    let looked_after = incident.acknowledged.iter();
+    let looked_after =
+        looked_after.map(move |it| format!("Acknowledged by {} at {}{}", it.by, instant(it.at), because(&it.text)));
+    let silenced = incident.silenced.iter();
+    let silenced = silenced.map(move |it| {
+        format!("Silent until {} (silence {} by {}){}", instant(it.until), it.id, it.by, because(&it.why))
+    });
+    let notes = incident.notes.iter();
+    let notes = notes.map(move |it| format!("{}  {} {}{}", instant(it.at), it.by, it.act, because(&it.text)));
+    looked_after.chain(silenced).chain(notes)
+}
+
 /// An incident with its explanation, cause, impact and, when asked for, its members.
 pub fn detail(incident: &Incident, members: bool, paint: Paint) -> String {
     let mut text = String::new();
@@ -61,6 +76,9 @@ pub fn detail(incident: &Incident, members: bool, paint: Paint) -> String {
     }
     if incident.recurrence.count > 0 {
         let _ = writeln!(text, "  Before: {} ({})", incident.recurrence.count, incident.recurrence.previous.join(", "));
+    }
+    for line in said(incident) {
+        let _ = writeln!(text, "  {line}");
     }
     if members {
         for member in &incident.members {

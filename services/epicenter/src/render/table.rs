@@ -1,7 +1,7 @@
 //! Incidents, and rules, as a table, a line each.
 
 use epicenter_correlate::Listed;
-use epicenter_model::{Incident, IncidentState};
+use epicenter_model::{Incident, IncidentState, Silence};
 
 use super::{Paint, instant, span};
 
@@ -27,6 +27,41 @@ pub fn incidents(incidents: &[Incident], columns: Columns, paint: Paint) -> Stri
         2 if incidents[row].state != IncidentState::Open => paint.faint(cell),
         _ => cell.to_owned(),
     })
+}
+
+/// The table of silences, in their order.
+pub fn silences(silences: &[Silence], paint: Paint) -> String {
+    let row = |silence: &Silence| {
+        let it = &silence.matcher;
+        let object = if it.name.is_empty() { it.kind.clone() } else { format!("{}/{}", it.kind, it.name) };
+        let severity = it.severity.map(|severity| severity.to_string()).unwrap_or_default();
+        let parts = [
+            ("incident", &it.incident),
+            ("namespace", &it.namespace),
+            ("class", &it.class),
+            ("object", &object),
+            ("severity", &severity),
+        ];
+        let parts: Vec<String> = parts
+            .iter()
+            .filter(|(_, value)| !value.is_empty())
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
+        let what = if parts.is_empty() { "all".to_owned() } else { parts.join(" ") };
+        let (from, until) = (instant(silence.starts_at), instant(silence.ends_at));
+        vec![silence.id.clone(), silence.cluster.clone(), from, until, silence.by.clone(), what, silence.why.clone()]
+    };
+    let rows: Vec<Vec<String>> = silences.iter().map(row).collect();
+    table(&["ID", "CLUSTER", "FROM", "UNTIL", "BY", "INCIDENTS", "WHY"], &rows, paint, |_, _, cell| cell.to_owned())
+}
+
+/// Where an incident is in its life, and what people made of that.
+fn state(incident: &Incident) -> &'static str {
+    match incident.state {
+        IncidentState::Open if incident.silenced.is_some() => "silent",
+        IncidentState::Open if incident.acknowledged.is_some() => "acked",
+        state => state.name(),
+    }
 }
 
 /// The table of rules and classes.
@@ -60,7 +95,7 @@ fn row(incident: &Incident, columns: Columns) -> Vec<String> {
     let mut cells = vec![
         incident.id.clone(),
         incident.severity.to_string(),
-        incident.state.to_string(),
+        state(incident).to_owned(),
         incident.category.to_string(),
         instant(incident.opened_at),
         span(end.millis_since(incident.opened_at)),
