@@ -21,6 +21,8 @@ pub struct ArchiveConfig {
     /// Counts the logs that were archived to this location, from 1: raised by one when topics were created anew, so that
     /// their offsets begin again.
     pub generation: u32,
+    /// What a question to the archive may take.
+    pub query: QuerySection,
     /// How long what is archived is kept.
     pub retention: RetentionSection,
     /// Every so many hours small files are merged, and what is not kept any longer is deleted; 0 for never, when
@@ -40,6 +42,16 @@ pub struct S3Section {
     pub access_key_id: Secret,
     /// The access key.
     pub secret_access_key: Secret,
+}
+
+/// What a question may take; beyond that it ends with an error.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct QuerySection {
+    /// Until its last row is there, s.
+    pub seconds: u64,
+    /// Memory for sorting, grouping and joining, of all questions together, bytes.
+    pub memory: usize,
 }
 
 /// A batch is written when the first of these is reached.
@@ -85,6 +97,7 @@ impl Default for ArchiveConfig {
             s3: S3Section::default(),
             batch: BatchSection::default(),
             generation: 1,
+            query: QuerySection::default(),
             retention: RetentionSection::default(),
             maintain_every_hours: 6,
         }
@@ -95,6 +108,12 @@ impl Default for BatchSection {
     fn default() -> Self {
         // Memory is the limit while the archive catches up, and age when it is quiet; compaction merges what stays small.
         Self { rows: 100_000, bytes: 128 * 1024 * 1024, seconds: 300 }
+    }
+}
+
+impl Default for QuerySection {
+    fn default() -> Self {
+        Self { seconds: 30, memory: 256 * 1024 * 1024 }
     }
 }
 
@@ -133,13 +152,15 @@ impl ArchiveConfig {
         if self.s3.access_key_id.is_set() != self.s3.secret_access_key.is_set() {
             wrong("s3.access_key_id", "belongs together with secret_access_key: set both or neither");
         }
-        for (key, value) in [("batch.rows", self.batch.rows), ("batch.bytes", self.batch.bytes)] {
-            if value == 0 {
-                wrong(key, "must be at least 1");
-            }
-        }
-        if self.batch.seconds == 0 {
-            wrong("batch.seconds", "must be at least 1");
+        let numbers = [
+            ("batch.rows", self.batch.rows),
+            ("batch.bytes", self.batch.bytes),
+            ("batch.seconds", usize::try_from(self.batch.seconds).unwrap_or(usize::MAX)),
+            ("query.seconds", usize::try_from(self.query.seconds).unwrap_or(usize::MAX)),
+            ("query.memory", self.query.memory),
+        ];
+        for (key, _) in numbers.into_iter().filter(|(_, value)| *value == 0) {
+            wrong(key, "must be at least 1");
         }
         for days in self.retention.rules.iter().map(|rule| rule.days).chain([self.retention.days]) {
             if days > LONGEST {
@@ -178,6 +199,7 @@ mod tests {
             |c| c.batch = BatchSection { rows: 0, bytes: 0, seconds: 0 },
             &["archive.batch.rows", "archive.batch.bytes", "archive.batch.seconds"],
         );
+        check(|c| c.query = QuerySection { seconds: 0, memory: 0 }, &["archive.query.seconds", "archive.query.memory"]);
         check(|c| c.retention.days = 40_000, &["archive.retention"]);
         check(|c| c.generation = 0, &["archive.generation"]);
     }

@@ -22,7 +22,7 @@ pub mod telemetry;
 mod traces;
 
 pub use admin::{AdminConfig, AdminError, Serve, serve};
-pub use archive::{ArchiveConfig, BatchSection, RetentionRule, RetentionSection, S3Section};
+pub use archive::{ArchiveConfig, BatchSection, QuerySection, RetentionRule, RetentionSection, S3Section};
 pub use backoff::Backoff;
 pub use bus::{BusConfig, KafkaSection, LocalSection, OpenError};
 pub use health::Health;

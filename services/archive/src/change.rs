@@ -7,7 +7,7 @@ use crate::column::{Column, Get};
 use crate::entry::{Entry, Kind};
 
 impl Entry for IncidentChange {
-    const KIND: Kind = Kind { name: "incident_changes", topic: INCIDENT_CHANGES.name };
+    const KIND: Kind = Kind { name: "incident_changes", topic: INCIDENT_CHANGES.name, text: "title" };
 
     const COLUMNS: &'static [Column<Self>] = &[
         Column::sought("incident", "The incident's id", Get::Text(|c| (&c.incident.id).into())),

@@ -13,6 +13,8 @@ pub struct Kind {
     pub name: &'static str,
     /// The topic, without prefix.
     pub topic: &'static str,
+    /// The column of its text.
+    pub text: &'static str,
 }
 
 /// A record that has a row of its own.

@@ -45,6 +45,57 @@ pub enum ArchiveError {
         /// What the query engine says.
         source: Box<DataFusionError>,
     },
+    /// A question cannot be asked so.
+    #[error(transparent)]
+    Malformed(#[from] crate::ask::Malformed),
+    /// A file of a table is damaged, missing or out of reach. Other days and clusters can be asked for.
+    #[error(
+        "the archive cannot be read: {source}. Restore the file that is named from a copy of the store, or look after the store"
+    )]
+    Unreadable {
+        /// What the query engine says.
+        source: Box<DataFusionError>,
+    },
+    /// There is no archive yet.
+    #[error(
+        "there is no table {table} in the archive yet: it is made when `epicenter archive run`, or `up`, first starts"
+    )]
+    Absent {
+        /// The table.
+        table: &'static str,
+    },
+    /// A question took its time.
+    #[error(
+        "there is no answer within {seconds} s: ask for less time or fewer clusters, or raise archive.query.seconds"
+    )]
+    TooLong {
+        /// How long it had.
+        seconds: u64,
+    },
+    /// A question took its memory.
+    #[error(
+        "the answer takes more than {mebibytes} MiB of memory: ask for less time, fewer groups or fewer columns, or raise archive.query.memory"
+    )]
+    TooMuch {
+        /// How much all questions have together.
+        mebibytes: usize,
+    },
+    /// Incidents have too many Events.
+    #[error("the incidents have {found} Events, and {most} at most can be looked for: name fewer of them")]
+    Many {
+        /// How many.
+        found: usize,
+        /// How many may be.
+        most: usize,
+    },
+    /// A record in a table is none.
+    #[error(
+        "a row of incident_changes holds no change of an incident: {error}; it was not written by Epicenter, or by a newer one"
+    )]
+    Record {
+        /// What is wrong.
+        error: serde_json::Error,
+    },
     /// The location cannot be used.
     #[error(
         "archive.location {location}: {why}. Name a directory, or s3://BUCKET/PREFIX with the access that archive.s3 describes"
@@ -102,6 +153,13 @@ impl ArchiveError {
             Self::Schema(error) => error.is_retryable(),
             Self::Store { .. } | Self::Slow { .. } | Self::Overtaken { .. } => true,
             Self::Query { .. }
+            | Self::Malformed(_)
+            | Self::Unreadable { .. }
+            | Self::Absent { .. }
+            | Self::TooLong { .. }
+            | Self::TooMuch { .. }
+            | Self::Many { .. }
+            | Self::Record { .. }
             | Self::Location { .. }
             | Self::Secret(_)
             | Self::Foreign { .. }

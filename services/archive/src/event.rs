@@ -9,7 +9,7 @@ use crate::column::{Column, Get};
 use crate::entry::{Entry, Kind};
 
 impl Entry for EnrichedEvent {
-    const KIND: Kind = Kind { name: "events", topic: EVENTS_ENRICHED.name };
+    const KIND: Kind = Kind { name: "events", topic: EVENTS_ENRICHED.name, text: "message" };
 
     const COLUMNS: &'static [Column<Self>] = &[
         Column::new(

@@ -5,9 +5,10 @@
 //! committed to the log.
 //!
 //! Entry points: [`run`] (from the log to a table), [`Table`] (one table, and where it stands), [`Table::compact`] and
-//! [`Table::retain`] (what becomes of old files and rows).
+//! [`Table::retain`] (what becomes of old files and rows), [`ask`] (questions to it).
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
 
+pub mod ask;
 mod batch;
 mod change;
 mod column;

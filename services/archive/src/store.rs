@@ -27,7 +27,7 @@ pub struct Store {
 }
 
 impl Store {
-    /// The location that is configured, else `directory`. A directory is created when it is missing; a bucket is not asked yet.
+    /// The location that is configured, else `directory`. It is not looked at yet: what is written first creates a directory that is missing.
     pub fn open(config: &ArchiveConfig, directory: Option<&Path>) -> Result<Self, ArchiveError> {
         let wrong = |why: String| ArchiveError::Location { location: config.location.clone(), why };
         if config.is_s3() {
@@ -54,8 +54,7 @@ impl Store {
         }
         let configured = Some(Path::new(&config.location)).filter(|path| !path.as_os_str().is_empty());
         let path = configured.or(directory).ok_or_else(|| wrong("is not set".to_owned()))?;
-        let absolute = std::fs::create_dir_all(path).and_then(|()| path.canonicalize());
-        let absolute = absolute.map_err(|error| wrong(error.to_string()))?;
+        let absolute = std::path::absolute(path).map_err(|error| wrong(error.to_string()))?;
         let url = Url::from_directory_path(&absolute).map_err(|()| wrong("is no absolute path".to_owned()))?;
         Ok(Self::over(Arc::new(LocalFileSystem::new()), url))
     }

@@ -104,7 +104,7 @@ fn properties(sought: impl Iterator<Item = &'static str>) -> WriterProperties {
 /// The outcome of `work`, as an error of the archive; given up after `limit`.
 pub(crate) async fn within<R>(
     limit: Duration,
-    what: &dyn Fn() -> String,
+    what: &(dyn Fn() -> String + Sync),
     work: impl Future<Output = DeltaResult<R>>,
 ) -> Result<R, ArchiveError> {
     match tokio::time::timeout(limit, work).await {

@@ -53,3 +53,33 @@ pub fn start(
     anyhow::ensure!(config.location.is_empty(), MISSING);
     Ok(())
 }
+
+/// The archive that the settings lead to, to be asked.
+#[cfg(feature = "archive")]
+pub fn open(settings: &crate::settings::Settings) -> anyhow::Result<epicenter_archive::ask::Archive> {
+    let store = epicenter_archive::Store::open(&settings.archive, directory(settings)?.as_deref())?;
+    Ok(epicenter_archive::ask::Archive::new(store, &settings.archive.query)?)
+}
+
+/// Where the archive is when nothing is configured: below the data directory, unless the log is on Kafka.
+#[cfg(feature = "archive")]
+pub fn directory(settings: &crate::settings::Settings) -> anyhow::Result<Option<std::path::PathBuf>> {
+    if settings.bus.is_kafka() || !settings.archive.location.is_empty() {
+        return Ok(None);
+    }
+    Ok(Some(crate::directory::DataDirectory::of(settings)?.archive()))
+}
+
+/// What the archive answers below `/api/v1`, in `directory` unless another location is configured.
+#[cfg(feature = "archive")]
+pub fn routes(config: &ArchiveConfig, directory: Option<&Path>) -> anyhow::Result<axum::Router> {
+    let store = epicenter_archive::Store::open(config, directory)?;
+    let archive = epicenter_archive::ask::Archive::new(store, &config.query)?;
+    Ok(epicenter_archive::ask::routes(std::sync::Arc::new(archive)))
+}
+
+/// Without the archive built in: nothing.
+#[cfg(not(feature = "archive"))]
+pub fn routes(_: &ArchiveConfig, _: Option<&Path>) -> anyhow::Result<axum::Router> {
+    Ok(axum::Router::new())
+}

@@ -1,5 +1,6 @@
 //! What can be typed.
 
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -62,6 +63,19 @@ pub enum Command {
     /// Keep Events and incidents for long, and look after what is kept
     #[command(subcommand)]
     Archive(Archive),
+    /// Look for Events and incidents in the archive
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  epicenter query events --from 30d --namespace shop --reason OOMKilling\n  \
+                            epicenter query incidents --from 30d --severity high,critical --text registry\n  \
+                            epicenter query events --incident epc-636zfrqou6 -o json\n  \
+                            epicenter query sql \"SELECT reason, sum(occurrences) FROM events GROUP BY 1 ORDER BY 2 DESC LIMIT 10\""
+    )]
+    Query(Query),
+    /// Count Events and incidents in the archive, by groups and stretches of time
+    #[command(after_help = "Examples:\n  epicenter aggregate events --from 30d --by reason\n  \
+                            epicenter aggregate incidents --from 90d --by category --every 1w")]
+    Aggregate(Aggregate),
     /// List incidents
     Incidents(Incidents),
     /// Tell one incident
@@ -349,6 +363,110 @@ pub enum Archive {
         #[arg(long)]
         dry_run: bool,
     },
+}
+
+/// What is asked for in the archive. Lists are parted by commas, and one of each has to fit.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Asked {
+    /// Log time, from then on: 2026-11-20T08:00:00Z, 2026-11-20 (UTC), or how long ago, such as 12h [default: 7d]
+    #[arg(long, value_name = "WHEN")]
+    pub from: Option<String>,
+    /// Log time, before then, likewise [default: now]
+    #[arg(long, value_name = "WHEN")]
+    pub to: Option<String>,
+    /// Clusters
+    #[arg(long, value_name = "NAMES")]
+    pub cluster: Option<String>,
+    /// Namespaces of the object; of incidents, of their cause
+    #[arg(short, long, value_name = "NAMES")]
+    pub namespace: Option<String>,
+    /// Kinds of the object
+    #[arg(long, value_name = "KINDS")]
+    pub kind: Option<String>,
+    /// Names of the object
+    #[arg(long, value_name = "NAMES")]
+    pub name: Option<String>,
+    /// Reasons of Events
+    #[arg(long, value_name = "REASONS")]
+    pub reason: Option<String>,
+    /// Categories, such as node or probe
+    #[arg(long, value_name = "CATEGORIES")]
+    pub category: Option<String>,
+    /// Severities: info, low, medium, high, critical
+    #[arg(long, value_name = "SEVERITIES")]
+    pub severity: Option<String>,
+    /// Classes, such as node.not_ready
+    #[arg(long, value_name = "CLASSES")]
+    pub class: Option<String>,
+    /// Incidents, by the beginning of their ids: those, or the Events in them
+    #[arg(long, value_name = "IDS")]
+    pub incident: Option<String>,
+    /// A text in the message or in the title
+    #[arg(long, value_name = "TEXT")]
+    pub text: Option<String>,
+}
+
+/// `query`.
+#[derive(Debug, Clone, Subcommand)]
+pub enum Query {
+    /// Events, the newest first
+    Events(Rows),
+    /// Incidents that changed in that time, each as it was at its end, the newest change first
+    Incidents(Rows),
+    /// What one SELECT of the tables `events` and `incident_changes` answers, an object of JSON in each line
+    Sql {
+        /// The query, in DataFusion's SQL
+        query: String,
+    },
+}
+
+/// Rows of the archive.
+#[derive(Debug, Clone, Args)]
+pub struct Rows {
+    /// What they must be.
+    #[command(flatten)]
+    pub asked: Asked,
+    /// How many
+    #[arg(long, default_value = "100")]
+    pub limit: NonZeroU32,
+    /// Go on after a page that ended with this cursor
+    #[arg(long, value_name = "CURSOR")]
+    pub cursor: Option<String>,
+    /// How
+    #[arg(short, long, value_enum, default_value_t = Document::Text)]
+    pub output: Document,
+}
+
+/// `aggregate`.
+#[derive(Debug, Clone, Args)]
+pub struct Aggregate {
+    /// Of what
+    #[arg(value_enum)]
+    pub of: Aggregated,
+    /// What they must be.
+    #[command(flatten)]
+    pub asked: Asked,
+    /// By cluster, namespace, kind, name, reason, category, severity, class, node, workload or state; several parted by commas
+    #[arg(long, value_delimiter = ',', value_name = "COLUMNS")]
+    pub by: Vec<String>,
+    /// And by stretches of time, such as 15m, 1h, 1d or 1w
+    #[arg(long, value_name = "STRETCH")]
+    pub every: Option<String>,
+    /// How many groups
+    #[arg(long, default_value = "100")]
+    pub limit: NonZeroU32,
+    /// How
+    #[arg(short, long, value_enum, default_value_t = Document::Text)]
+    pub output: Document,
+}
+
+/// What is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Aggregated {
+    /// Events
+    Events,
+    /// Incidents
+    Incidents,
 }
 
 /// `incidents`.

@@ -59,10 +59,16 @@ pub fn code(error: &anyhow::Error) -> u8 {
 #[cfg(feature = "archive")]
 fn archive(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
     use epicenter_archive::ArchiveError;
+    use epicenter_archive::ask::Malformed;
 
+    if cause.is::<Malformed>() {
+        return Some(USAGE);
+    }
     let error = cause.downcast_ref::<ArchiveError>()?;
     Some(match error {
         ArchiveError::Location { .. } | ArchiveError::Secret(_) => CONFIG,
+        ArchiveError::Malformed(_) => USAGE,
+        ArchiveError::Absent { .. } => NOINPUT,
         error if error.is_retryable() => TEMPFAIL,
         _ => UNAVAILABLE,
     })

@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 
 use deltalake::arrow::util::display::array_value_to_string;
 use deltalake::datafusion::prelude::SessionContext;
-use epicenter_archive::{ArchiveError, Context, Store, Table};
-use epicenter_bus::topics::EVENTS_ENRICHED;
+use epicenter_archive::{ArchiveError, Context, Entry, Store, Table};
+use epicenter_bus::topics::{EVENTS_ENRICHED, INCIDENT_CHANGES};
 use epicenter_bus::{Bus, Emit, LocalConfig, Stop};
 use epicenter_model::{
-    Category, Codec, EnrichedEvent, EnrichedRecord, Event, Heartbeat, ObjectRef, Severity, Timestamp,
+    Category, Codec, EnrichedEvent, EnrichedRecord, Event, Heartbeat, IncidentChange, ObjectRef, Severity, Timestamp,
 };
 use epicenter_runtime::{ArchiveConfig, BatchSection, Health, Metrics};
 use object_store::ObjectStore;
@@ -107,12 +107,27 @@ impl Site {
         self.run(|| self.rows() >= rows).unwrap();
     }
 
+    /// Archives changes of incidents.
+    pub fn write_changes(&self, changes: &[IncidentChange]) {
+        let encode = |change: &IncidentChange| {
+            let payload = Some(self.context.codec.encode(change).unwrap().into());
+            Emit { topic: INCIDENT_CHANGES.name, ..emit(&format!("{}/x", change.incident.cluster), change.at, payload) }
+        };
+        self.emit(0, &changes.iter().map(encode).collect::<Vec<_>>());
+        let first = self.directory.path().join("archive/incident_changes/_delta_log/00000000000000000001.json");
+        self.run_of::<IncidentChange>(|| first.exists()).unwrap();
+    }
+
     /// Archives until `done`, and stops in order.
     pub fn run(&self, done: impl Fn() -> bool) -> Result<(), ArchiveError> {
+        self.run_of::<EnrichedEvent>(done)
+    }
+
+    fn run_of<T: Entry>(&self, done: impl Fn() -> bool) -> Result<(), ArchiveError> {
         let stop = Stop::new();
         let deadline = Instant::now() + LIMIT;
         std::thread::scope(|scope| {
-            let running = scope.spawn(|| epicenter_archive::run::<EnrichedEvent>(&self.context, &stop));
+            let running = scope.spawn(|| epicenter_archive::run::<T>(&self.context, &stop));
             let mut late = false;
             while !running.is_finished() && !late && !done() {
                 late = Instant::now() > deadline;

@@ -1,6 +1,8 @@
 //! From a log in a directory to tables in another.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod api;
+mod ask;
 mod flaky;
 mod log;
 mod maintain;

@@ -15,10 +15,7 @@ pub(super) async fn run(settings: Settings, what: Archive) -> anyhow::Result<Exi
     if matches!(what, Archive::Run) {
         return super::services::archive(settings).await;
     }
-    let directory = match settings.bus.is_kafka() {
-        true => None,
-        false => Some(crate::directory::DataDirectory::of(&settings)?.archive()),
-    };
+    let directory = crate::archive::directory(&settings)?;
     let store = epicenter_archive::Store::open(&settings.archive, directory.as_deref())?;
     maintain::<epicenter_model::EnrichedEvent>(&store, &settings, &what).await?;
     maintain::<epicenter_model::IncidentChange>(&store, &settings, &what).await?;

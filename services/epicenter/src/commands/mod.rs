@@ -10,6 +10,7 @@ mod crd;
 mod demo;
 mod doctor;
 mod incidents;
+mod query;
 mod replay;
 mod rules;
 mod say;
@@ -63,6 +64,8 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Alerts(Alerts::Run) => block_on(services::alerts(settings)),
         Command::Alerts(what) => alerts::run(&settings, what),
         Command::Archive(what) => block_on(archive::run(settings, what)),
+        Command::Query(what) => block_on(query::run(&settings, what)),
+        Command::Aggregate(what) => block_on(query::aggregate(&settings, what)),
         Command::Topics(what) => topics::run(what, &settings),
         Command::Schemas(what) => schemas::run(what, &settings),
         Command::Up(arguments) => block_on(up::run(settings, arguments)),

@@ -271,7 +271,8 @@ pub(super) async fn alerts(settings: Settings) -> anyhow::Result<ExitCode> {
 
 #[cfg(feature = "archive")]
 pub(super) async fn archive(settings: Settings) -> anyhow::Result<ExitCode> {
-    let mut frame = Frame::new("archive", &settings).await?;
+    let routes = crate::archive::routes(&settings.archive, None)?;
+    let mut frame = Frame::with("archive", &settings, |_| Ok(routes)).await?;
     let Frame { bus, codec, health, metrics, supervisor, .. } = &mut frame;
     crate::archive::start(supervisor, &settings.archive, None, bus, codec, health, metrics)?;
     frame.run().await

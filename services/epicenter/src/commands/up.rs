@@ -37,13 +37,11 @@ pub(super) async fn run(mut settings: Settings, arguments: Up) -> anyhow::Result
     }
     metrics.set(&PARTITIONS, &[], f64::from(bus.partitions()));
     let intake = Intake::new(bus.clone(), engine.codec.clone());
-    let admin = epicenter_runtime::serve(
-        &settings.admin,
-        health.clone(),
-        metrics.clone(),
-        api::routes(bus.clone(), engine.codec.clone()).merge(epicenter_intake::routes(intake.clone())),
-    )
-    .await?;
+    let archive = directory.archive();
+    let routes = api::routes(bus.clone(), engine.codec.clone())
+        .merge(epicenter_intake::routes(intake.clone()))
+        .merge(crate::archive::routes(&settings.archive, Some(&archive))?);
+    let admin = epicenter_runtime::serve(&settings.admin, health.clone(), metrics.clone(), routes).await?;
     let _announced = directory.announce(admin.address())?;
     let objects = services::objects(&settings, &cluster, &metrics, arguments.no_objects).await?;
 
@@ -66,7 +64,6 @@ pub(super) async fn run(mut settings: Settings, arguments: Up) -> anyhow::Result
     if let Some(alerts) = alerts {
         services::tell(&mut supervisor, alerts, &bus, &engine.codec, &health, &metrics)?;
     }
-    let archive = directory.archive();
     crate::archive::start(&mut supervisor, &settings.archive, Some(&archive), &bus, &engine.codec, &health, &metrics)?;
     supervisor.task("admin", admin.run(shutdown.token().clone()));
     if let Some(client) = objects {

@@ -11,7 +11,7 @@ use epicenter_model::{Severity, Timestamp};
 
 pub use detail::detail;
 pub use difference::difference;
-pub use table::{Columns, incidents, rules, silences};
+pub use table::{Columns, groups, incidents, rules, silences};
 pub use tree::explained;
 
 /// Colours, or none.

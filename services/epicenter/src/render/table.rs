@@ -71,6 +71,23 @@ pub fn rules(listed: &[Listed], paint: Paint) -> String {
     table(&["SECTION", "NAME", "FROM", "SAYS"], &rows, paint, |_, _, cell| cell.to_owned())
 }
 
+/// What rows of the archive add up to: objects of JSON with the members `columns`.
+pub fn groups(columns: &[&str], rows: &[serde_json::Map<String, serde_json::Value>], paint: Paint) -> String {
+    use serde_json::Value;
+
+    let cell = |value: Option<&Value>| match value {
+        None | Some(Value::Null) => "-".to_owned(),
+        Some(Value::String(text)) => text.clone(),
+        Some(Value::Number(number)) if number.is_f64() => format!("{:.2}", number.as_f64().unwrap_or_default()),
+        Some(other) => other.to_string(),
+    };
+    let head: Vec<_> = columns.iter().map(|column| column.to_uppercase()).collect();
+    let head: Vec<_> = head.iter().map(String::as_str).collect();
+    let rows: Vec<Vec<_>> =
+        rows.iter().map(|row| columns.iter().map(|column| cell(row.get(*column))).collect()).collect();
+    table(&head, &rows, paint, |_, _, cell| cell.to_owned())
+}
+
 /// Rows under a head, each column as wide as it must be; `dye` gives row, column and padded cell their colour.
 fn table(head: &[&str], rows: &[Vec<String>], paint: Paint, dye: impl Fn(usize, usize, &str) -> String) -> String {
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).chain([head[column].len()]).max();
