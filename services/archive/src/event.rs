@@ -68,7 +68,7 @@ impl Entry for EnrichedEvent {
     fn read(codec: &Codec, payload: &[u8]) -> Result<Option<Self>, CodecError> {
         Ok(match EnrichedRecord::decode(codec, payload)? {
             EnrichedRecord::Event(event) => Some(*event),
-            EnrichedRecord::Context(_) | EnrichedRecord::Heartbeat(_) => None,
+            EnrichedRecord::Context(_) | EnrichedRecord::Heartbeat(_) | EnrichedRecord::Command(_) => None,
         })
     }
 }
