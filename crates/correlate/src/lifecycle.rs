@@ -115,6 +115,10 @@ impl Engine<'_> {
         }
         let event = incoming.event;
         if self.rules.class(&event.class).passes != Passes::Never {
+            // That an autoscaler lacks metrics does not show that the probes still fail.
+            if event.severity < self.head_mut(no).worst {
+                return;
+            }
             let Some(entity) = self.state.entities.get(incoming.object) else { return };
             let own = entity.marks.iter().filter(|mark| mark.edge == Edge::Object && *mark.class == *event.class);
             // What a planned change excused, right before, counts too.
