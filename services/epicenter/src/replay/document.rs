@@ -8,7 +8,7 @@ use epicenter_model::{Event, ObjectFacts, Timestamp};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{ReplayError, Skipped, file};
+use super::{ReplayError, Skipped, dump, file};
 
 /// What was found in a file.
 #[derive(Debug, Default, PartialEq)]
@@ -43,6 +43,11 @@ struct Document<'t> {
     message: Option<&'t RawValue>,
     #[serde(borrow)]
     object: Option<&'t RawValue>,
+    #[serde(borrow)]
+    self_link: Option<Cow<'t, str>>,
+    /// In dumps of old clients.
+    #[serde(borrow, rename = "Items")]
+    old_items: Option<Vec<&'t RawValue>>,
 }
 
 /// The times in `metadata` that say when an object was written.
@@ -69,6 +74,7 @@ struct ManagedField {
 /// Everything that is in the text of a file.
 pub fn parse(path: &Path, text: &str) -> Result<Content, ReplayError> {
     let mut content = Content::default();
+    let text = &*dump::without_logs(text);
     let mut reader = Reader { path, item: 0, content: &mut content };
     let mut documents = serde_json::Deserializer::from_str(text).into_iter::<&RawValue>();
     let mut number = 0;
@@ -117,6 +123,10 @@ impl Reader<'_> {
                 self.message(message, object);
                 Ok(())
             }
+            (None, None, None, None) if let Some(items) = document.old_items => {
+                self.old_list(&document.self_link.unwrap_or_default(), items);
+                Ok(())
+            }
             _ if document.kind.is_some() => {
                 if let Some(item) = self.read(json, None) {
                     self.content.listed.push(item);
@@ -124,6 +134,22 @@ impl Reader<'_> {
                 Ok(())
             }
             _ => Err(shortened(json.get())),
+        }
+    }
+
+    /// The list at `link` of an old client's dump: it is read where it is one of Events.
+    fn old_list(&mut self, link: &str, items: Vec<&RawValue>) {
+        if !link.ends_with("/events") {
+            self.item += 1;
+            return self.skip(format!("the list `{link}` of an old client: of those, Events are read only"));
+        }
+        for old in items {
+            self.item += 1;
+            match dump::versioned(old.get()).as_deref().map(|json| item(json, None)) {
+                Some(Ok(found)) => self.content.listed.extend(found),
+                Some(Err(why)) => self.skip(why),
+                None => self.skip(format!("it is no object: {}", shortened(old.get()))),
+            }
         }
     }
 
@@ -240,6 +266,17 @@ mod tests {
         check(&lines.join("\n"), "|EOD|0");
         check(r#"{"kind":"ConfigMap","apiVersion":"v1","metadata":{"name":"a"}}"#, "||0");
         check(r#"{"kind":"List","apiVersion":"v1","items":null}"#, "||0");
+    }
+
+    #[test]
+    fn reads_dumps_of_old_and_new_clients() {
+        let old = |link: &str, item: &str| format!(r#"{{"selfLink":"/api/v1/namespaces/n/{link}","Items":[{item}]}}"#);
+        let event = r#"{"name":"a","namespace":"n","uid":"u","InvolvedObject":{"Kind":"Pod"},"Reason":"R"}"#;
+        check(&format!("{}\n{}", old("events", event), old("events", "7")), "E||1");
+        check(&old("pods", event), "||1");
+        let logs =
+            "==== START logs for container c of pod n/p ====\nno JSON\n==== END logs for container c of pod n/p ====\n";
+        check(&format!("{EVENT}\n{logs}{POD}\n"), "EO||0");
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! Reads what `kubectl` and API servers write to files, and makes of it the log that an exporter would have written.
 //!
-//! Pure but for [`file::read`]. In order: [`file`] (bytes to text), [`document`] (text to items), [`timeline`] (items to
-//! records in order of time, with heartbeats).
+//! Pure but for [`file::read`]. In order: [`file`] (bytes to text), [`document`] (text to items, with [`dump`]), [`timeline`]
+//! (items to records in order of time, with heartbeats).
 
 pub mod document;
+pub mod dump;
 pub mod file;
 pub mod timeline;
 
@@ -72,8 +73,8 @@ pub enum ReplayError {
     },
 }
 
-const MEND: &str = "What can be replayed is JSON as `kubectl get events -A -o json`, `kubectl get … -o json` or a watch \
-                    writes it, also compressed with gzip";
+const MEND: &str = "What can be replayed is JSON as `kubectl get events -A -o json`, `kubectl get … -o json`, a watch or \
+                    `kubectl cluster-info dump` writes it, also compressed with gzip";
 
 /// An item that is passed over, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
