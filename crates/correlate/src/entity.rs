@@ -164,6 +164,8 @@ impl Entity {
             known.first = known.first.min(new.occurred_at);
             known.last = known.last.max(new.occurred_at);
             known.at = new.at;
+            // The newest of its like says whether that is over.
+            known.place = new.place;
             if new.place.is_none() {
                 if paused {
                     (known.first, known.since) = (new.occurred_at, new.at);
