@@ -152,7 +152,12 @@ impl Engine<'_> {
     /// Adds the Event to the incident of `parent`.
     fn join(&mut self, incoming: &Incoming<'_>, parent: &Parent<'_>) -> (u64, u32) {
         let (no, above) = parent.place.unwrap_or_default();
-        let own_cause = !parent.causal && incoming.event.role == Role::Cause;
+        // A change explains that there is a cause, and not what it is.
+        let other = |above: usize| {
+            self.state.incidents.get(&no).is_some_and(|live| live.head.candidates[above].entity != incoming.blamed)
+        };
+        let by_change = self.rules.class(&parent.class).role == Role::Change && above.is_some_and(other);
+        let own_cause = (!parent.causal || by_change) && incoming.event.role == Role::Cause;
         let candidate = match above {
             Some(above) if !own_cause => Some(above),
             _ => self.candidate(incoming, no),
