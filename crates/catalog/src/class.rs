@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 /// What all Events of one class have in common.
 ///
 /// Texts are templates: `{kind}`, `{namespace}`, `{name}` (the object), `{container}`, `{node}`, `{workload}`, `{image}`,
-/// and the lower-case kind of an object that the Event's text names (`{registry}`, `{secret}`, `{persistentvolume}`).
+/// `{config}` (the config map or secret), and the lower-case kind of an object that the Event's text names (`{registry}`,
+/// `{secret}`, `{persistentvolume}`).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Class {

@@ -263,6 +263,15 @@ fn value(name: &str, candidate: &Candidate, row: Option<&Row>, common: bool) -> 
             Some(workload) => workload.to_string(),
             None => ObjectRef::named(&row?.kind, &row?.object_namespace, &row?.object_name).to_string(),
         },
+        ("config", row) => {
+            let told = row.into_iter().flat_map(|row| row.named.iter()).map(|(kind, name)| (&**kind, &**name));
+            let of = |(kind, name): (&str, &str)| match kind {
+                "ConfigMap" => Some(format!("config map {name}")),
+                "Secret" => Some(format!("secret {name}")),
+                _ => None,
+            };
+            std::iter::once((object.kind.as_str(), object.name.as_str())).chain(told).find_map(of)?
+        }
         ("node", _) if *row?.kind == *"Node" => row?.object_name.to_string(),
         ("node", _) if !row?.node.is_empty() => row?.node.to_string(),
         (other, _) => {

@@ -17,6 +17,9 @@ const GUESSED: f64 = 0.7;
 /// One of several of the kind, so that it is not sure which one an Event is about.
 const ONE_OF_MANY: f64 = 0.6;
 
+/// Config maps that every namespace has and every pod mounts.
+const EVERYWHERE: [&str; 2] = ["kube-root-ca.crt", "openshift-service-ca.crt"];
+
 /// Links that lead away from an Event's object.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Links(Vec<(Edge, u64, f64)>);
@@ -217,8 +220,9 @@ impl Engine<'_> {
             (Edge::Image, "Image", "", &context.images),
         ];
         for (edge, kind, namespace, names) in lists {
-            let sure = if names.len() == 1 { 1.0 } else { ONE_OF_MANY };
-            for name in names.iter().take(8).filter(|_| follow.contains(edge)) {
+            let own = || names.iter().filter(|name| !EVERYWHERE.contains(&name.as_str()));
+            let sure = if own().count() == 1 { 1.0 } else { ONE_OF_MANY };
+            for name in own().take(8).filter(|_| follow.contains(edge)) {
                 links.add(edge, self.state.entities.touch(now, kind, namespace, name), sure);
             }
         }
