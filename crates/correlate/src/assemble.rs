@@ -387,7 +387,7 @@ impl Engine<'_> {
         let rules = self.rules;
         let class = rules.class(&incoming.event.class);
         let deleted = incoming.event.context.deleting && incoming.event.event.regarding.kind == "Pod";
-        if deleted && !class.drives_off {
+        if deleted && !class.despite_deletion {
             return Some(Excuse::Wholly);
         }
         class.quiet.iter().find_map(|index| {

@@ -69,8 +69,8 @@ pub(crate) fn of_file(from: &str, source: &RuleFile) -> Vec<Listed> {
     for class in &source.gone {
         list("gone", class.clone(), "its object is on its way out".to_owned());
     }
-    for class in &source.drives_off {
-        list("drives_off", class.clone(), "says why its pod is on its way out".to_owned());
+    for class in &source.despite_deletion {
+        list("despite_deletion", class.clone(), "counts though its pod is being deleted".to_owned());
     }
     for class in &source.harm {
         list("harm", class.clone(), "does not heal".to_owned());

@@ -96,8 +96,8 @@ pub(crate) struct ClassRules {
     pub lasting: bool,
     /// Its object is on its way out.
     pub gone: bool,
-    /// It says why its object is on its way out.
-    pub drives_off: bool,
+    /// That its pod is being deleted does not excuse it.
+    pub despite_deletion: bool,
     /// What it tells of does not heal.
     pub harm: bool,
     pub role: Role,
@@ -126,7 +126,7 @@ impl ClassRules {
             recovers: FxHashSet::default(),
             lasting: false,
             gone: false,
-            drives_off: false,
+            despite_deletion: false,
             harm: false,
             role,
             quiet_ms: info.map_or(600_000, |info| info.quiet_ms),
@@ -290,7 +290,7 @@ impl Rules {
             Ok(())
         };
         flag("gone", &source.gone, |class| class.gone = true)?;
-        flag("drives_off", &source.drives_off, |class| class.drives_off = true)?;
+        flag("despite_deletion", &source.despite_deletion, |class| class.despite_deletion = true)?;
         flag("harm", &source.harm, |class| class.harm = true)?;
         self.listed.extend(found);
         self.serves.extend(source.serves);

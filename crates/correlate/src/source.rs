@@ -15,8 +15,9 @@ pub struct RuleFile {
     pub(crate) quiet: Vec<QuietRule>,
     /// Classes of Events by which an object is on its way out: nothing about it lasts.
     pub(crate) gone: Vec<String>,
-    /// Classes of Events that say why a pod is deleted: that it is being deleted excuses none of them.
-    pub(crate) drives_off: Vec<String>,
+    /// Classes of Events that say why a pod is deleted, or what a deletion should not lead to: that the pod is being deleted
+    /// excuses none of them.
+    pub(crate) despite_deletion: Vec<String>,
     /// Classes of Events that tell of harm that stays: what led to them has not healed, however soon it was over.
     pub(crate) harm: Vec<String>,
     pub(crate) serves: Vec<Serving>,
