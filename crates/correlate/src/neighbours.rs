@@ -237,7 +237,8 @@ impl Engine<'_> {
     /// The API that the object's workload serves, or that Events of the class are about.
     fn served(&mut self, event: &EnrichedEvent, object: u64, links: &mut Links) {
         let now = self.now();
-        for implied in self.rules.implies.iter().filter(|implied| implied.class == event.class) {
+        let named = event.entities.iter().any(|named| Edge::to_kind(&named.kind) == Edge::Api);
+        for implied in self.rules.implies.iter().filter(|implied| implied.class == event.class && !named) {
             links.add(Edge::Api, self.state.entities.touch(now, &implied.kind, "", &implied.name), 1.0);
         }
         let top = self.state.entities.top(object);
