@@ -1,0 +1,50 @@
+# A railway on three nodes: seventeen faults, and changes that are no fault.
+HEALTHY = "kubectl apply -f healthy.yaml"
+of = lambda ns, *apps: lambda o: o["ns"] == ns and o["app"] in apps
+
+FAULTS = [
+    fault("missing-secret-env", 40, 150, "Secret/ops/logship-token", "Secret does not exist; created at the end", of("ops", "logship"),
+          finish="kubectl -n ops create secret generic logship-token --from-literal=TOKEN=t"),
+    fault("missing-configmap-volume", 48, 170, "ConfigMap/rail/timetable-rules", "ConfigMap does not exist; created at the end", of("rail", "timetable"),
+          finish="kubectl -n rail create configmap timetable-rules --from-literal=a=b"),
+    fault("pull-refused", 61, 215, "Deployment/fares/pricing", "the registry wants credentials, the pods have none", of("fares", "pricing"),
+          accept=["Registry//registry.test", "Image//*private-pricing*"]),
+    fault("service-account", 74, 190, "ServiceAccount/freight/yard-bot", "ServiceAccount does not exist; created at the end", of("freight", "yard"),
+          accept=["Deployment/freight/yard"], finish="kubectl -n freight create serviceaccount yard-bot"),
+    fault("bad-release", 123, 262, "Deployment/rail/signals", "a new setting makes every new pod exit with 1", of("rail", "signals"),
+          begin="kubectl -n rail set env deployment/signals TRACK=9", finish="kubectl -n rail rollout undo deployment/signals"),
+    fault("cpu-quota", 132, 300, "ResourceQuota/fares-batch/compute", "quota of 250m CPU, the deployment wants 300m", of("fares-batch", "quotes"),
+          accept=["Deployment/fares-batch/quotes"]),
+    fault("missing-claim", 211, 330, "PersistentVolumeClaim/freight/manifest-store", "claim does not exist", of("freight", "manifest")),
+    fault("job-oom", 222, 400, "Job/freight/optimize", "takes 160 MiB with a limit of 48 MiB; backoffLimit 1", of("freight", "optimize")),
+    fault("too-large", 243, 345, "StatefulSet/rail/history", "asks for 12 GiB, nodes have 3", of("rail", "history")),
+    fault("readiness", 270, 385, "DaemonSet/ops/netcheck", "nothing listens on the port of the readiness probe", of("ops", "netcheck")),
+    fault("node-lost", 410, 515, "Node//n3", "kubelet of n3 stopped; started again at the end",
+          lambda o: (o["kind"] == "Node" and o["name"] == "n3") or (o["kind"] == "Pod" and o["node"] == "n3"),
+          begin="node.sh n3 kubelet-stop", finish="node.sh n3 kubelet-start"),
+    fault("wrong-tag", 421, 530, "Deployment/freight/gate", "image tag is not in the registry", of("freight", "gate")),
+    fault("hpa-custom", 480, 610, "HorizontalPodAutoscaler/fares/cards", "there is no custom metrics API",
+          lambda o: o["kind"] == "HorizontalPodAutoscaler" and o["name"] == "cards", accept=["APIService//*metrics*"]),
+    fault("stuck-rollout", 545, 665, "Deployment/rail/board", "the new version is never ready; deadline 35 s",
+          lambda o: o["ns"] == "rail" and o["app"] == "board",
+          begin="""kubectl -n rail patch deployment board --type=json -p '[{"op":"replace","path":"/spec/template/spec/containers/0/readinessProbe/tcpSocket/port","value":8001}]'""",
+          finish="kubectl -n rail rollout undo deployment/board"),
+    fault("pre-stop", 600, 625, "Pod/ops/courier", "preStop hook exits with 5 when the pod is deleted", of("ops", "courier"),
+          begin="kubectl delete --wait=false -f pre-stop.yaml", finish="true"),
+    fault("registry-down", 690, 765, "Registry//registry.test", "the registry process is stopped; started again at the end",
+          lambda o: of("fares", "kiosk")(o) or of("freight", "dock")(o),
+          begin="node.sh registry stop; kubectl apply -f registry-down.yaml", finish="node.sh registry start"),
+    fault("anti-affinity", 702, None, "Deployment/fares/cache", "four pods that must be on different nodes, of three", of("fares", "cache")),
+]
+QUIET = [
+    quiet("rollout", 100, "kubectl -n rail set image deployment/board board=registry.test/app:1.1"),
+    quiet("scale-up", 195, "kubectl -n fares scale statefulset/ledger --replicas=5"),
+    quiet("scale-down", 232, "kubectl -n fares scale statefulset/ledger --replicas=2"),
+    quiet("teardown", 355, "kubectl delete namespace tryout --wait=false"),
+    quiet("agents", 392, "kubectl -n ops rollout restart daemonset/meter"),
+    quiet("courier", 575, "kubectl apply -f pre-stop.yaml"),
+    quiet("drain", 570, "kubectl drain n2 --ignore-daemonsets --delete-emptydir-data --force --timeout=35s"),
+    quiet("uncordon", 630, "kubectl uncordon n2"),
+    quiet("job", 640, "kubectl -n rail create job recount --image=registry.test/worker:1.0 -- sleep 6"),
+]
+LENGTH = 815
