@@ -14,6 +14,9 @@ use crate::score::{When, rounded};
 use crate::source::{Blame, Passes};
 use crate::state::Engine;
 
+/// Longer pauses between the occurrences of an Event make of the newest something new.
+const GOES_ON_MS: i64 = 60_000;
+
 /// An Event on its way in.
 pub(crate) struct Incoming<'a> {
     pub event: &'a EnrichedEvent,
@@ -21,6 +24,17 @@ pub(crate) struct Incoming<'a> {
     pub links: Links,
     pub blamed: u64,
     pub when: When,
+}
+
+impl Incoming<'_> {
+    /// When what it tells of began: with its first occurrence, where it has gone on since.
+    pub fn began(&self) -> When {
+        let Self { event, when, .. } = self;
+        let before = event.event.began_at().map_or(0, |began| event.occurred_at.millis_since(began));
+        let goes_on = (0..=GOES_ON_MS.saturating_mul(event.event.total() - 1)).contains(&before);
+        let before = if goes_on { before } else { 0 };
+        When { first: when.first.plus_millis(-before), since: when.since.plus_millis(-before), ..*when }
+    }
 }
 
 impl Engine<'_> {
@@ -76,8 +90,8 @@ impl Engine<'_> {
         // One for all objects on which it is remembered.
         let mut shared: Option<Arc<EventRef>> = None;
         for (edge, id) in incoming.links.iter().filter(|(edge, _)| marked.contains(*edge)) {
-            let (occurred_at, at) = (event.occurred_at, event.at);
-            let heard = Heard { edge, class: &event.class, place, occurred_at, at, owner, repeat };
+            let (occurred_at, at, began) = (event.occurred_at, event.at, incoming.began());
+            let heard = Heard { edge, class: &event.class, place, occurred_at, at, began, owner, repeat };
             let make = || Arc::clone(shared.get_or_insert_with(|| Arc::new(reference(event, incoming.object))));
             self.state.entities.mark(id, &heard, make);
         }

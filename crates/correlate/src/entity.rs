@@ -73,6 +73,8 @@ pub(crate) struct Heard<'a> {
     pub occurred_at: Timestamp,
     /// Log time.
     pub at: Timestamp,
+    /// When what it tells of began.
+    pub began: When,
     /// The top of the owner chain of its object.
     pub owner: u64,
     /// It is a member already.
@@ -183,9 +185,9 @@ impl Entity {
                 class: new.class.into(),
                 event: event(),
                 place: new.place,
-                first: new.occurred_at,
+                first: new.began.first,
                 last: new.occurred_at,
-                since: new.at,
+                since: new.began.since,
                 at: new.at,
                 owners: vec![new.owner],
             });

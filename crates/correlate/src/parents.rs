@@ -35,6 +35,7 @@ impl<'r> Engine<'r> {
     pub fn parents(&self, incoming: &Incoming<'_>) -> Vec<Parent<'r>> {
         let rules = self.rules;
         let mut parents = Vec::new();
+        let began = incoming.began();
         for index in &rules.class(&incoming.event.class).as_effect {
             let causal = &rules.causal[*index];
             let rule = &causal.rule;
@@ -46,7 +47,7 @@ impl<'r> Engine<'r> {
                     shared.marks.iter().filter(|mark| mark.edge == rule.of && causal.causes.contains(&mark.class))
                 {
                     let when = mark.when();
-                    let (likely, lag_ms) = score::lag(rule, when, incoming.when);
+                    let (likely, lag_ms) = score::lag(rule, when, began);
                     if likely <= 0.0 || *mark.event.uid == *incoming.event.event.uid {
                         continue;
                     }
