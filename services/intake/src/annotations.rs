@@ -4,15 +4,18 @@
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
+use std::future::Future;
+use std::time::Duration;
 
 use epicenter_model::{Act, Action, Command, Matcher, Timestamp};
-use epicenter_runtime::Backoff;
+use epicenter_runtime::{Backoff, Health};
 use futures::TryStreamExt;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use kube::api::{Api, ApiResource, DynamicObject, ListParams, ObjectMeta, Patch, PatchParams, WatchEvent, WatchParams};
 use kube::{Client, core::GroupVersionKind};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::intake::{Intake, IntakeError};
@@ -28,8 +31,12 @@ const PAGE: u32 = 100;
 /// Between two attempts, ms.
 const RETRY_FIRST_MS: u64 = 1_000;
 const RETRY_LONGEST_MS: u64 = 60_000;
-/// How long one watch goes on, s.
+/// How long one watch goes on, s. Behind it everything is looked at again.
 const WATCH_S: u32 = 280;
+/// A watch that ends later has lost its server.
+const OVERDUE: Duration = Duration::from_secs(300);
+/// A request that has no answer by then has failed.
+const DEADLINE: Duration = Duration::from_secs(10);
 
 /// What an annotation comes to.
 #[derive(Debug, PartialEq)]
@@ -44,12 +51,15 @@ enum Letter {
 enum Trouble {
     #[error("{0}; allow list, watch and patch of incidents.epicenter.dev")]
     Api(#[from] kube::Error),
+    #[error("no answer from the API server within {} s", DEADLINE.as_secs())]
+    Silent,
     #[error("{0}")]
     Log(#[from] IntakeError),
 }
 
 /// Takes the annotations of the Incident objects that `client` reaches into the log of `cluster`, until `token` is cancelled.
-/// What is away for a while is tried again; it is logged, once each time.
+/// What is away for a while is reported to `health` as `annotations/<cluster>` with how to mend it, and tried again. Give it a
+/// client that is fit for watches.
 ///
 /// # Errors
 /// None.
@@ -58,9 +68,10 @@ pub async fn run_annotations(
     intake: Intake,
     cluster: String,
     token: CancellationToken,
+    health: Health,
 ) -> Result<(), Infallible> {
     let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("epicenter.dev", "v1alpha1", "Incident"));
-    let reader = Reader { incidents: Api::all_with(client, &resource), intake, cluster };
+    let reader = Reader { incidents: Api::all_with(client, &resource), intake, cluster, health };
     let _ = token.run_until_cancelled_owned(reader.run()).await;
     Ok(())
 }
@@ -69,27 +80,35 @@ struct Reader {
     incidents: Api<DynamicObject>,
     intake: Intake,
     cluster: String,
+    health: Health,
+}
+
+/// A request with its deadline.
+async fn asked<T>(request: impl Future<Output = kube::Result<T>>) -> Result<T, Trouble> {
+    Ok(tokio::time::timeout(DEADLINE, request).await.map_err(|_| Trouble::Silent)??)
 }
 
 impl Reader {
     async fn run(self) {
+        let part = format!("annotations/{}", self.cluster);
         let mut backoff = Backoff::new(RETRY_FIRST_MS, RETRY_LONGEST_MS);
         loop {
-            match self.follow(&mut backoff).await {
-                Ok(()) => {}
-                Err(trouble) => {
-                    tracing::warn!(cluster = self.cluster, %trouble, "annotations of incidents are not read; trying again");
-                    backoff.wait(None).await;
-                }
+            let well = || {
+                self.health.well(&part);
+                backoff.reset();
+            };
+            if let Err(trouble) = self.follow(well).await {
+                self.health.unwell(&part, trouble.to_string());
+                backoff.wait(None).await;
             }
         }
     }
 
     /// Reads all objects, and then their changes until the watch ends.
-    async fn follow(&self, backoff: &mut Backoff) -> Result<(), Trouble> {
+    async fn follow(&self, well: impl FnOnce()) -> Result<(), Trouble> {
         let mut page = ListParams::default().limit(PAGE);
         let version = loop {
-            let list = self.incidents.list_metadata(&page).await?;
+            let list = asked(self.incidents.list_metadata(&page)).await?;
             for object in &list.items {
                 self.open(&object.metadata).await?;
             }
@@ -98,10 +117,13 @@ impl Reader {
                 _ => break list.metadata.resource_version.unwrap_or_default(),
             }
         };
-        backoff.reset();
-        let watch = self.incidents.watch_metadata(&WatchParams::default().timeout(WATCH_S), &version).await?;
-        let mut watch = std::pin::pin!(watch);
-        while let Some(event) = watch.try_next().await? {
+        let parameters = WatchParams::default().timeout(WATCH_S);
+        let watch = asked(self.incidents.watch_metadata(&parameters, &version)).await?;
+        well();
+        let (mut watch, overdue) = (std::pin::pin!(watch), Instant::now() + OVERDUE);
+        while let Some(event) =
+            tokio::time::timeout_at(overdue, watch.try_next()).await.map_err(|_| Trouble::Silent)??
+        {
             match event {
                 WatchEvent::Added(object) | WatchEvent::Modified(object) => self.open(&object.metadata).await?,
                 // Its history is gone: the list says how it is.
@@ -137,17 +159,10 @@ impl Reader {
         let metadata = json!({"annotations": answer, "resourceVersion": object.resource_version});
         let patch = Patch::Merge(json!({"metadata": metadata}));
         let name = object.name.as_deref().unwrap_or_default();
-        match self
-            .incidents
-            .patch_metadata(
-                name,
-                &PatchParams { field_manager: Some(MANAGER.into()), ..PatchParams::default() },
-                &patch,
-            )
-            .await
-        {
-            Err(kube::Error::Api(status)) if [404, 409].contains(&status.code) => Ok(()),
-            outcome => outcome.map(|_| ()).map_err(Trouble::from),
+        let parameters = PatchParams { field_manager: Some(MANAGER.into()), ..PatchParams::default() };
+        match asked(self.incidents.patch_metadata(name, &parameters, &patch)).await {
+            Err(Trouble::Api(kube::Error::Api(status))) if [404, 409].contains(&status.code) => Ok(()),
+            outcome => outcome.map(|_| ()),
         }
     }
 

@@ -51,6 +51,8 @@ const INSTALLATIONS: [&[&str]; 7] = [
         "networkPolicy.scrapers[0].namespaceSelector.matchLabels.name=monitoring",
         "grafanaDashboard.enabled=true",
         ALERTS,
+        "intake.enabled=true",
+        "networkPolicy.senders[0].namespaceSelector.matchLabels.name=shop",
         "alerts.secretName=receivers",
         "imagePullSecrets[0].name=registry",
         "defaults.priorityClassName=system-cluster-critical",
@@ -268,6 +270,25 @@ fn alerts_run_only_with_a_file_and_once() {
 }
 
 #[test]
+fn the_intake_is_there_when_it_is_wanted_and_hears_its_senders() {
+    let of_intake = |values: &[&str]| {
+        let objects = objects(&chart::render(values).unwrap());
+        objects.into_iter().filter(|it| it["metadata"]["name"] == "epicenter-intake").collect::<Vec<_>>()
+    };
+    assert_eq!(of_intake(INSTALLATIONS[0]), Vec::<Value>::new());
+    let objects = of_intake(INSTALLATIONS[3]);
+    let of_kind = |kind: &str| objects.iter().find(|it| is(it, kind)).unwrap();
+    assert_eq!(of_kind("Service")["spec"]["ports"][0]["port"], 80);
+    let pod = &of_kind("Deployment")["spec"]["template"]["spec"];
+    assert_eq!(
+        (&pod["containers"][0]["args"][0], &pod["automountServiceAccountToken"]),
+        (&json!("intake"), &json!(false))
+    );
+    let from = of_kind("NetworkPolicy")["spec"]["ingress"][0]["from"].to_string();
+    assert!(from.contains("shop") && !from.contains("monitoring"), "{from}");
+}
+
+#[test]
 fn schemas_are_registered_behind_the_topics_and_the_registry_can_be_reached() {
     let check = |values: &[&str], expected: &[&str]| {
         let objects = objects(&chart::render(&[&[BOOTSTRAP, "cluster=a"], values].concat()).unwrap());
@@ -324,6 +345,7 @@ fn values_that_cannot_work_are_told() {
     check(&[BOOTSTRAP, "cluster=a", "exporter.replicas=2"], "/exporter/replicas");
     check(&[BOOTSTRAP, "cluster=a", ALERTS, "alerts.replicas=2"], "/alerts/replicas");
     check(&[BOOTSTRAP, "cluster=a", "enricher.replica=2"], "replica");
+    check(&[BOOTSTRAP, "cluster=a", "intake.enabled=true"], "admin.token: name the token that the intake asks for");
     check(&[BOOTSTRAP, "cluster=a", "kafka.properties.sasl\\.password=x"], "sasl.password");
     check(&[BOOTSTRAP, "cluster=a", "kafka.secrets.sasl\\.password.secretName=x"], "/kafka/secrets");
     check(&[BOOTSTRAP, "cluster=a", "kafka.token.expirationSeconds=3600"], "/kafka/token");

@@ -9,6 +9,7 @@ use epicenter_bus::topics::INCIDENTS;
 use epicenter_bus::{Bus, Emit, LocalConfig, Source};
 use epicenter_exporter::project::Kind;
 use epicenter_exporter::{Claims, ExporterConfig, Log, WatchState};
+use epicenter_intake::Intake;
 use epicenter_model::{Codec, Incident, ObjectRef, Severity, Timestamp};
 use epicenter_runtime::{Health, Metrics, Traces};
 use epicenter_sink::ObjectsConfig;
@@ -156,9 +157,14 @@ impl Site {
         let (bus, cancel) = (self.bus.clone(), token.clone());
         let run = epicenter_sink::run_objects(client, bus, codec, name.into(), config, cancel, health.clone());
         let task = self.runtime.spawn(run);
+        let (client, intake) =
+            (self.client("sink", Cluster::client), Intake::new(self.bus.clone(), Codec::single_object()));
+        let read = epicenter_intake::run_annotations(client, intake, name.into(), token.clone(), health.clone());
+        let reading = self.runtime.spawn(read);
         let outcome = self.plane.until("the sink tells", LIMIT, |_| Ok(holds(&health, &metrics)));
         token.cancel();
         self.runtime.block_on(task).unwrap().unwrap();
+        let Ok(()) = self.runtime.block_on(reading).unwrap();
         outcome.unwrap_or_else(|error| panic!("{name}: {error}: {:?}\n{}", health.report(), metrics.text()));
     }
 }

@@ -44,24 +44,41 @@ fn next(changes: &mut Reader) -> Result<Option<Record>, Fault> {
     }
 }
 
+/// What a line says of an incident.
+#[derive(PartialEq)]
+struct Face {
+    severity: Severity,
+    title: String,
+    acknowledged: bool,
+    silent: bool,
+}
+
 /// The line for a change, if it says something new.
-fn line(change: &IncidentChange, shown: &mut BTreeMap<String, (Severity, String)>, paint: Paint) -> Option<String> {
+fn line(change: &IncidentChange, shown: &mut BTreeMap<String, Face>, paint: Paint) -> Option<String> {
     let incident = &change.incident;
-    let face = (incident.severity, incident.title.clone());
+    let (acknowledged, silent) = (incident.acknowledged.as_ref(), incident.silenced.as_ref());
+    let face = Face {
+        severity: incident.severity,
+        title: incident.title.clone(),
+        acknowledged: acknowledged.is_some(),
+        silent: silent.is_some(),
+    };
     let before = match change.transition {
         Transition::Resolved | Transition::Merged => shown.remove(&incident.id),
-        _ => shown.insert(incident.id.clone(), face.clone()),
+        _ => shown.insert(incident.id.clone(), face),
     };
-    if change.transition == Transition::Updated && before.as_ref() == Some(&face) {
+    if change.transition == Transition::Updated && before.as_ref() == shown.get(&incident.id) {
         return None;
     }
     let into = incident.merged_into.as_ref().map_or_else(String::new, |into| format!(" → {into}"));
+    let by = acknowledged.map_or_else(String::new, |note| format!(" (acknowledged by {})", note.by));
+    let hushed = silent.map_or_else(String::new, |it| format!(" (silent until {}, by {})", instant(it.until), it.by));
     let past = if change.backfill { " (was there before)" } else { "" };
     let severity = format!("{:<8}", incident.severity);
     let what = format!("{:<8}", change.transition);
     let quiet = matches!(change.transition, Transition::Resolved | Transition::Merged);
     Some(format!(
-        "{}  {}  {}  {}  {}{into}{past}\n",
+        "{}  {}  {}  {}  {}{into}{past}{by}{hushed}\n",
         paint.faint(&instant(change.at)),
         if quiet { paint.faint(&what) } else { paint.strong(&what) },
         if quiet { paint.faint(&severity) } else { paint.severity(incident.severity, &severity) },
@@ -72,22 +89,26 @@ fn line(change: &IncidentChange, shown: &mut BTreeMap<String, (Severity, String)
 
 #[cfg(test)]
 mod tests {
-    use epicenter_model::Incident;
+    use epicenter_model::{Incident, Note};
 
     use super::*;
 
     #[test]
     fn says_only_what_is_new() {
         let mut shown = BTreeMap::new();
-        let mut says = |transition, title: &str| {
-            let incident = Incident { id: "epc-a".into(), title: title.into(), ..Incident::default() };
+        let mut says = |transition, title: &str, by: Option<&str>| {
+            let acknowledged = by.map(|by| Note { by: by.into(), ..Note::default() });
+            let incident = Incident { id: "epc-a".into(), title: title.into(), acknowledged, ..Incident::default() };
             let change = IncidentChange { transition, incident, ..IncidentChange::default() };
             line(&change, &mut shown, Paint::PLAIN).is_some()
         };
-        assert!(says(Transition::Opened, "a"));
-        assert!(!says(Transition::Updated, "a"));
-        assert!(says(Transition::Updated, "b"));
-        assert!(says(Transition::Resolved, "b"));
-        assert!(says(Transition::Reopened, "b"));
+        assert!(says(Transition::Opened, "a", None));
+        assert!(!says(Transition::Updated, "a", None));
+        assert!(says(Transition::Updated, "b", None));
+        assert!(says(Transition::Updated, "b", Some("anna")));
+        assert!(!says(Transition::Updated, "b", Some("anna")));
+        assert!(says(Transition::Updated, "b", None));
+        assert!(says(Transition::Resolved, "b", None));
+        assert!(says(Transition::Reopened, "b", None));
     }
 }

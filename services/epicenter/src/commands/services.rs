@@ -316,7 +316,8 @@ pub(super) async fn sink(mut settings: Settings, role: Role) -> anyhow::Result<E
         let (bus, codec) = (frame.bus.clone(), frame.codec.clone());
         let (token, health) = (frame.shutdown.token().clone(), frame.health.clone());
         let (intake, name) = (Intake::new(bus.clone(), codec.clone()), settings.exporter.cluster.clone());
-        let reading = epicenter_intake::run_annotations(client.clone(), intake, name, token.clone());
+        let (watching, heard) = (cluster.client()?, health.clone());
+        let reading = epicenter_intake::run_annotations(watching, intake, name, token.clone(), heard);
         frame.supervisor.task("annotations", reading);
         let run =
             epicenter_sink::run_objects(client, bus, codec, settings.exporter.cluster, settings.objects, token, health);

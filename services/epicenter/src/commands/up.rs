@@ -69,7 +69,8 @@ pub(super) async fn run(mut settings: Settings, arguments: Up) -> anyhow::Result
     if let Some(client) = objects {
         let config = settings.objects.clone();
         let (name, token) = (settings.exporter.cluster.clone(), shutdown.token().clone());
-        let reading = epicenter_intake::run_annotations(client.clone(), intake, name.clone(), token.clone());
+        let reading =
+            epicenter_intake::run_annotations(cluster.client()?, intake, name.clone(), token.clone(), health.clone());
         supervisor.task("annotations", reading);
         let run =
             epicenter_sink::run_objects(client, bus.clone(), engine.codec.clone(), name, config, token, health.clone());
