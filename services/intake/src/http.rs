@@ -9,10 +9,10 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
-use axum::{Json, Router};
+use axum::{Extension, Json, Router};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::application::{MediaType, read};
 use crate::intake::{Intake, IntakeError};
@@ -26,20 +26,28 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// `POST /api/v1/commands` and `POST /v1/events`. Who may, is for whoever serves them to say.
 pub fn routes(intake: Intake) -> Router {
+    routes_with(intake, Arc::new(Semaphore::new(AT_ONCE)))
+}
+
+fn routes_with(intake: Intake, places: Arc<Semaphore>) -> Router {
     Router::new()
         .route("/api/v1/commands", post(command))
         .route("/v1/events", post(events))
         .layer(DefaultBodyLimit::max(LARGEST))
-        .layer(middleware::from_fn_with_state(Arc::new(Semaphore::new(AT_ONCE)), one_of_some))
+        .layer(middleware::from_fn_with_state(places, one_of_some))
         .with_state(intake)
 }
 
-/// Lets some requests in at once, before anything of their bodies is read, and each for a while only.
-async fn one_of_some(State(places): State<Arc<Semaphore>>, request: Request, next: Next) -> Response {
-    let Ok(_place) = places.try_acquire() else {
+/// A place among the requests that are dealt with at once. Given back when all is done, also what nobody waits for any more.
+type Place = Extension<Arc<OwnedSemaphorePermit>>;
+
+/// Lets some requests in at once, before anything of their bodies is read, and answers each after a while at the latest.
+async fn one_of_some(State(places): State<Arc<Semaphore>>, mut request: Request, next: Next) -> Response {
+    let Ok(place) = places.try_acquire_owned() else {
         let why = "too many requests at once, try again\n";
         return (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "1")], why).into_response();
     };
+    request.extensions_mut().insert(Arc::new(place));
     let why = || {
         refused(
             StatusCode::REQUEST_TIMEOUT,
@@ -55,16 +63,17 @@ struct Where {
     cluster: String,
 }
 
-async fn command(State(intake): State<Intake>, body: Bytes) -> Response {
+async fn command(State(intake): State<Intake>, place: Place, body: Bytes) -> Response {
     let command = match serde_json::from_slice(&body) {
         Ok(command) => command,
         Err(error) => return refused(StatusCode::BAD_REQUEST, &error.to_string()),
     };
-    write(intake, move |intake| intake.command(command).map(|written| json!(written))).await
+    write(intake, place, move |intake| intake.command(command).map(|written| json!(written))).await
 }
 
 async fn events(
     State(intake): State<Intake>,
+    place: Place,
     Query(Where { cluster }): Query<Where>,
     headers: HeaderMap,
     body: Bytes,
@@ -82,15 +91,23 @@ async fn events(
     match read(media, &body) {
         Ok(events) => {
             let accepted = json!({"accepted": events.len()});
-            write(intake, move |intake| intake.events(&cluster, events).map(|()| accepted)).await
+            write(intake, place, move |intake| intake.events(&cluster, events).map(|()| accepted)).await
         }
         Err(error) => refused(StatusCode::BAD_REQUEST, &error.to_string()),
     }
 }
 
 /// Runs what blocks.
-async fn write(intake: Intake, work: impl FnOnce(&Intake) -> Result<Value, IntakeError> + Send + 'static) -> Response {
-    match tokio::task::spawn_blocking(move || work(&intake)).await {
+async fn write(
+    intake: Intake,
+    place: Place,
+    work: impl FnOnce(&Intake) -> Result<Value, IntakeError> + Send + 'static,
+) -> Response {
+    let working = move || {
+        let _place = place;
+        work(&intake)
+    };
+    match tokio::task::spawn_blocking(working).await {
         Ok(Ok(answer)) => (StatusCode::ACCEPTED, Json(answer)).into_response(),
         Ok(Err(error)) => {
             let status = match &error {
@@ -108,3 +125,6 @@ async fn write(intake: Intake, work: impl FnOnce(&Intake) -> Result<Value, Intak
 fn refused(status: StatusCode, why: &str) -> Response {
     (status, format!("{why}\n")).into_response()
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,7 +5,7 @@ use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 use epicenter_tests::kube::{ControlPlane, Options};
-use epicenter_tests::process::binary;
+use epicenter_tests::process::{Signal, binary};
 use kube::api::{Api, PostParams};
 use serde_json::Value;
 
@@ -49,16 +49,43 @@ fn failing_events_become_an_incident_in_the_terminal_and_in_the_cluster() {
         in_terminal.as_millis(),
         in_cluster.as_millis()
     );
-    what_a_user_types_while_it_runs(&plane, directory.path());
+    let id = what_a_user_types_while_it_runs(&plane, directory.path());
+    up.signal(Signal::Kill).unwrap();
+    up.wait(Duration::from_secs(30)).unwrap();
+    what_is_said_while_it_stands_still(&plane, directory.path(), &id);
 }
 
-/// Every question is answered by the running process, which alone has the log.
-fn what_a_user_types_while_it_runs(plane: &ControlPlane, directory: &Path) {
-    let ask = |arguments: &[&str]| -> Output {
-        let mut command = Command::new(binary().unwrap());
-        command.args(arguments).arg("--kubeconfig").arg(plane.kubeconfig());
-        command.arg("--data-dir").arg(directory.join("data")).output().unwrap()
+/// It is in the log, and is carried out when that goes on.
+fn what_is_said_while_it_stands_still(plane: &ControlPlane, directory: &Path, id: &str) {
+    let output = ask(plane, directory, &["note", id, "ticket 17", "--by", "anna"]);
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let why = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(said, format!("written; {id} has a note by anna as soon as `epicenter up` runs again\n"), "{why}");
+    let mut up = crate::up(plane, directory);
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let noted = || {
+        let shown = ask(plane, directory, &["show", id, "-o", "json"]).stdout;
+        let shown: Value = serde_json::from_slice(&shown).unwrap_or_default();
+        shown["notes"].as_array().into_iter().flatten().filter(|note| note["text"] == "ticket 17").count()
     };
+    // Before it says where it can be asked, only it has the log.
+    up.until(Duration::from_secs(60), |log| log.contains("watching")).unwrap();
+    while noted() == 0 {
+        assert!(Instant::now() < deadline, "{}", up.tail());
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    assert_eq!(noted(), 1);
+}
+
+fn ask(plane: &ControlPlane, directory: &Path, arguments: &[&str]) -> Output {
+    let mut command = Command::new(binary().unwrap());
+    command.args(arguments).arg("--kubeconfig").arg(plane.kubeconfig());
+    command.arg("--data-dir").arg(directory.join("data")).output().unwrap()
+}
+
+/// Every question is answered by the running process, which alone has the log. Gives the incident's id.
+fn what_a_user_types_while_it_runs(plane: &ControlPlane, directory: &Path) -> String {
+    let ask = |arguments: &[&str]| ask(plane, directory, arguments);
     let answer = |arguments: &[&str]| -> String {
         let output = ask(arguments);
         assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
@@ -112,4 +139,5 @@ fn what_a_user_types_while_it_runs(plane: &ControlPlane, directory: &Path) {
     let unknown = ask(&["show", "epc-unknown"]);
     let said = String::from_utf8_lossy(&unknown.stderr);
     assert!(!unknown.status.success() && said.contains("epc-unknown"), "{said}");
+    id.to_owned()
 }

@@ -1,0 +1,97 @@
+use axum::body::{Body, to_bytes};
+use epicenter_bus::{Bus, LocalConfig, Start, topics};
+use epicenter_model::{Codec, Incident, RawRecord, Timestamp, WatchPosition};
+use tower::ServiceExt;
+
+use super::*;
+
+/// A log in which an exporter has read cluster `test` until second 50, and in which there is an incident.
+fn log(directory: &std::path::Path) -> Bus {
+    let retention = Duration::from_secs(3600);
+    let bus = Bus::local(LocalConfig { directory: directory.to_owned(), partitions: 1, retention }).unwrap();
+    let codec = Codec::single_object();
+    let at = Timestamp::from_millis(50_000);
+    let position = WatchPosition { cluster: "test".into(), cluster_uid: "uid".into(), at, ..WatchPosition::default() };
+    let incident = Incident { id: "epc-a".into(), cluster: "test".into(), version: 1, ..Incident::default() };
+    let rows = [
+        (topics::POSITIONS.name, "test/heartbeat", codec.encode(&position).unwrap()),
+        (topics::INCIDENTS.name, "test/epc-a", codec.encode(&incident).unwrap()),
+    ];
+    for (table, key, value) in rows {
+        let (mut source, _) = bus.source_in(table, "test", 0, b"").unwrap();
+        source.commit(&[], &[(key.as_bytes().to_vec(), value)]).unwrap();
+    }
+    bus
+}
+
+struct Site {
+    bus: Bus,
+    places: Arc<Semaphore>,
+    _directory: tempfile::TempDir,
+}
+
+impl Site {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        Self { bus: log(directory.path()), places: Arc::new(Semaphore::new(1)), _directory: directory }
+    }
+
+    async fn post(&self, path: &str, headers: &[(&str, &str)], body: impl Into<Body>) -> (u16, String) {
+        let intake = Intake::new(self.bus.clone(), Codec::single_object());
+        let mut request = Request::post(path);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let routes = routes_with(intake, Arc::clone(&self.places));
+        let answer = routes.oneshot(request.body(body.into()).unwrap()).await.unwrap();
+        let status = answer.status().as_u16();
+        (status, String::from_utf8(to_bytes(answer.into_body(), 1 << 20).await.unwrap().to_vec()).unwrap())
+    }
+
+    fn written(&self) -> Vec<RawRecord> {
+        let mut reader = self.bus.reader(topics::EVENTS_RAW.name, &[0], Start::Earliest).unwrap();
+        let records = std::iter::from_fn(|| reader.next(Duration::ZERO).unwrap());
+        let codec = Codec::single_object();
+        records.map(|record| RawRecord::decode(&codec, &record.payload.unwrap()).unwrap()).collect()
+    }
+}
+
+const COMMANDS: &str = "/api/v1/commands";
+const JSON: &[(&str, &str)] = &[("content-type", "application/json")];
+
+#[tokio::test]
+async fn what_is_not_said_is_filled_in() {
+    let site = Site::new();
+    let body = r#"{"by": "anna", "action": "acknowledge", "incident": "epc-a"}"#;
+    let (status, answer) = site.post(COMMANDS, JSON, body).await;
+    assert_eq!(status, 202, "{answer}");
+    let [RawRecord::Command(written)] = &site.written()[..] else { panic!("{:?}", site.written()) };
+    assert_eq!((written.cluster.as_str(), written.at), ("test", Timestamp::from_millis(50_000)));
+    assert!(!written.id.is_empty() && written.given_at > written.at, "{written:?}");
+    assert_eq!(serde_json::from_str::<epicenter_model::Command>(&answer).unwrap(), **written);
+}
+
+#[tokio::test]
+async fn says_what_is_wrong_and_writes_nothing() {
+    let site = Site::new();
+    let check = async |path: &str, headers: &[(&str, &str)], body: &str, (expected, why): (u16, &str)| {
+        let (status, said) = site.post(path, headers, body.to_owned()).await;
+        assert!(status == expected && said.contains(why), "{status} {said}");
+    };
+    let of = |action: &str| format!(r#"{{"by": "anna", "action": {action}}}"#);
+    check(COMMANDS, JSON, &of(r#""note", "incident": "epc-b", "why": "x""#), (404, "no incident epc-b")).await;
+    check(COMMANDS, JSON, &of(r#""unacknowledge", "incident": "epc-a""#), (400, "epc-a is not acknowledged")).await;
+    check(COMMANDS, JSON, &of(r#""unsilence", "silence": "s", "cluster": "fleet""#), (400, "`fleet` stands for")).await;
+    let past = of(r#""silence", "endsAt": "1970-01-01T00:00:40Z""#);
+    check(COMMANDS, JSON, &past, (400, "it ends at 1970-01-01T00:00:40Z, and the log of cluster test is at")).await;
+    check("/v1/events", &[], "[]", (415, "set content-type to")).await;
+    check("/v1/events", &[("ce-id", "1"), JSON[0]], "{}", (415, "structured mode")).await;
+    check("/v1/events?cluster=other", JSON, "[]", (404, "there is no cluster other")).await;
+    check("/v1/events", JSON, &" ".repeat(LARGEST + 1), (413, "")).await;
+    let place = Arc::clone(&site.places).try_acquire_owned().unwrap();
+    check("/v1/events", JSON, "[]", (503, "too many requests at once")).await;
+    drop(place);
+    check("/v1/events", JSON, "[]", (202, r#"{"accepted":0}"#)).await;
+    assert!(site.written().is_empty());
+    assert_eq!(site.places.available_permits(), 1);
+}
