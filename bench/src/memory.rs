@@ -120,6 +120,8 @@ impl Site {
         std::fs::write(path("kubeconfig"), cluster.kubeconfig())?;
         let mut command = self.command()?;
         command.arg("exporter").env("EPICENTER_EXPORTER__CLUSTER", name);
+        // As the chart has it; and librdkafka allocates from one heap in the static image, as here then.
+        command.env("MIMALLOC_PURGE_DELAY", "0").env("MALLOC_ARENA_MAX", "1");
         command.env("EPICENTER_CLUSTER__KUBECONFIG", path("kubeconfig"));
         Ok(Exporter { cluster, process: Process::spawn("exporter", &mut command, &path("log"))? })
     }
