@@ -8,21 +8,25 @@ use epicenter::engine::Engine;
 use epicenter::view;
 use epicenter_bus::{Bus, Emit, Fault, Start, Stop, topics};
 use epicenter_exporter::{Log, farewell, system_clock};
+use epicenter_intake::Intake;
 use epicenter_model::{Codec, Event, Heartbeat, Incident, ObjectRef, RawEvent, RawRecord, Timestamp, WatchPosition};
 use epicenter_runtime::{Metrics, Traces};
 use epicenter_tests::kafka::Port;
 use epicenter_tests::process::{self, binary};
+use serde_json::json;
 
 use crate::site::{ACLS, LIMIT, PASSWORD, Site, until};
 
-const SERVICES: [&str; 8] = ["exporter", "enricher", "correlator", "fleet", "sink", "sink-objects", "topics", "viewer"];
-const USERS: [&str; 8] = [
+const SERVICES: [&str; 9] =
+    ["exporter", "enricher", "correlator", "fleet", "sink", "sink-objects", "intake", "topics", "viewer"];
+const USERS: [&str; 9] = [
     "epicenter-exporter",
     "epicenter-enricher",
     "epicenter-correlator",
     "epicenter-fleet",
     "epicenter-sink",
     "epicenter-sink-objects",
+    "epicenter-intake",
     "epicenter-topics",
     "epicenter-viewer",
 ];
@@ -174,6 +178,14 @@ fn story(site: &Site, buses: &BTreeMap<&str, Bus>) {
     let mut objects = buses["sink-objects"].reader(topics::INCIDENTS.name, &[exporter.partition()], objects).unwrap();
     assert!(objects.next(Duration::from_secs(20)).unwrap().is_some());
     objects.commit().unwrap();
+    // Annotations are read by who writes the objects.
+    for service in ["intake", "sink-objects"] {
+        let said = json!({"id": service, "by": "anna", "action": "silence", "cluster": CLUSTER, "endsAt": "2999-01-01T00:00:00Z"});
+        let intake = Intake::new(buses[service].clone(), Codec::single_object());
+        intake.command(serde_json::from_value(said).unwrap()).unwrap();
+    }
+    let silences = || view::silences(viewer, &Codec::single_object()).unwrap();
+    until("what was said is carried out", || (silences().len() == 2).then_some(()));
     for (service, bus) in buses {
         assert_eq!(bus.trouble(), None, "{service}");
     }
