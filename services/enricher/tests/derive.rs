@@ -102,6 +102,17 @@ fn tells_failed_and_ready_pods() {
             2 pod.ready Pod shop/web-1 x1 derived Ready at 2: Pod is ready
         "#]],
     );
+    // Seen for the first time when it is up again; and when it has not come up since.
+    let mut seen_late = containers([container("", 1, "Error", 1, 5), container("", 2, "Error", 1, 9)]);
+    seen_late.iter_mut().for_each(|facts| facts.conditions = vec![condition("Ready", "True", 6)]);
+    check(
+        seen_late,
+        expect![[r#"
+            1 crash.exit Pod shop/web-1 x1 derived Error at 5: Container app ended with exit code 1 (Error)
+            1 pod.ready Pod shop/web-1 x1 derived Ready at 6: Pod is ready
+            2 crash.exit Pod shop/web-1 x1 derived Error at 9: Container app ended with exit code 1 (Error)
+        "#]],
+    );
 }
 
 #[test]

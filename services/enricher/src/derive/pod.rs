@@ -1,6 +1,6 @@
 //! Pods: how their containers ended, what they wait for, whether they are ready.
 
-use epicenter_model::{ContainerFacts, ObjectFacts};
+use epicenter_model::{ContainerFacts, ObjectFacts, Timestamp};
 
 use super::{Finding, condition, mark, noted};
 
@@ -24,13 +24,16 @@ const TELLING: &[&str] = &["OOMKilled", "Error", "StartError", "ContainerCannotR
 
 pub(super) fn derive(old: Option<&ObjectFacts>, new: &ObjectFacts) -> Vec<Finding> {
     let mut findings = Vec::new();
+    let mut newest_end = None;
     for container in &new.containers {
         let before = old.and_then(|old| old.containers.iter().find(|before| before.name == container.name));
-        findings.extend(ended(before, container, new));
+        let end = ended(before, container, new);
+        newest_end = newest_end.max(end.as_ref().and_then(|end| end.occurred));
+        findings.extend(end);
         findings.extend(stuck(before, container));
     }
     findings.extend(failed(old, new));
-    findings.extend(ready(old, new));
+    findings.extend(ready(old, new, newest_end));
     findings
 }
 
@@ -100,8 +103,10 @@ fn failed(old: Option<&ObjectFacts>, new: &ObjectFacts) -> Option<Finding> {
     })
 }
 
-fn ready(old: Option<&ObjectFacts>, new: &ObjectFacts) -> Option<Finding> {
+/// It became ready; or it is ready since an end of a container that is told only now, as of a pod that was not known.
+fn ready(old: Option<&ObjectFacts>, new: &ObjectFacts, newest_end: Option<Timestamp>) -> Option<Finding> {
     let now = condition(new, "Ready").filter(|condition| condition.status == "True")?;
-    condition(old?, "Ready").filter(|before| before.status != "True")?;
-    Some(Finding { note: "Pod is ready".to_owned(), ..noted("Ready", false, now, new) })
+    let was_not = old.and_then(|old| condition(old, "Ready")).is_some_and(|before| before.status != "True");
+    let again = newest_end.zip(now.since).is_some_and(|(end, since)| since >= end);
+    (was_not || again).then(|| Finding { note: "Pod is ready".to_owned(), ..noted("Ready", false, now, new) })
 }
