@@ -1,5 +1,6 @@
 //! What could explain an Event.
 
+use std::ops::Bound;
 use std::sync::Arc;
 
 use epicenter_model::{Role, Timestamp};
@@ -150,7 +151,18 @@ impl<'r> Engine<'r> {
 
     /// Something that lasts is not over yet, of an object or a workload, in the incident `no`.
     fn goes_on(&self, no: u64, id: u64) -> bool {
-        self.state.pending.get(&id).is_some_and(|rows| rows.iter().any(|(_, of, _)| *of == no))
+        let Some(rows) = self.state.pending.get(&id) else { return false };
+        let mut next = rows.first();
+        // By class, of which there are few, not by row.
+        while let Some((class, ..)) = next {
+            if rows.range((class.clone(), no, 0)..=(class.clone(), no, u32::MAX)).next().is_some() {
+                return true;
+            }
+            self.look(1);
+            let last = (class.clone(), u64::MAX, u32::MAX);
+            next = rows.range((Bound::Excluded(last), Bound::Unbounded)).next();
+        }
+        false
     }
 
     /// The newest row of the object in the incident `no` that is no recovery.
