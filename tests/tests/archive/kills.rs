@@ -45,7 +45,8 @@ fn each_event_is_archived_once_whenever_the_archive_is_killed() {
         (change.at, Codec::single_object().encode(&change).unwrap())
     };
     site.write(topics::INCIDENT_CHANGES.name, "a", (1..=40).map(change).collect());
-    site.write(topics::EVENTS_ENRICHED.name, "b", vec![(event("b", 0).at, b"no record".to_vec())]);
+    let last = event("b", written.get("b").copied().unwrap_or_default()).at;
+    site.write(topics::EVENTS_ENRICHED.name, "b", vec![(last, b"no record".to_vec())]);
     let total: i64 = written.values().sum();
     let rows =
         |site: &Site| site.ask("events", "SELECT count(*) AS rows FROM archive").map(|found| found[0]["rows"].clone());
@@ -58,6 +59,7 @@ fn each_event_is_archived_once_whenever_the_archive_is_killed() {
         assert!(shown.contains(&format!("# TYPE {} ", metric.name)), "nobody feeds {}:\n{shown}", metric.name);
     }
     assert!(site.shows("/readyz").contains("200 OK"), "{}", site.shows("/readyz"));
+    answers(&site, total + 1);
     archive.signal(Signal::Term).unwrap();
     assert!(archive.wait(LIMIT).unwrap().success(), "{}", archive.tail());
 
@@ -92,6 +94,32 @@ fn each_event_is_archived_once_whenever_the_archive_is_killed() {
     assert_eq!(history.unwrap(), (1..=40).map(|version| json!({"version": version})).collect::<serde_json::Value>());
     println!("{total} Events, each once, after {} kills", plan.faults);
     tidy(&site, total + 1);
+}
+
+/// The archive says the same over HTTP and on the command line.
+fn answers(site: &Site, rows: i64) {
+    let shown = site.shows("/api/v1/aggregate?from=2026-05-01&to=2030-01-01");
+    assert!(shown.contains(&format!("\"events\":{rows},")), "{shown}");
+    let ask = |arguments: &[&str]| process::output(&mut site.command(arguments), LIMIT).unwrap();
+    let found = ask(&[
+        "query",
+        "events",
+        "--from=2026-05-01",
+        "--cluster=a",
+        "--name=web-7",
+        "--to=2026-05-28T00:04:00Z",
+        "-o",
+        "json",
+    ]);
+    let page: serde_json::Value = serde_json::from_str(&found).unwrap();
+    assert_eq!(serde_json::from_value::<EnrichedEvent>(page["rows"][0]["record"].clone()).unwrap(), event("a", 7));
+    assert_eq!((page["rows"].as_array().unwrap().len(), &page["next"]), (1, &json!(null)));
+    let incidents = ask(&["query", "incidents", "--from=2026-05-01", "--incident=epc-a"]);
+    assert!(incidents.lines().count() == 2 && incidents.contains("epc-a"), "{incidents}");
+    let counted = ask(&["aggregate", "events", "--from=2026-05-01", "--to=2030-01-01"]);
+    assert!(counted.lines().nth(1).is_some_and(|line| line.starts_with(&rows.to_string())), "{counted}");
+    let counted = ask(&["query", "sql", "SELECT count(DISTINCT event_uid) AS events FROM events"]);
+    assert_eq!(counted, format!("{{\"events\":{}}}\n", rows - 1));
 }
 
 /// Files are merged and rows are dropped by commands, beside which nothing is lost.

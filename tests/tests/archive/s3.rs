@@ -90,6 +90,9 @@ fn an_s3_server_that_is_away_loses_and_repeats_nothing() {
     assert!(site.shows("/readyz").contains("200 OK"), "{}", site.shows("/readyz"));
     let said = process::output(&mut site.command(&["archive", "compact"]), LIMIT).unwrap();
     assert!(said.starts_with("events: "), "{said}");
+    let asked = ["query", "sql", "SELECT count(*) AS rows FROM events WHERE \"cluster\" = 'a'"];
+    let said = process::output(&mut site.command(&asked), LIMIT).unwrap();
+    assert_eq!(said, format!("{{\"rows\":{written}}}\n"));
     archive.signal(Signal::Term).unwrap();
     assert!(archive.wait(LIMIT).unwrap().success(), "{}", archive.tail());
     assert_eq!(count().unwrap()["rows"], rows);
