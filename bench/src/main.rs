@@ -4,6 +4,8 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
 
+#[cfg(feature = "archive")]
+mod archive;
 mod bare;
 mod engine;
 mod enriched;
@@ -50,6 +52,9 @@ enum What {
     Memory(memory::Asked),
     /// A thousand clusters at once, on a real broker.
     Fleet(fleet::Asked),
+    /// The archive, and what it answers, beside DuckDB on the same files.
+    #[cfg(feature = "archive")]
+    Archive(archive::Asked),
     /// The engine, in memory, on one core.
     Engine,
     /// Whether the incidents are the right ones.
@@ -68,10 +73,14 @@ fn main() -> anyhow::Result<()> {
             latency::measure(&mut report, &latency::Asked::default())?;
             memory::measure(&mut report, &memory::Asked::default())?;
             fleet::measure(&mut report, &fleet::Asked::default())?;
+            #[cfg(feature = "archive")]
+            archive::measure(&mut report, &archive::Asked::default())?;
             insight::measure(&mut report, insight::Set::Test, false)?;
         }
         What::Kernel => kernel::measure(&mut report)?,
         What::Local => local::measure(&mut report)?,
+        #[cfg(feature = "archive")]
+        What::Archive(asked) => archive::measure(&mut report, &asked)?,
         What::Engine => engine::measure(&mut report)?,
         What::Enricher => enricher::measure(&mut report)?,
         What::Fleet(asked) => fleet::measure(&mut report, &asked)?,

@@ -10,9 +10,9 @@ use crate::servers;
 use crate::totals::Totals;
 
 /// Builds the archive in, and its tests.
-const ARCHIVE: &str = "epicenter-tests/archive";
+const ARCHIVE: &str = "epicenter-tests/archive,epicenter-bench/archive";
 /// The same, with the tests whose servers build long.
-const FULL: &str = "epicenter-tests/full";
+const FULL: &str = "epicenter-tests/full,epicenter-bench/archive";
 
 /// Lints, sets up the servers, and runs the tests. Ends as `cargo test` does; the totals are its last line.
 pub fn run(full: bool, arguments: &[String]) -> Result<ExitCode> {
