@@ -116,6 +116,7 @@ struct Load {
 async fn write(plane: &ControlPlane, rate: u64, time: Duration) -> anyhow::Result<Load> {
     let kubeconfig = Kubeconfig::read_from(plane.kubeconfig())?;
     let config = kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
+    epicenter_exporter::choose_cryptography();
     let events: Api<Event> = Api::namespaced(kube::Client::try_from(config)?, "default");
     let began = Instant::now();
     let (next, written) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));

@@ -34,6 +34,7 @@ const MAX_STATUS: usize = 64 * 1024;
 /// # Errors
 /// What kube finds wrong with the configuration, such as a certificate that cannot be read.
 pub fn client(mut config: Config) -> Result<Client, kube::Error> {
+    choose_cryptography();
     config.default_retry = false;
     config.read_timeout = None;
     if config.proxy_url.is_some() {
@@ -54,6 +55,13 @@ pub fn client(mut config: Config) -> Result<Client, kube::Error> {
         .map_err(tower::BoxError::from)
         .service(http);
     Ok(ClientBuilder::new(service, config.default_namespace).build())
+}
+
+/// Chooses ring for the TLS of this process, unless somebody chose before. Kube's clients take what is chosen; where a library brings
+/// another one, as the archive's does, nothing is chosen by itself, and they would panic.
+pub fn choose_cryptography() {
+    // An error says that somebody has chosen.
+    let _chosen = rustls::crypto::ring::default_provider().install_default();
 }
 
 /// Why the API server did not do what it was asked.

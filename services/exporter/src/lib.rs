@@ -32,7 +32,7 @@ use std::time::SystemTime;
 
 use epicenter_model::Timestamp;
 
-pub use api::{ApiError, client};
+pub use api::{ApiError, choose_cryptography, client};
 pub use claim::Claims;
 pub use cluster::{ExporterError, Log, run};
 pub use config::{ExporterConfig, Selector};

@@ -38,6 +38,7 @@ impl Site {
             let options = KubeConfigOptions::default();
             let mut config = kube::Config::from_custom_kubeconfig(kubeconfig, &options).await.unwrap();
             config.default_retry = false;
+            epicenter_exporter::choose_cryptography();
             kube::Client::try_from(config).unwrap()
         });
         Self { plane, bus, source, runtime, client, _directory: directory }

@@ -20,6 +20,7 @@ use crate::audit::Version;
 pub async fn client(plane: &ControlPlane) -> kube::Client {
     let kubeconfig = Kubeconfig::read_from(plane.kubeconfig()).unwrap();
     let config = kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
+    epicenter_exporter::choose_cryptography();
     kube::Client::try_from(config).unwrap()
 }
 

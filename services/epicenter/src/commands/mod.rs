@@ -35,6 +35,7 @@ const LIBRARIES: &str = if cfg!(feature = "archive") { "buoyant_kernel=warn,delt
 /// Runs a command.
 pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let Cli { global, command } = cli;
+    epicenter_exporter::choose_cryptography();
     // These neither need nor check a configuration.
     match command {
         Command::Config(what) => return config::run(what, &global),
