@@ -6,6 +6,7 @@
 
 #[cfg(feature = "archive")]
 mod archive;
+mod arguments;
 mod bare;
 mod engine;
 mod enriched;
@@ -18,48 +19,14 @@ mod local;
 mod memory;
 mod report;
 
-use clap::{Parser, Subcommand};
+use arguments::{Arguments, What};
+use clap::Parser;
 use mimalloc::MiMalloc;
 use report::Report;
 
 // As the program has it.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
-
-#[derive(Parser)]
-#[command(about = "Measures throughput; prints a table, and with --write puts it into docs/benchmarks.md")]
-struct Arguments {
-    #[command(subcommand)]
-    what: What,
-    /// Put the tables into docs/benchmarks.md.
-    #[arg(long, global = true)]
-    write: bool,
-}
-
-#[derive(Subcommand)]
-enum What {
-    /// Everything.
-    All,
-    /// The kernel on a real broker, against a bare consume–produce loop.
-    Kernel,
-    /// The kernel on a log in a directory.
-    Local,
-    /// The enricher, in memory, on one core.
-    Enricher,
-    /// From an Event in the cluster to its incident, on a real API server and a real broker.
-    Latency(latency::Asked),
-    /// What exporter and enricher hold in memory, with a made-up API server and a real broker.
-    Memory(memory::Asked),
-    /// A thousand clusters at once, on a real broker.
-    Fleet(fleet::Asked),
-    /// The archive, and what it answers, beside DuckDB on the same files.
-    #[cfg(feature = "archive")]
-    Archive(archive::Asked),
-    /// The engine, in memory, on one core.
-    Engine,
-    /// Whether the incidents are the right ones.
-    Insight(insight::Asked),
-}
 
 fn main() -> anyhow::Result<()> {
     let Arguments { what, write } = Arguments::parse();
