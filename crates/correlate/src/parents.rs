@@ -113,16 +113,13 @@ impl<'r> Engine<'r> {
             })
         {
             let candidate = &live.head.candidates[index];
-            // What was wrong with the object is over, and this is something else.
-            let anew = live.head.root_recovered
-                && incoming.event.role == Role::Cause
-                && !live.head.candidates.iter().any(|c| *c.class == *incoming.event.class);
-            let score = if anew { SAME_CAUSE * RECOVERED } else { SAME_CAUSE };
+            let score = if is_another(live, incoming) { SAME_CAUSE * RECOVERED } else { SAME_CAUSE };
             add("same-cause", no, live, index, candidate.row, score);
         }
         if let Some((no, live)) = self.incident_of(incoming.object)
             && let Some((number, row)) = self.newest_trouble(no, live, incoming.object)
             && (kin(&row.class, class) || !row.over || self.goes_on(no, incoming.object))
+            && !is_another(live, incoming)
             && let Some(index) = row.candidate
         {
             add("same-object", no, live, index, number, SAME_OBJECT);
@@ -182,6 +179,13 @@ impl<'r> Engine<'r> {
         let (no, offset) = self.state.today(no)?;
         Some((no, self.state.incidents.get(&no)?.rows.get(&(number.saturating_add(offset)))))
     }
+}
+
+/// What was wrong with the root is over, and this is something else that is wrong with an object.
+fn is_another(live: &Live, incoming: &Incoming<'_>) -> bool {
+    live.head.root_recovered
+        && incoming.event.role == Role::Cause
+        && !live.head.candidates.iter().any(|candidate| *candidate.class == *incoming.event.class)
 }
 
 /// Two classes of one kind, such as `crash.exit` and `crash.back_off`.
