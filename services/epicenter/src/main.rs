@@ -7,7 +7,7 @@ use epicenter::cli::Cli;
 use epicenter::{commands, exit};
 use mimalloc::MiMalloc;
 
-// musl's allocator, which a static program has otherwise, serves one thread at a time (docs/adr/0027).
+// musl's allocator, which a static program has otherwise, serves one thread at a time (docs/adr/0026).
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
