@@ -18,7 +18,7 @@ use crate::{ArchiveError, Table};
 /// Files of the present day in one partition, above which they are merged before the day is over.
 const MANY: usize = 24;
 /// Files are merged up to that size, bytes.
-const LARGE: NonZeroU64 = NonZeroU64::new(256 * 1024 * 1024).unwrap();
+const LARGE: NonZeroU64 = NonZeroU64::new(256 * 1024 * 1024).expect("it is not 0");
 /// Memory for sorting; more goes to the disk for temporary files.
 const MEMORY: usize = 128 * 1024 * 1024;
 /// One step of maintenance is given up after that time.

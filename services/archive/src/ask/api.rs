@@ -18,7 +18,7 @@ use super::{Aggregate, Answer, Archive, Cursor, Filter, Malformed, Of, Page, str
 use crate::ArchiveError;
 
 /// Rows of a page, and groups, unless asked otherwise; and at most.
-const ROWS: NonZeroU32 = NonZeroU32::new(100).unwrap();
+const ROWS: NonZeroU32 = NonZeroU32::new(100).expect("it is not 0");
 const MOST_ROWS: u32 = 10_000;
 /// Bytes that a query has at most.
 const QUERY: usize = 64 * 1024;
