@@ -32,6 +32,11 @@ app.kubernetes.io/component: {{ . }}
 {{- end }}
 {{- end }}
 
+{{- /* The names of all services. */ -}}
+{{- define "epicenter.services" -}}
+[exporter, enricher, correlator, fleet, sink, intake, alerts, archive]
+{{- end }}
+
 {{- /* A service's values above the defaults, as YAML: (list root service). */}}
 {{- define "epicenter.service" -}}
 {{- $root := index . 0 -}}
