@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::num::NonZeroU32;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -45,11 +45,14 @@ pub struct Asked {
     /// Events that are archived
     #[arg(long, default_value_t = Asked::default().events, value_parser = clap::value_parser!(u64).range(10_000..))]
     events: u64,
+    /// Keep the archive in this directory; one of as many Events that is there already is asked only
+    #[arg(long, value_name = "DIRECTORY")]
+    keep: Option<PathBuf>,
 }
 
 impl Default for Asked {
     fn default() -> Self {
-        Self { events: 2_000_000 }
+        Self { events: 2_000_000, keep: None }
     }
 }
 
@@ -157,13 +160,23 @@ fn change(k: u64, all: u64) -> IncidentChange {
 
 /// An archive in a directory.
 struct Site {
-    directory: TempDir,
+    directory: PathBuf,
     runtime: tokio::runtime::Runtime,
+}
+
+/// What it took to fill it.
+struct Filled {
+    rates: Vec<f64>,
+    per_core: Vec<f64>,
+    /// Bytes at most.
+    resident: u64,
+    /// Seconds.
+    compacting: f64,
 }
 
 impl Site {
     fn store(&self) -> anyhow::Result<Store> {
-        Ok(Store::open(&ArchiveConfig::default(), Some(&self.directory.path().join("archive")))?)
+        Ok(Store::open(&ArchiveConfig::default(), Some(&self.directory.join("archive")))?)
     }
 
     /// Writes `records` to a log of its own, and archives it; the seconds of the clock and of the processor that the latter took.
@@ -172,7 +185,7 @@ impl Site {
         topic: &'static str,
         records: impl Iterator<Item = (String, Timestamp, Vec<u8>)>,
     ) -> anyhow::Result<(f64, f64)> {
-        let folder = self.directory.path().join("log");
+        let folder = self.directory.join("log");
         let retention = Duration::from_secs(365 * 86_400);
         let partitions = CLUSTERS.len() as u32;
         let bus = Bus::local(LocalConfig { directory: folder.clone(), partitions, retention })?;
@@ -227,6 +240,39 @@ impl Site {
         drop(context);
         fs::remove_dir_all(folder)?;
         Ok(took)
+    }
+
+    /// Archives `all` Events and their incidents, and merges the files.
+    fn fill(&self, all: u64) -> anyhow::Result<Filled> {
+        let codec = Codec::single_object();
+        let (mut rates, mut per_core, mut resident) = (Vec::new(), Vec::new(), 0);
+        for first in (0..all).step_by(ROUND as usize) {
+            let numbers = first..all.min(first + ROUND);
+            let count = (numbers.end - numbers.start) as f64;
+            let encode = |n| {
+                let event = event(n, all);
+                let (cluster, at) = (event.cluster.clone(), event.at);
+                let payload = EnrichedRecord::Event(Box::new(event)).encode(&codec).unwrap_or_default();
+                (cluster, at, payload)
+            };
+            let (seconds, processor) = self.round::<EnrichedEvent>(EVENTS_ENRICHED.name, numbers.map(encode))?;
+            rates.push(count / seconds);
+            per_core.push(count / processor);
+            resident = resident.max(process::memory(std::process::id())?);
+        }
+        let changes = (0..all / TO_AN_INCIDENT).map(|k| {
+            let change = change(k, all);
+            (change.incident.cluster.clone(), change.at, codec.encode(&change).unwrap_or_default())
+        });
+        self.round::<IncidentChange>(INCIDENT_CHANGES.name, changes)?;
+        let began = Instant::now();
+        let today = Date::constant(2027, 1, 1);
+        self.runtime.block_on(async {
+            Table::open::<EnrichedEvent>(&self.store()?).await?.compact(today).await?;
+            Table::open::<IncidentChange>(&self.store()?).await?.compact(today).await?;
+            anyhow::Ok(())
+        })?;
+        Ok(Filled { rates, per_core, resident, compacting: began.elapsed().as_secs_f64() })
     }
 }
 
@@ -341,45 +387,29 @@ impl Question {
 fn duck(site: &Site, questions: &[Question]) -> anyhow::Result<Vec<(f64, usize)>> {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     let python = python::environment("python-archive", &here.join("../docs/examples/archive/requirements.txt"))?;
-    let file = site.directory.path().join("questions.json");
+    let file = site.directory.join("questions.json");
     fs::write(&file, serde_json::to_vec(&questions.iter().map(|question| &question.duck).collect::<Vec<_>>())?)?;
     let mut command = Command::new(python);
-    command.arg(here.join("duck.py")).arg(site.directory.path().join("archive")).arg(&file);
+    command.arg(here.join("duck.py")).arg(site.directory.join("archive")).arg(&file);
     Ok(serde_json::from_str(&process::output(&mut command, LIMIT)?)?)
 }
 
 /// Measures, and adds the table. It needs Python with venv.
 pub fn measure(report: &mut Report, asked: &Asked) -> anyhow::Result<()> {
-    let (all, codec) = (asked.events, Codec::single_object());
-    let site = Site { directory: TempDir::new()?, runtime: tokio::runtime::Runtime::new()? };
-    let (mut rates, mut per_core, mut resident) = (Vec::new(), Vec::new(), 0);
-    for first in (0..all).step_by(ROUND as usize) {
-        let numbers = first..all.min(first + ROUND);
-        let count = (numbers.end - numbers.start) as f64;
-        let encode = |n| {
-            let event = event(n, all);
-            let (cluster, at) = (event.cluster.clone(), event.at);
-            let payload = EnrichedRecord::Event(Box::new(event)).encode(&codec).unwrap_or_default();
-            (cluster, at, payload)
-        };
-        let (seconds, processor) = site.round::<EnrichedEvent>(EVENTS_ENRICHED.name, numbers.map(encode))?;
-        rates.push(count / seconds);
-        per_core.push(count / processor);
-        resident = resident.max(process::memory(std::process::id())?);
-    }
-    let changes = (0..all / TO_AN_INCIDENT).map(|k| {
-        let change = change(k, all);
-        (change.incident.cluster.clone(), change.at, codec.encode(&change).unwrap_or_default())
+    let (all, temporary) = (asked.events, TempDir::new()?);
+    let directory = asked.keep.clone().unwrap_or_else(|| temporary.path().to_owned());
+    let site = Site { directory, runtime: tokio::runtime::Runtime::new()? };
+    let filled = if site.directory.join("archive/events").exists() { None } else { Some(site.fill(all)?) };
+    let took = filled.map_or("it was there already".to_owned(), |Filled { rates, per_core, resident, compacting }| {
+        format!(
+            "{} Events/s, {} per second of one core (medians of rounds of {}); {} MiB resident at most, with the log and what is made up \
+             in the same process. Files merged in {compacting:.0} s",
+            thousands(median(rates)),
+            thousands(median(per_core)),
+            thousands(ROUND as f64),
+            thousands(resident as f64 / 1_048_576.0),
+        )
     });
-    site.round::<IncidentChange>(INCIDENT_CHANGES.name, changes)?;
-    let began = Instant::now();
-    let today = Date::constant(2027, 1, 1);
-    site.runtime.block_on(async {
-        Table::open::<EnrichedEvent>(&site.store()?).await?.compact(today).await?;
-        Table::open::<IncidentChange>(&site.store()?).await?.compact(today).await?;
-        anyhow::Ok(())
-    })?;
-    let compacting = began.elapsed().as_secs_f64();
 
     let archive = Archive::new(site.store()?, &QuerySection::default())?;
     let questions = [lookups(all)?, aggregates()?].concat();
@@ -417,16 +447,11 @@ pub fn measure(report: &mut Report, asked: &Asked) -> anyhow::Result<()> {
         );
     }
     let body = format!(
-        "{} Events of {} clusters in {DAYS} days, archived to a directory: {} Events/s, {} per second of one core (medians of rounds of {}); \
-         {} MiB resident at most, with the log and what is made up in the same process. Files merged in {compacting:.0} s. \
+        "{} Events of {} clusters in {DAYS} days, archived to a directory: {took}. \
          Then {LOOKUPS} look-ups of each kind and {ROUNDS} rounds of each aggregate, ms; DuckDB on the same files, and the same rows.\n\n\
          | | p50 | p95 | DuckDB p50 | DuckDB p95 | ratio of p50 |\n|---|---|---|---|---|---|{rows}",
         thousands(all as f64),
         CLUSTERS.len(),
-        thousands(median(rates)),
-        thousands(median(per_core)),
-        thousands(ROUND as f64),
-        thousands(resident as f64 / 1_048_576.0),
     );
     report.section("The archive", &body);
     Ok(())

@@ -23,6 +23,16 @@ impl Bookmark {
         Self { next, last: None }
     }
 
+    /// At the offset `next`, behind a record of which [`Bookmark::last`] was told.
+    pub fn behind(next: i64, (timestamp, hash): (i64, u32)) -> Self {
+        Self { next, last: Some(Witness { timestamp, hash }) }
+    }
+
+    /// The time, ms since the epoch, UTC, and the hash of the record before it, when one was read: enough to tell another log.
+    pub fn last(&self) -> Option<(i64, u32)> {
+        self.last.map(|Witness { timestamp, hash }| (timestamp, hash))
+    }
+
     /// Behind `record`.
     pub fn after(record: &Record) -> Self {
         Self { next: record.offset + 1, last: Some(Witness::of(record)) }
@@ -73,5 +83,7 @@ mod tests {
         assert_eq!(Witness::parse("first"), None);
         let other = Record { payload: Some("y".into()), ..record.clone() };
         assert_ne!(Bookmark::after(&other), Bookmark::after(&record));
+        let bookmark = Bookmark::after(&record);
+        assert_eq!(Bookmark::behind(bookmark.next, bookmark.last().unwrap()), bookmark);
     }
 }

@@ -1,7 +1,7 @@
 //! The two backends behind one door.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::kafka::{KafkaBus, KafkaReader, KafkaSource};
 use crate::local::{LocalBus, LocalReader, LocalSource};
@@ -243,6 +243,15 @@ impl Reader {
         match self {
             Self::Kafka(reader) => reader.next(wait),
             Self::Local(reader) => reader.next(wait),
+        }
+    }
+
+    /// Gives `take` the records from where it is to the end, as that is now, until `take` returns `false` or `deadline` is over. `true`
+    /// when it came to the end of all partitions. Blocks.
+    pub fn read_on(&mut self, deadline: Instant, take: &mut dyn FnMut(Record) -> bool) -> Result<bool, Fault> {
+        match self {
+            Self::Kafka(reader) => reader.read_on(deadline, take),
+            Self::Local(reader) => reader.read_on(deadline, take),
         }
     }
 

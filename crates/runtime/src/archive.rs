@@ -107,7 +107,7 @@ impl Default for ArchiveConfig {
 impl Default for BatchSection {
     fn default() -> Self {
         // Memory is the limit while the archive catches up, and age when it is quiet; compaction merges what stays small.
-        Self { rows: 100_000, bytes: 128 * 1024 * 1024, seconds: 300 }
+        Self { rows: 100_000, bytes: 64 * 1024 * 1024, seconds: 300 }
     }
 }
 

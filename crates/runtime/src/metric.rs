@@ -105,6 +105,7 @@ metrics! {
     ARCHIVE_FAILURES: Counter "epicenter_archive_failures_total" ["table"] "Attempts that the archive's store did not take; they are made again.";
     ARCHIVE_BEHIND: Gauge "epicenter_archive_lag_seconds" ["table"] "Age of the oldest record that is read and not yet in the archive, 0 when there is none.";
     ARCHIVE_LOST: Counter "epicenter_archive_lost_offsets_total" ["table"] "Offsets that the log deleted before the archive read them.";
+    QUESTIONS: Histogram "epicenter_question_seconds" ["outcome"] "Answering a question to the archive, to its last row: answered, refused (it cannot be asked so, or it takes too much), failed, or left by who asked.";
     SPANS: Counter "epicenter_trace_spans_total" ["outcome"] "Spans that the collector of traces took (sent), or did not (lost).";
     API_REQUESTS: Counter "epicenter_api_requests_total" ["cluster", "verb", "code"] "Answers of the API server to the sink, by HTTP method and status; the code `none` stands for requests without an answer.";
 }

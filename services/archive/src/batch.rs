@@ -5,94 +5,119 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use deltalake::arrow::array::{
     ArrayBuilder, ArrayRef, BinaryBuilder, BooleanBuilder, Date32Array, Int32Builder, Int64Builder, RecordBatch,
     StringArray, StringBuilder, TimestampMicrosecondBuilder,
 };
 use deltalake::arrow::datatypes::SchemaRef;
 use deltalake::arrow::error::ArrowError;
-use epicenter_bus::Record;
+use epicenter_bus::{Bookmark, Record};
 use epicenter_model::{Codec, CodecError, Timestamp};
 use epicenter_runtime::BatchSection;
 
 use crate::column::{Column, Get};
 use crate::entry::Entry;
+use crate::position::Positions;
 
 /// The cluster of a record that does not tell its own.
 const UNKNOWN: &str = "unknown";
 /// Bytes that a row's own columns take, about.
 const ROW: usize = 512;
 const MICROS_A_DAY: i64 = 86_400_000_000;
+/// Days of clusters that are written together at most: each is a file.
+const PARTS: usize = 4096;
 
 /// Records that are written together.
 pub(crate) struct Batch<T: Entry> {
     /// By day since the epoch, and cluster.
     parts: BTreeMap<(i32, String), Part<T>>,
-    /// The last offset that was read, by partition: of records without a row, too.
-    positions: BTreeMap<u32, i64>,
+    /// The last record that was read of each partition: also when it has no row.
+    last: BTreeMap<u32, Last>,
     kept: u64,
     undecodable: u64,
     bytes: usize,
     began: Instant,
     /// Log time of its first row.
     oldest: Option<Timestamp>,
+    /// No row is dated after that.
+    latest: Timestamp,
+    /// Room for a record as JSON.
+    json: Vec<u8>,
+}
+
+/// Of a record, what tells it from others.
+struct Last {
+    offset: i64,
+    timestamp: i64,
+    payload: Option<Bytes>,
 }
 
 impl<T: Entry> Batch<T> {
     pub(crate) fn new() -> Self {
         Self {
             parts: BTreeMap::new(),
-            positions: BTreeMap::new(),
+            last: BTreeMap::new(),
             kept: 0,
             undecodable: 0,
             bytes: 0,
             began: Instant::now(),
             oldest: None,
+            latest: Timestamp::from_micros(jiff::Timestamp::now().as_microsecond() + MICROS_A_DAY),
+            json: Vec::new(),
         }
     }
 
-    /// Takes a record in; one that cannot be decoded goes in raw, with the reason.
+    /// Takes a record in; one that cannot be decoded goes in raw, with the reason, which is told.
     ///
     /// # Errors
     /// Only for what passes: the record is not taken in.
-    pub(crate) fn take(&mut self, codec: &Codec, record: &Record) -> Result<(), CodecError> {
+    pub(crate) fn take(&mut self, codec: &Codec, record: &Record) -> Result<Option<String>, CodecError> {
         let payload = record.payload.as_deref().unwrap_or_default();
         let place = (record.partition, record.offset);
+        let mut wrong = None;
         match T::read(codec, payload) {
             Ok(None) => {}
             Ok(Some(entry)) => {
+                let mut json = std::mem::take(&mut self.json);
+                json.clear();
                 // A record that Avro can write, JSON can, too; if not, the bytes stay.
-                match serde_json::to_string(&entry) {
-                    Ok(json) => {
+                match serde_json::to_writer(&mut json, &entry).map(|()| std::str::from_utf8(&json)) {
+                    Ok(Ok(json)) => {
                         self.bytes += json.len() + ROW;
-                        self.part(entry.at(), entry.cluster()).push(&entry, &json, place);
+                        let at = self.dated(entry.at());
+                        self.part(at, entry.cluster()).push(&entry, at, json, place);
                         self.kept += 1;
                     }
-                    Err(error) => self.keep_raw(record, payload, &error.to_string()),
+                    Ok(Err(error)) => wrong = Some(error.to_string()),
+                    Err(error) => wrong = Some(error.to_string()),
                 }
+                self.json = json;
             }
             Err(error) if error.is_retryable() => return Err(error),
-            Err(error) => self.keep_raw(record, payload, &error.to_string()),
+            Err(error) => wrong = Some(error.to_string()),
         }
-        self.positions.insert(record.partition, record.offset);
-        Ok(())
+        if let Some(error) = &wrong {
+            self.keep_raw(record, payload, error);
+        }
+        let last = Last { offset: record.offset, timestamp: record.timestamp, payload: record.payload.clone() };
+        self.last.insert(record.partition, last);
+        Ok(wrong)
     }
 
     fn keep_raw(&mut self, record: &Record, payload: &[u8], error: &str) {
-        tracing::error!(
-            topic = record.topic,
-            partition = record.partition,
-            offset = record.offset,
-            error,
-            "a record is archived raw"
-        );
         // Keys begin with the cluster's name.
         let key = std::str::from_utf8(&record.key).unwrap_or_default();
         let cluster = key.split('/').next().filter(|cluster| !cluster.is_empty()).unwrap_or(UNKNOWN);
-        let at = Timestamp::from_millis(record.timestamp);
+        let at = self.dated(Timestamp::from_millis(record.timestamp));
         self.bytes += payload.len() + ROW;
         self.part(at, cluster).push_raw(at, payload, error, (record.partition, record.offset));
         self.undecodable += 1;
+    }
+
+    /// Nothing is dated after tomorrow: else each wrong clock would have days of its own.
+    fn dated(&self, at: Timestamp) -> Timestamp {
+        at.min(self.latest)
     }
 
     fn part(&mut self, at: Timestamp, cluster: &str) -> &mut Part<T> {
@@ -115,12 +140,25 @@ impl<T: Entry> Batch<T> {
     pub(crate) fn is_due(&self, limits: &BatchSection) -> bool {
         let rows = usize::try_from(self.kept + self.undecodable).unwrap_or(usize::MAX);
         let age = Duration::from_secs(limits.seconds);
-        !self.is_empty() && (rows >= limits.rows || self.bytes >= limits.bytes || self.began.elapsed() >= age)
+        !self.is_empty()
+            && (rows >= limits.rows
+                || self.bytes >= limits.bytes
+                || self.parts.len() >= PARTS
+                || self.began.elapsed() >= age)
     }
 
-    /// Where the log is read, by partition.
-    pub(crate) fn positions(&self) -> &BTreeMap<u32, i64> {
-        &self.positions
+    /// Nothing was read.
+    pub(crate) fn is_unmoved(&self) -> bool {
+        self.last.is_empty()
+    }
+
+    /// How far the log is read, by partition.
+    pub(crate) fn positions(&self) -> Positions {
+        let bookmark = |(partition, Last { offset, timestamp, payload }): (&u32, &Last)| {
+            let (offset, timestamp) = (*offset, *timestamp);
+            (*partition, Bookmark::after(&Record { offset, timestamp, payload: payload.clone(), ..Record::default() }))
+        };
+        self.last.iter().map(bookmark).collect()
     }
 
     /// Rows that are decoded, and those that are not.
@@ -168,9 +206,9 @@ impl<T> Builder<T> {
     fn new(column: &Column<T>) -> Self {
         match column.get {
             Get::Time(get) => Self::Time(get, time()),
-            Get::Text(get) => Self::Text(get, StringBuilder::new()),
-            Get::Number(get) => Self::Number(get, Int64Builder::new()),
-            Get::Flag(get) => Self::Flag(get, BooleanBuilder::new()),
+            Get::Text(get) => Self::Text(get, StringBuilder::with_capacity(0, 0)),
+            Get::Number(get) => Self::Number(get, Int64Builder::with_capacity(0)),
+            Get::Flag(get) => Self::Flag(get, BooleanBuilder::with_capacity(0)),
         }
     }
 
@@ -196,8 +234,9 @@ impl<T> Builder<T> {
     }
 }
 
+// There are as many as clusters, and most have a few rows: none takes room before it needs it.
 fn time() -> TimestampMicrosecondBuilder {
-    TimestampMicrosecondBuilder::new().with_timezone("UTC")
+    TimestampMicrosecondBuilder::with_capacity(0).with_timezone("UTC")
 }
 
 impl<T: Entry> Part<T> {
@@ -205,16 +244,16 @@ impl<T: Entry> Part<T> {
         Self {
             time: time(),
             own: T::COLUMNS.iter().map(Builder::new).collect(),
-            record: StringBuilder::new(),
-            error: StringBuilder::new(),
-            raw: BinaryBuilder::new(),
-            partition: Int32Builder::new(),
-            offset: Int64Builder::new(),
+            record: StringBuilder::with_capacity(0, 0),
+            error: StringBuilder::with_capacity(0, 0),
+            raw: BinaryBuilder::with_capacity(0, 0),
+            partition: Int32Builder::with_capacity(0),
+            offset: Int64Builder::with_capacity(0),
         }
     }
 
-    fn push(&mut self, entry: &T, json: &str, place: (u32, i64)) {
-        self.row(entry.at(), Some(entry), place);
+    fn push(&mut self, entry: &T, at: Timestamp, json: &str, place: (u32, i64)) {
+        self.row(at, Some(entry), place);
         self.record.append_value(json);
         self.error.append_null();
         self.raw.append_null();
@@ -248,5 +287,28 @@ impl<T: Entry> Part<T> {
             ArrayBuilder::finish(&mut self.offset),
         ]);
         RecordBatch::try_new(schema, columns)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use epicenter_model::{EnrichedEvent, EnrichedRecord};
+
+    use super::*;
+
+    #[test]
+    fn a_clock_that_runs_wild_makes_no_batch_of_files_without_end() {
+        let codec = Codec::single_object();
+        let limits = BatchSection { rows: usize::MAX, bytes: usize::MAX, seconds: u64::MAX };
+        let mut batch = Batch::<EnrichedEvent>::new();
+        for day in 0..i64::try_from(PARTS).unwrap() {
+            assert!(!batch.is_due(&limits), "{day}");
+            let at = Timestamp::from_micros(day * MICROS_A_DAY);
+            let event = EnrichedEvent { cluster: "a".to_owned(), at, ..EnrichedEvent::default() };
+            let payload = EnrichedRecord::Event(Box::new(event)).encode(&codec).unwrap();
+            let record = Record { offset: day, payload: Some(payload.into()), ..Record::default() };
+            assert_eq!(batch.take(&codec, &record).unwrap(), None);
+        }
+        assert!(batch.is_due(&limits));
     }
 }

@@ -1,6 +1,11 @@
 //! What can be archived, and the columns that all tables have.
 
-use deltalake::kernel::{DataType, StructField};
+use std::sync::Arc;
+
+use deltalake::arrow::datatypes::{Schema, SchemaRef};
+use deltalake::arrow::error::ArrowError;
+use deltalake::kernel::engine::arrow_conversion::TryIntoArrow as _;
+use deltalake::kernel::{DataType, StructField, StructType};
 use epicenter_model::{Codec, CodecError, Timestamp};
 use serde::Serialize;
 
@@ -58,4 +63,11 @@ pub(crate) fn fields<T: Entry>() -> Vec<StructField> {
         field("offset", DataType::LONG, "Its offset there"),
     ]);
     fields
+}
+
+/// The same, as rows in memory have them.
+pub(crate) fn schema<T: Entry>() -> Result<SchemaRef, ArrowError> {
+    let fields = StructType::try_new(fields::<T>()).map_err(|error| ArrowError::SchemaError(error.to_string()))?;
+    let schema: Schema = (&fields).try_into_arrow()?;
+    Ok(Arc::new(schema))
 }

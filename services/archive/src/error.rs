@@ -2,7 +2,7 @@
 
 use deltalake::DeltaTableError;
 use deltalake::datafusion::error::DataFusionError;
-use epicenter_bus::Fault;
+use epicenter_bus::{Damage, Fault};
 use epicenter_model::CodecError;
 use epicenter_runtime::SecretError;
 
@@ -121,19 +121,29 @@ pub enum ArchiveError {
         /// The type that it should have.
         kind: String,
     },
-    /// The log ends before the position that the table has.
+    /// Another engine has made the table one that cannot be read here.
     #[error(
-        "{topic}/{partition} ends at offset {end}, and the archive has read it up to {position}: the topic was created anew, so its offsets begin again. Raise archive.generation by one to archive the new log to the same tables"
+        "{url} is not as Epicenter wrote it: another engine made it one that needs a newer reader (deletion vectors or column mapping). Write a copy of it without these, and name that in archive.location"
+    )]
+    Changed {
+        /// Where.
+        url: String,
+    },
+    /// The log is not the one that the table was made of.
+    #[error(
+        "{damage}. Raise archive.generation by one to archive what is in it now to the same tables, from its beginning"
     )]
     Recreated {
+        /// What tells that.
+        damage: Damage,
+    },
+    /// What is to be moved is not all archived.
+    #[error(
+        "not all of {topic} is archived: run the archive on the installation as it is until `epicenter_archive_lag_seconds` is 0, and move it then"
+    )]
+    Behind {
         /// The topic, without prefix.
         topic: &'static str,
-        /// The partition.
-        partition: u32,
-        /// Where the log ends.
-        end: i64,
-        /// The offset that the archive would read next.
-        position: i64,
     },
 }
 
@@ -144,6 +154,11 @@ impl ArchiveError {
 
     pub(crate) fn query(what: impl Into<String>, source: DataFusionError) -> Self {
         Self::Query { what: what.into(), source: Box::new(source) }
+    }
+
+    /// Who asks must ask otherwise.
+    pub(crate) fn is_askers(&self) -> bool {
+        matches!(self, Self::Malformed(_) | Self::TooLong { .. } | Self::TooMuch { .. } | Self::Many { .. })
     }
 
     /// The same may succeed later.
@@ -163,7 +178,9 @@ impl ArchiveError {
             | Self::Location { .. }
             | Self::Secret(_)
             | Self::Foreign { .. }
-            | Self::Recreated { .. } => false,
+            | Self::Changed { .. }
+            | Self::Recreated { .. }
+            | Self::Behind { .. } => false,
         }
     }
 }

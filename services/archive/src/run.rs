@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use epicenter_bus::{Bookmark, Bus, Start, Stop};
+use epicenter_bus::{Bookmark, Bus, Record, Start, Stop};
 use epicenter_model::Codec;
 use epicenter_runtime::metric::{ARCHIVE_BEHIND, ARCHIVE_COMMIT, ARCHIVE_FAILURES, ARCHIVE_LOST, ARCHIVED};
 use epicenter_runtime::{ArchiveConfig, Backoff, Health, Metrics};
@@ -15,11 +15,12 @@ use tokio::runtime::Handle;
 
 use crate::batch::Batch;
 use crate::entry::Entry;
+use crate::position::{Origin, Positions};
 use crate::writer::Writer;
 use crate::{ArchiveError, Store, Table};
 
 /// Who reads, to the brokers. Nothing is committed under that name.
-const READER: &str = "reader";
+pub(crate) const READER: &str = "reader";
 /// How long to wait for a record before looking at the clock.
 const IDLE: Duration = Duration::from_millis(200);
 /// Between two attempts, ms.
@@ -101,16 +102,20 @@ impl Follower<'_> {
         let Context { bus, codec, store, config, metrics, health, runtime } = self.context;
         let kind = T::KIND;
         let partitions: Vec<u32> = (0..bus.partitions()).collect();
-        let mut writer = runtime.block_on(Writer::open::<T>(store, bus.partitions(), generation(bus, config)))?;
+        let origin = Origin::new(kind, bus, config.generation);
+        let mut writer = runtime.block_on(Writer::open::<T>(store, origin))?;
         let start = self.start::<T>(writer.positions())?;
         let mut reader = bus.reader(kind.topic, &partitions, Start::At(READER.to_owned(), start))?;
+        if let Some(damage) = reader.lost().values().next() {
+            return Err(ArchiveError::Recreated { damage: damage.clone() });
+        }
         if !self.failing {
             health.well(self.part);
         }
         let (mut batch, mut committed, mut told) = (Batch::<T>::new(), Instant::now(), Instant::now());
         loop {
             let stopping = self.stop.requested();
-            let moved = !batch.positions().is_empty() && committed.elapsed() >= POSITION;
+            let moved = !batch.is_unmoved() && committed.elapsed() >= POSITION;
             if batch.is_due(&config.batch) || moved || (stopping && !batch.is_empty()) {
                 self.commit(&mut writer, std::mem::replace(&mut batch, Batch::new()))?;
                 committed = Instant::now();
@@ -124,7 +129,10 @@ impl Follower<'_> {
             }
             let record = reader.next(IDLE)?;
             if let Some(record) = &record {
-                batch.take(codec, record)?;
+                if let Some(error) = batch.take(codec, record)? {
+                    let Record { topic, partition, offset, .. } = record;
+                    tracing::error!(topic, partition, offset, error, "a record is archived raw");
+                }
             }
             if told.elapsed() >= IDLE {
                 told = Instant::now();
@@ -136,14 +144,14 @@ impl Follower<'_> {
     }
 
     /// Where to read from; says what the log has deleted unread.
-    fn start<T: Entry>(&self, positions: &BTreeMap<u32, i64>) -> Result<BTreeMap<u32, Bookmark>, ArchiveError> {
+    fn start<T: Entry>(&self, positions: &Positions) -> Result<BTreeMap<u32, Bookmark>, ArchiveError> {
         let Context { bus, metrics, .. } = self.context;
         let (topic, table) = (T::KIND.topic, T::KIND.name);
         let mut start = BTreeMap::new();
-        for (partition, last) in positions {
-            let position = last + 1;
+        for (partition, bookmark) in positions {
             let (first, end) = bus.bounds(topic, *partition)?;
-            if position > end && matches!(bus, Bus::Local(_)) {
+            let position = bookmark.next;
+            let from = if position > end && matches!(bus, Bus::Local(_)) {
                 tracing::warn!(
                     topic,
                     partition,
@@ -151,13 +159,8 @@ impl Follower<'_> {
                     end,
                     "the log lost its end; what it reads again is archived again"
                 );
-                start.insert(*partition, Bookmark::at(end));
-                continue;
-            }
-            if position > end {
-                return Err(ArchiveError::Recreated { topic, partition: *partition, end, position });
-            }
-            if position < first {
+                Bookmark::at(end)
+            } else if position < first {
                 tracing::error!(
                     topic,
                     partition,
@@ -166,8 +169,11 @@ impl Follower<'_> {
                     "the log deleted records before they were archived"
                 );
                 metrics.add(&ARCHIVE_LOST, &[table], (first - position) as f64);
-            }
-            start.insert(*partition, Bookmark::at(position.max(first)));
+                Bookmark::at(first)
+            } else {
+                *bookmark
+            };
+            start.insert(*partition, from);
         }
         Ok(start)
     }
@@ -204,14 +210,6 @@ impl Follower<'_> {
             }
         };
         self.context.runtime.block_on(work)
-    }
-}
-
-/// Which log it is: one in a directory knows that itself.
-fn generation(bus: &Bus, config: &ArchiveConfig) -> i64 {
-    match bus {
-        Bus::Local(log) => log.created(),
-        Bus::Kafka(_) => i64::from(config.generation),
     }
 }
 

@@ -4,25 +4,23 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use deltalake::arrow::datatypes::{Schema, SchemaRef};
-use deltalake::kernel::StructType;
-use deltalake::kernel::engine::arrow_conversion::TryIntoArrow as _;
+use deltalake::arrow::datatypes::SchemaRef;
 use deltalake::operations::create::CreateBuilder;
-use deltalake::parquet::basic::{Compression, ZstdLevel};
+use deltalake::parquet::basic::{Compression, Encoding, ZstdLevel};
 use deltalake::parquet::file::properties::{EnabledStatistics, WriterProperties};
 use deltalake::parquet::schema::types::ColumnPath;
 use deltalake::protocol::SaveMode;
-use deltalake::{DeltaResult, DeltaTable, DeltaTableError};
+use deltalake::{DeltaResult, DeltaTable};
 
-use crate::entry::{Entry, Kind, LONG, PARTITIONED_BY, fields};
+use crate::entry::{Entry, Kind, LONG, PARTITIONED_BY, fields, schema};
 use crate::{ArchiveError, Store};
 
 /// After that time a store counts as away. What it may still do then is found when the table is opened again.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(150);
 /// Rows of a file that are skipped as a whole.
 const ROW_GROUP: usize = 65_536;
-/// Different values that a filter of a row group is made for.
-const DISTINCT: u64 = 16_384;
+/// Bytes of a column that are read for one value of it.
+const PAGE: usize = 64 * 1024;
 
 /// One table of the archive.
 #[derive(Debug)]
@@ -72,12 +70,9 @@ impl Table {
                 kind: field.data_type().to_string(),
             });
         }
-        let schema: Schema = (&StructType::try_new(fields)
-            .map_err(|error| ArchiveError::store(what(), error.into()))?)
-            .try_into_arrow()
-            .map_err(|error| ArchiveError::store(what(), DeltaTableError::from(error)))?;
+        let schema = schema::<T>().map_err(|error| ArchiveError::store(what(), error.into()))?;
         let sought = T::COLUMNS.iter().filter(|column| column.sought).map(|column| column.name);
-        Ok(Self { kind: T::KIND, delta, properties: properties(sought), schema: Arc::new(schema) })
+        Ok(Self { kind: T::KIND, delta, properties: properties(sought), schema })
     }
 }
 
@@ -87,16 +82,28 @@ fn properties(sought: impl Iterator<Item = &'static str>) -> WriterProperties {
     let mut properties = WriterProperties::builder()
         .set_created_by(concat!("epicenter ", env!("CARGO_PKG_VERSION")).to_owned())
         .set_compression(Compression::ZSTD(level))
-        .set_max_row_group_row_count(Some(ROW_GROUP));
+        .set_max_row_group_row_count(Some(ROW_GROUP))
+        .set_data_page_size_limit(PAGE);
     for name in LONG {
         properties = properties.set_column_statistics_enabled(ColumnPath::from(name), EnabledStatistics::None);
+    }
+    for name in ["record", "event_uid"] {
+        // Each value is another one.
+        properties = properties.set_column_dictionary_enabled(ColumnPath::from(name), false);
+    }
+    for name in ["time", "occurred_at", "offset"] {
+        // Each value is a little more than the one before.
+        let path = ColumnPath::from(name);
+        properties = properties
+            .set_column_dictionary_enabled(path.clone(), false)
+            .set_column_encoding(path, Encoding::DELTA_BINARY_PACKED);
     }
     for name in sought {
         let path = ColumnPath::from(name);
         properties = properties
             .set_column_bloom_filter_enabled(path.clone(), true)
             .set_column_bloom_filter_fpp(path.clone(), 0.01)
-            .set_column_bloom_filter_max_ndv(path, DISTINCT);
+            .set_column_bloom_filter_max_ndv(path, ROW_GROUP as u64);
     }
     properties.build()
 }

@@ -54,11 +54,18 @@ pub fn start(
     Ok(())
 }
 
-/// The archive that the settings lead to, to be asked.
+/// The archive that the settings lead to, to be asked; with the log, when that can be opened here.
 #[cfg(feature = "archive")]
-pub fn open(settings: &crate::settings::Settings) -> anyhow::Result<epicenter_archive::ask::Archive> {
+pub fn open(
+    settings: &crate::settings::Settings,
+    log: Option<(Bus, Codec)>,
+) -> anyhow::Result<epicenter_archive::ask::Archive> {
     let store = epicenter_archive::Store::open(&settings.archive, directory(settings)?.as_deref())?;
-    Ok(epicenter_archive::ask::Archive::new(store, &settings.archive.query)?)
+    let archive = epicenter_archive::ask::Archive::new(store, &settings.archive.query)?;
+    Ok(match log {
+        Some((bus, codec)) => archive.with_log(bus, codec, &settings.archive),
+        None => archive,
+    })
 }
 
 /// Where the archive is when nothing is configured: below the data directory, unless the log is on Kafka.
@@ -70,16 +77,70 @@ pub fn directory(settings: &crate::settings::Settings) -> anyhow::Result<Option<
     Ok(Some(crate::directory::DataDirectory::of(settings)?.archive()))
 }
 
-/// What the archive answers below `/api/v1`, in `directory` unless another location is configured.
+/// What the archive answers below `/api/v1`, with what `bus` has that is not archived yet; in `directory` unless another location
+/// is configured.
 #[cfg(feature = "archive")]
-pub fn routes(config: &ArchiveConfig, directory: Option<&Path>) -> anyhow::Result<axum::Router> {
+pub fn routes(
+    config: &ArchiveConfig,
+    directory: Option<&Path>,
+    bus: &Bus,
+    codec: &Codec,
+    metrics: &Metrics,
+) -> anyhow::Result<axum::Router> {
     let store = epicenter_archive::Store::open(config, directory)?;
     let archive = epicenter_archive::ask::Archive::new(store, &config.query)?;
+    let archive = archive.with_log(bus.clone(), codec.clone(), config).with_metrics(metrics.clone());
     Ok(epicenter_archive::ask::routes(std::sync::Arc::new(archive)))
 }
 
 /// Without the archive built in: nothing.
 #[cfg(not(feature = "archive"))]
-pub fn routes(_: &ArchiveConfig, _: Option<&Path>) -> anyhow::Result<axum::Router> {
+pub fn routes(_: &ArchiveConfig, _: Option<&Path>, _: &Bus, _: &Codec, _: &Metrics) -> anyhow::Result<axum::Router> {
     Ok(axum::Router::new())
+}
+
+/// Before the installation is moved: an archive that is configured must have all of it.
+#[cfg(feature = "archive")]
+pub fn moving(config: &ArchiveConfig, from: &Bus) -> anyhow::Result<()> {
+    use epicenter_model::{EnrichedEvent, IncidentChange};
+
+    let Some((store, runtime)) = moves(config)? else { return Ok(()) };
+    epicenter_archive::whole::<EnrichedEvent>(&store, from, config.generation, runtime.handle())?;
+    epicenter_archive::whole::<IncidentChange>(&store, from, config.generation, runtime.handle())?;
+    Ok(())
+}
+
+/// When it is moved: the archive goes on with `to`, under the generation that is given, if there is one.
+#[cfg(feature = "archive")]
+pub fn moved(config: &ArchiveConfig, to: &Bus) -> anyhow::Result<Option<u32>> {
+    use epicenter_model::{EnrichedEvent, IncidentChange};
+
+    let Some((store, runtime)) = moves(config)? else { return Ok(None) };
+    let generation = config.generation.saturating_add(1);
+    epicenter_archive::moved::<EnrichedEvent>(&store, to, generation, runtime.handle())?;
+    epicenter_archive::moved::<IncidentChange>(&store, to, generation, runtime.handle())?;
+    Ok(Some(generation))
+}
+
+/// The store of an archive that is configured, and a runtime for it.
+#[cfg(feature = "archive")]
+fn moves(config: &ArchiveConfig) -> anyhow::Result<Option<(epicenter_archive::Store, tokio::runtime::Runtime)>> {
+    if config.location.is_empty() {
+        return Ok(None);
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    Ok(Some((epicenter_archive::Store::open(config, None)?, runtime)))
+}
+
+/// Without the archive built in: nothing, unless one is configured.
+#[cfg(not(feature = "archive"))]
+pub fn moving(config: &ArchiveConfig, _: &Bus) -> anyhow::Result<()> {
+    anyhow::ensure!(config.location.is_empty(), MISSING);
+    Ok(())
+}
+
+/// Without the archive built in: nothing.
+#[cfg(not(feature = "archive"))]
+pub fn moved(_: &ArchiveConfig, _: &Bus) -> anyhow::Result<Option<u32>> {
+    Ok(None)
 }

@@ -153,6 +153,18 @@ async fn ask<T: DeserializeOwned>(
     token: Option<&str>,
     body: &str,
 ) -> anyhow::Result<T> {
+    let answer = answer(address, request, token, body, DEADLINE).await?;
+    serde_json::from_slice(&answer).with_context(|| format!("asking http://{address}: {request}"))
+}
+
+/// What the process answers whose admin endpoint is at `address`, as it comes: to a method and a path, and a body of JSON.
+pub async fn answer(
+    address: SocketAddr,
+    request: &str,
+    token: Option<&str>,
+    body: &str,
+    limit: Duration,
+) -> anyhow::Result<Vec<u8>> {
     let what = || format!("asking http://{address}: {request}");
     let exchange = async {
         let mut stream = tokio::net::TcpStream::connect(address).await?;
@@ -164,12 +176,13 @@ async fn ask<T: DeserializeOwned>(
         stream.read_to_end(&mut answer).await?;
         std::io::Result::Ok(answer)
     };
-    let answer = tokio::time::timeout(DEADLINE, exchange).await.with_context(what)?.with_context(what)?;
+    let mut answer = tokio::time::timeout(limit, exchange).await.with_context(what)?.with_context(what)?;
     let head = answer.windows(4).position(|end| end == b"\r\n\r\n").with_context(what)?;
-    let (head, body) = (String::from_utf8_lossy(&answer[..head]), &answer[head + 4..]);
+    let body = answer.split_off(head + 4);
+    let head = String::from_utf8_lossy(&answer);
     let status = head.lines().next().unwrap_or_default();
     if !matches!(status.split(' ').nth(1), Some("200" | "202")) {
-        bail!("{}: {status}: {}", what(), String::from_utf8_lossy(body).trim());
+        bail!("{}: {status}: {}", what(), String::from_utf8_lossy(&body).trim());
     }
-    serde_json::from_slice(body).with_context(what)
+    Ok(body)
 }

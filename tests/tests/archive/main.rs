@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod kills;
+mod live;
 mod log;
 #[cfg(feature = "full")]
 mod s3;

@@ -54,6 +54,11 @@ impl Site {
         (self.kafka, self.bus) = log();
     }
 
+    /// The port where the archive answers.
+    pub fn admin(&self) -> u16 {
+        self.admin
+    }
+
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(binary().unwrap());
         command.args(arguments).env("EPICENTER_BUS__KAFKA__BOOTSTRAP", self.kafka.bootstrap());

@@ -196,6 +196,11 @@ impl Fetch {
         if end == progress.nothing_until { Some(0) } else { u64::try_from(end - next).ok() }
     }
 
+    /// Nothing more is known to be there to read. Asks the broker about partitions whose end was not reached.
+    pub(super) fn is_at_end(&self) -> bool {
+        self.partitions.keys().all(|partition| self.behind(*partition) == Some(0))
+    }
+
     /// Replaces the client when a partition has records that it did not give.
     fn look(&mut self) -> Result<(), Fault> {
         self.looked = Instant::now();

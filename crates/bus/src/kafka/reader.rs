@@ -17,6 +17,9 @@ use crate::loss::Damage;
 use crate::topic::{count, is_compacted};
 use crate::{Fault, Record, Start};
 
+/// How long to wait for a record that may be under way.
+const GLANCE: Duration = Duration::from_millis(10);
+
 /// A reader of a Kafka cluster.
 pub struct KafkaReader {
     clients: Arc<Clients>,
@@ -89,6 +92,24 @@ impl KafkaReader {
                 return Ok(None);
             }
         }
+    }
+
+    pub(crate) fn read_on(&mut self, deadline: Instant, take: &mut dyn FnMut(Record) -> bool) -> Result<bool, Fault> {
+        while Instant::now() < deadline {
+            match self.fetch.poll(GLANCE)? {
+                Fetched::Record(record) if restore::is_own(&record.key) => {}
+                Fetched::Record(record) => {
+                    self.given.insert(record.partition, (record.offset + 1, Witness::of(&record)));
+                    if !take(record) {
+                        return Ok(false);
+                    }
+                }
+                // What came before is read, so the ends are of now.
+                Fetched::Nothing if self.fetch.is_at_end() => return Ok(true),
+                Fetched::End(_) | Fetched::Nothing => {}
+            }
+        }
+        Ok(false)
     }
 
     pub(crate) fn commit(&mut self) -> Result<(), Fault> {

@@ -69,6 +69,15 @@ impl LocalReader {
         }
     }
 
+    pub(crate) fn read_on(&mut self, deadline: Instant, take: &mut dyn FnMut(Record) -> bool) -> Result<bool, Fault> {
+        while let Some(record) = self.next(Duration::ZERO)? {
+            if !take(record) || Instant::now() >= deadline {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     pub(crate) fn commit(&mut self) -> Result<(), Fault> {
         let Some(name) = &self.name else { return Ok(()) };
         for (partition, offset) in std::mem::take(&mut self.given) {

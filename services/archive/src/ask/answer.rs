@@ -8,7 +8,8 @@ use deltalake::arrow::error::ArrowError;
 use deltalake::arrow::json::{ArrayWriter, LineDelimitedWriter};
 use deltalake::datafusion::error::DataFusionError;
 use deltalake::datafusion::execution::context::SQLOptions;
-use epicenter_runtime::QuerySection;
+use epicenter_runtime::metric::QUESTIONS;
+use epicenter_runtime::{Metrics, QuerySection};
 use futures::StreamExt as _;
 use tokio::sync::mpsc::{Receiver, channel};
 use tokio::task::JoinHandle;
@@ -26,11 +27,16 @@ pub struct Answer {
     work: JoinHandle<()>,
     deadline: Instant,
     limits: QuerySection,
+    began: Instant,
+    /// How it ended, as far as it has.
+    outcome: &'static str,
+    metrics: Metrics,
 }
 
 impl Drop for Answer {
     fn drop(&mut self) {
         self.work.abort();
+        self.metrics.observe(&QUESTIONS, &[self.outcome], self.began.elapsed());
     }
 }
 
@@ -41,8 +47,8 @@ impl Archive {
         query: &str,
         wrong: fn(&str, DataFusionError) -> ArchiveError,
     ) -> Result<Answer, ArchiveError> {
-        let limits = self.limits.clone();
-        let deadline = Instant::now() + Duration::from_secs(limits.seconds);
+        let (limits, began) = (self.limits.clone(), Instant::now());
+        let deadline = began + Duration::from_secs(limits.seconds);
         let turn = timeout_at(deadline, Arc::clone(&self.turns).acquire_owned()).await;
         // Turns are never closed, and the runtime is there until the archive is dropped.
         let (Ok(Ok(turn)), Some(runtime)) = (turn, &self.runtime) else { return Err(too_long(&limits)) };
@@ -70,7 +76,8 @@ impl Archive {
             }
             drop(turn);
         });
-        Ok(Answer { rows, work, deadline, limits: self.limits.clone() })
+        let metrics = self.metrics.clone();
+        Ok(Answer { rows, work, deadline, limits: self.limits.clone(), began, outcome: "left", metrics })
     }
 }
 
@@ -80,6 +87,17 @@ impl Answer {
     /// # Errors
     /// What cannot be asked so; when the time or the memory is used up, or a file cannot be read.
     pub async fn next(&mut self) -> Result<Option<RecordBatch>, ArchiveError> {
+        let next = self.found().await;
+        match &next {
+            Ok(Some(_)) => {}
+            Ok(None) => self.outcome = "answered",
+            Err(error) if error.is_askers() => self.outcome = "refused",
+            Err(_) => self.outcome = "failed",
+        }
+        next
+    }
+
+    async fn found(&mut self) -> Result<Option<RecordBatch>, ArchiveError> {
         match timeout_at(self.deadline, self.rows.recv()).await {
             Ok(Some(found)) => found.map(Some),
             Ok(None) => match (&mut self.work).await {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
 use axum::extract::{DefaultBodyLimit, RawQuery, State};
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -20,6 +20,8 @@ use crate::ArchiveError;
 /// Rows of a page, and groups, unless asked otherwise; and at most.
 const ROWS: NonZeroU32 = NonZeroU32::new(100).expect("it is not 0");
 const MOST_ROWS: u32 = 10_000;
+/// Says what rows that come line by line lack.
+const MISSING: HeaderName = HeaderName::from_static("epicenter-missing");
 /// Bytes that a query has at most.
 const QUERY: usize = 64 * 1024;
 
@@ -44,12 +46,14 @@ async fn openapi() -> Response {
 
 async fn events(State(archive): State<Arc<Archive>>, RawQuery(query): RawQuery) -> Result<Response, ArchiveError> {
     let (filter, limit, after) = page(query.as_deref())?;
-    Ok(told(archive.events(&filter, limit, after).await?))
+    let page = archive.events(&filter, limit, after).await?;
+    Ok(told(&archive, page).await)
 }
 
 async fn incidents(State(archive): State<Arc<Archive>>, RawQuery(query): RawQuery) -> Result<Response, ArchiveError> {
     let (filter, limit, after) = page(query.as_deref())?;
-    Ok(told(archive.incidents(&filter, limit, after).await?))
+    let page = archive.incidents(&filter, limit, after).await?;
+    Ok(told(&archive, page).await)
 }
 
 fn page(query: Option<&str>) -> Result<(Filter, NonZeroU32, Option<Cursor>), Malformed> {
@@ -65,8 +69,9 @@ fn page(query: Option<&str>) -> Result<(Filter, NonZeroU32, Option<Cursor>), Mal
     Ok((filter, limit, after))
 }
 
-fn told(page: Page) -> Response {
-    Json(json!({"rows": page.rows, "next": page.next.map(|cursor| cursor.to_string())})).into_response()
+async fn told(archive: &Archive, page: Page) -> Response {
+    let next = page.next.map(|cursor| cursor.to_string());
+    Json(json!({"rows": page.rows, "next": next, "missing": archive.missing().await})).into_response()
 }
 
 async fn aggregate(State(archive): State<Arc<Archive>>, RawQuery(query): RawQuery) -> Result<Response, ArchiveError> {
@@ -88,7 +93,8 @@ async fn aggregate(State(archive): State<Arc<Archive>>, RawQuery(query): RawQuer
         }
         Ok(true)
     })?;
-    Ok(Json(json!({"rows": archive.aggregate(&filter, &how, now).await?})).into_response())
+    let rows = archive.aggregate(&filter, &how, now).await?;
+    Ok(Json(json!({"rows": rows, "missing": archive.missing().await})).into_response())
 }
 
 /// Reads the query of a URL; `own` takes what is not the filter's.
@@ -127,7 +133,13 @@ async fn sql(State(archive): State<Arc<Archive>>, query: String) -> Result<Respo
         };
         Some((Ok::<_, Infallible>(Bytes::from(lines)), following))
     });
-    Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(lines)).into_response())
+    let mut response = ([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(lines)).into_response();
+    if let Some(missing) = archive.missing().await
+        && let Ok(missing) = HeaderValue::try_from(missing)
+    {
+        response.headers_mut().insert(MISSING, missing);
+    }
+    Ok(response)
 }
 
 /// The next lines, and what gives those after them: nothing, after an error.

@@ -293,7 +293,7 @@ fn reads_no_more_files_than_it_must() {
     let site = site();
     let archive = open(&site, QuerySection::default());
     let explain = |condition: &str| {
-        let query = format!("EXPLAIN ANALYZE SELECT record FROM events WHERE {condition}");
+        let query = format!("EXPLAIN ANALYZE VERBOSE SELECT record FROM events WHERE {condition}");
         sql(&site, &archive, &query)
             .unwrap()
             .iter()

@@ -4,6 +4,8 @@
 mod api;
 mod ask;
 mod flaky;
+mod live;
 mod log;
 mod maintain;
+mod moved;
 mod once;

@@ -66,6 +66,19 @@ fn what_is_archived_is_the_whole_record_in_columns_and_as_json() {
 }
 
 #[test]
+fn what_is_dated_after_tomorrow_is_under_tomorrow() {
+    let site = Site::new();
+    let decades = 9_000 * 86_400_000_000;
+    let ahead: Vec<_> = (0..30).map(|n| event("a", n, DAY + decades + n * 86_400_000_000, Severity::Low)).collect();
+    site.write(0, &ahead);
+    site.archive(30);
+    let found = site.query("SELECT count(DISTINCT \"date\") < 3, max(time) < now() + INTERVAL '2 days' FROM events");
+    assert_eq!(found, [["true", "true"]]);
+    let json = &site.query("SELECT record FROM events WHERE name = 'web-29'")[0][0];
+    assert_eq!(serde_json::from_str::<EnrichedEvent>(json).unwrap(), ahead[29]);
+}
+
+#[test]
 fn goes_on_where_the_table_is() {
     let site = Site::new();
     for round in 0..3 {

@@ -101,14 +101,14 @@ struct Frame {
 
 impl Frame {
     async fn new(service: &str, settings: &Settings) -> anyhow::Result<Self> {
-        Self::with(service, settings, |_| Ok(Router::new())).await
+        Self::with(service, settings, |_, _, _| Ok(Router::new())).await
     }
 
     /// A process whose admin endpoint has more routes.
     async fn with(
         service: &str,
         settings: &Settings,
-        more: impl FnOnce(&Bus) -> anyhow::Result<Router>,
+        more: impl FnOnce(&Bus, &Codec, &Metrics) -> anyhow::Result<Router>,
     ) -> anyhow::Result<Self> {
         ensure!(
             settings.bus.is_kafka(),
@@ -122,7 +122,7 @@ impl Frame {
         let mut supervisor = Supervisor::new(shutdown.clone());
         let registry = settings.registry(health.clone())?;
         let reader = registry.as_ref().map_or_else(Codec::single_object, |registry| registry.reader());
-        let routes = api::routes(bus.clone(), reader.clone()).merge(more(&bus)?);
+        let routes = api::routes(bus.clone(), reader.clone()).merge(more(&bus, &reader, &metrics)?);
         let admin = epicenter_runtime::serve(&settings.admin, health.clone(), metrics.clone(), routes).await?;
         tracing::info!(address = %admin.address(), "admin endpoint");
         supervisor.task("admin", admin.run(shutdown.token().clone()));
@@ -271,8 +271,10 @@ pub(super) async fn alerts(settings: Settings) -> anyhow::Result<ExitCode> {
 
 #[cfg(feature = "archive")]
 pub(super) async fn archive(settings: Settings) -> anyhow::Result<ExitCode> {
-    let routes = crate::archive::routes(&settings.archive, None)?;
-    let mut frame = Frame::with("archive", &settings, |_| Ok(routes)).await?;
+    let routes = |bus: &Bus, codec: &Codec, metrics: &Metrics| {
+        crate::archive::routes(&settings.archive, None, bus, codec, metrics)
+    };
+    let mut frame = Frame::with("archive", &settings, routes).await?;
     let Frame { bus, codec, health, metrics, supervisor, .. } = &mut frame;
     crate::archive::start(supervisor, &settings.archive, None, bus, codec, health, metrics)?;
     frame.run().await
@@ -294,7 +296,8 @@ pub(super) fn forget(settings: &Settings, cluster: &str) -> anyhow::Result<ExitC
 
 /// The door for commands and for events of applications.
 pub(super) async fn intake(settings: Settings) -> anyhow::Result<ExitCode> {
-    let door = |bus: &Bus| Ok(epicenter_intake::routes(Intake::new(bus.clone(), settings.writer()?)));
+    let door =
+        |bus: &Bus, _: &Codec, _: &Metrics| Ok(epicenter_intake::routes(Intake::new(bus.clone(), settings.writer()?)));
     let frame = Frame::with("intake", &settings, door).await?;
     frame.health.well("intake");
     frame.run().await

@@ -98,8 +98,12 @@ fn migrate(settings: &Settings, bus: &Bus, partitions: u32, to: String) -> anyho
         }
     };
     let began = Instant::now();
+    crate::archive::moving(&settings.archive, bus)?;
     bus.move_to(&new, &processors(), &epicenter_alerts::Positions, &mut tell)?;
     said?;
+    if let Some(generation) = crate::archive::moved(&settings.archive, &new)? {
+        print(&format!("the archive goes on with the new topics: set archive.generation: {generation}\n"))?;
+    }
     print(&format!(
         "done in {} s. Set for all services bus.kafka.prefix: {to} and bus.kafka.partitions: {partitions}, and start them.\n\
          The topics {from}* are as they were; delete them when you no longer need them.\n",

@@ -40,7 +40,7 @@ pub(super) async fn run(mut settings: Settings, arguments: Up) -> anyhow::Result
     let archive = directory.archive();
     let routes = api::routes(bus.clone(), engine.codec.clone())
         .merge(epicenter_intake::routes(intake.clone()))
-        .merge(crate::archive::routes(&settings.archive, Some(&archive))?);
+        .merge(crate::archive::routes(&settings.archive, Some(&archive), &bus, &engine.codec, &metrics)?);
     let admin = epicenter_runtime::serve(&settings.admin, health.clone(), metrics.clone(), routes).await?;
     let _announced = directory.announce(admin.address())?;
     let objects = services::objects(&settings, &cluster, &metrics, arguments.no_objects).await?;

@@ -1,0 +1,161 @@
+//! The files of a table, as the query engine reads them: what Delta's log says of each is enough to leave most of them closed.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use deltalake::DeltaTable;
+use deltalake::arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
+use deltalake::datafusion::common::pruning::PrunableStatistics;
+use deltalake::datafusion::common::stats::Precision;
+use deltalake::datafusion::common::{ColumnStatistics, ScalarValue, Statistics};
+use deltalake::datafusion::datasource::listing::PartitionedFile;
+use deltalake::datafusion::datasource::table_schema::TableSchema;
+use deltalake::datafusion::error::DataFusionError;
+use deltalake::datafusion::physical_expr::PhysicalExpr;
+use deltalake::datafusion::physical_optimizer::pruning::PruningPredicateBuilder;
+use deltalake::kernel::LogicalFileView;
+use jiff::Timestamp;
+use jiff::civil::Date;
+use object_store::ObjectMeta;
+use serde::Deserialize;
+
+use crate::ArchiveError;
+use crate::entry::PARTITIONED_BY;
+
+const TIME: &str = "time";
+/// Delta's log tells times in whole milliseconds.
+const MILLI: i64 = 1000;
+
+/// The files of one version of a table, the newest first.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Files(Vec<File>);
+
+#[derive(Clone, Debug)]
+struct File {
+    /// For the engine: what it knows for certain.
+    read: PartitionedFile,
+    /// For leaving it closed: between what times its rows are, or a little less.
+    bounds: Arc<Statistics>,
+}
+
+/// What Delta's log says of a file's rows.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Said {
+    num_records: Option<usize>,
+    min_values: Times,
+    max_values: Times,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Times {
+    time: Option<Timestamp>,
+}
+
+/// The columns of files and those of their folders, in the engine's order; texts as it reads them quickest.
+pub(super) fn columns(schema: &Schema) -> TableSchema {
+    let viewed = |field: &FieldRef| -> FieldRef {
+        let kind = match field.data_type() {
+            DataType::Utf8 => DataType::Utf8View,
+            DataType::Binary => DataType::BinaryView,
+            other => other.clone(),
+        };
+        Arc::new(Field::new(field.name(), kind, true))
+    };
+    let (folders, own): (Vec<FieldRef>, Vec<FieldRef>) =
+        schema.fields().iter().map(viewed).partition(|field| PARTITIONED_BY.contains(&field.name().as_str()));
+    TableSchema::builder(Arc::new(Schema::new(own))).with_table_partition_cols(folders).build()
+}
+
+impl Files {
+    /// Those of the version of `table` that is known; what `before` has of them is not read again.
+    pub(super) fn of(table: &DeltaTable, columns: &TableSchema, before: &Self) -> Result<Self, ArchiveError> {
+        let what = || format!("listing the files of {}", table.log_store().root_url());
+        let state = table.snapshot().map_err(|error| ArchiveError::store(what(), error))?;
+        if state.protocol().min_reader_version() > 1 {
+            return Err(ArchiveError::Changed { url: table.log_store().root_url().to_string() });
+        }
+        let known: HashMap<_, _> = before.0.iter().map(|file| (file.read.path(), file)).collect();
+        let mut files = Vec::new();
+        for view in state.log_data().iter() {
+            files.push(match known.get(&view.object_store_path()) {
+                Some(file) => (*file).clone(),
+                None => File::new(&view, columns).map_err(|error| ArchiveError::store(what(), error))?,
+            });
+        }
+        files.sort_by(|a, b| b.latest().partial_cmp(&a.latest()).unwrap_or(std::cmp::Ordering::Equal));
+        Ok(Self(files))
+    }
+
+    /// Those that may have rows that fit.
+    pub(super) fn fitting(
+        &self,
+        predicate: Option<&Arc<dyn PhysicalExpr>>,
+        schema: &SchemaRef,
+    ) -> Result<Vec<PartitionedFile>, DataFusionError> {
+        let Some(predicate) = predicate else { return Ok(self.0.iter().map(|file| file.read.clone()).collect()) };
+        let pruning = PruningPredicateBuilder::new().with_file_schema(Arc::clone(schema));
+        let pruning = pruning.try_build(Arc::clone(predicate))?;
+        let bounds = self.0.iter().map(|file| Arc::clone(&file.bounds)).collect();
+        let fits = pruning.prune(&PrunableStatistics::new(bounds, Arc::clone(schema)))?;
+        Ok(self.0.iter().zip(fits).filter(|(_, fits)| *fits).map(|(file, _)| file.read.clone()).collect())
+    }
+}
+
+impl File {
+    fn new(view: &LogicalFileView, columns: &TableSchema) -> Result<Self, deltalake::DeltaTableError> {
+        let said: Said = view.stats().and_then(|stats| serde_json::from_str(&stats).ok()).unwrap_or_default();
+        let mut values = view.partition_values_map();
+        let folders = columns.table_partition_cols().iter().map(|field| {
+            let value = values.remove(field.name()).flatten();
+            match field.data_type() {
+                DataType::Date32 => ScalarValue::Date32(value.and_then(|text| text.parse().ok()).map(days)),
+                _ => ScalarValue::Utf8View(value),
+            }
+        });
+        let folders: Vec<_> = folders.collect();
+        let meta = ObjectMeta {
+            location: view.object_store_path(),
+            last_modified: view.modification_datetime()?,
+            size: view.size().unsigned_abs(),
+            e_tag: None,
+            version: None,
+        };
+        let rows = said.num_records.map_or(Precision::Absent, Precision::Exact);
+        let mut about = Statistics::new_unknown(columns.file_schema());
+        about.num_rows = rows;
+        let mut bounds = about.clone();
+        if let Some((time, _)) = columns.file_schema().column_with_name(TIME) {
+            let micros = |at: Timestamp, more: i64| {
+                ScalarValue::TimestampMicrosecond(Some(at.as_microsecond() + more), Some("UTC".into()))
+            };
+            let (first, last) = (said.min_values.time, said.max_values.time);
+            let told = |precision: fn(ScalarValue) -> Precision<ScalarValue>| ColumnStatistics {
+                min_value: first.map_or(Precision::Absent, |at| precision(micros(at, 0))),
+                max_value: last.map_or(Precision::Absent, |at| precision(micros(at, MILLI))),
+                ..ColumnStatistics::new_unknown()
+            };
+            about.column_statistics[time] = told(Precision::Inexact);
+            bounds.column_statistics[time] = told(Precision::Exact);
+        }
+        let with = |statistics| {
+            PartitionedFile::from(meta.clone())
+                .with_partition_values(folders.clone())
+                .with_statistics(Arc::new(statistics))
+        };
+        let bounds = with(bounds).statistics.unwrap_or_default();
+        Ok(Self { read: with(about), bounds })
+    }
+
+    /// Until when its rows are.
+    fn latest(&self) -> Option<ScalarValue> {
+        let times = self.bounds.column_statistics.iter().filter_map(|column| column.max_value.get_value());
+        times.cloned().find(|value| matches!(value, ScalarValue::TimestampMicrosecond(..)))
+    }
+}
+
+fn days(date: Date) -> i32 {
+    let epoch = Date::constant(1970, 1, 1);
+    epoch.until(date).map_or(0, |span| span.get_days())
+}
