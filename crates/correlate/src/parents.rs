@@ -6,8 +6,9 @@ use std::sync::Arc;
 use epicenter_model::{Role, Timestamp};
 
 use crate::assemble::Incoming;
-use crate::entity::EventRef;
-use crate::live::{Candidate, Live, Row, RowRole};
+use crate::entity::{Entity, EventRef, Mark};
+use crate::live::{Live, Row, RowRole};
+use crate::rules::Causal;
 use crate::score;
 use crate::state::Engine;
 
@@ -17,6 +18,7 @@ const SAME_OBJECT: f64 = 0.7;
 const SAME_CAUSE: f64 = 0.9;
 /// A cause that has recovered explains less.
 const RECOVERED: f64 = 0.5;
+
 /// A possible parent of an Event.
 #[derive(Clone, Debug)]
 pub(crate) struct Parent<'r> {
@@ -44,12 +46,17 @@ impl<'r> Engine<'r> {
                 let Some(shared) = self.state.entities.get(id) else { continue };
                 self.look(shared.marks.len());
                 let first = parents.len();
+                let newest = self.newest_change(shared, causal, began.first);
                 for mark in
                     shared.marks.iter().filter(|mark| mark.edge == rule.of && causal.causes.contains(&mark.class))
                 {
                     let when = mark.when();
                     let (likely, lag_ms) = score::lag(rule, when, began);
                     if likely <= 0.0 || *mark.event.uid == *incoming.event.event.uid {
+                        continue;
+                    }
+                    // What came of a change has come before the next.
+                    if newest.is_some_and(|newest| newest > mark.last) && mark.place.is_some() && self.is_change(mark) {
                         continue;
                     }
                     let place = match mark.place {
@@ -84,6 +91,20 @@ impl<'r> Engine<'r> {
         parents
     }
 
+    /// When an object, and not one that many share, last changed before `before` in a way that `causal` is about.
+    fn newest_change(&self, object: &Entity, causal: &Causal, before: Timestamp) -> Option<Timestamp> {
+        let changes = object
+            .marks
+            .iter()
+            .filter(|mark| mark.edge == causal.rule.of && causal.causes.contains(&mark.class) && self.is_change(mark));
+        let times = changes.map(|mark| mark.first).filter(|at| *at <= before.plus_millis(score::SKEW_MS));
+        times.max().filter(|_| !causal.rule.edge.shared())
+    }
+
+    fn is_change(&self, mark: &Mark) -> bool {
+        self.rules.class(&mark.class).role == Role::Change
+    }
+
     /// Incidents of the same object, of the same thing to blame, or of a common cause that is known already.
     pub fn alike(&self, incoming: &Incoming<'_>) -> Vec<Parent<'r>> {
         let rules = self.rules;
@@ -105,21 +126,17 @@ impl<'r> Engine<'r> {
                 causal: row.is_none(),
             });
         };
-        // After the end of one trouble another, of another kind, is a new one.
-        let class = &incoming.event.class;
         if let Some((no, live)) = self.incident_of(incoming.blamed)
-            && let Some(index) = live.head.candidates.iter().position(|c| {
-                c.entity == incoming.blamed && c.common.is_none() && (kin(&c.class, class) || !self.ended(no, live, c))
-            })
+            && let Some(index) =
+                live.head.candidates.iter().position(|c| c.entity == incoming.blamed && c.common.is_none())
+            && let candidate = &live.head.candidates[index]
+            && self.continues(incoming, no, live, incoming.blamed, live.rows.get(&candidate.row))
         {
-            let candidate = &live.head.candidates[index];
-            let score = if is_another(live, incoming) { SAME_CAUSE * RECOVERED } else { SAME_CAUSE };
-            add("same-cause", no, live, index, candidate.row, score);
+            add("same-cause", no, live, index, candidate.row, SAME_CAUSE);
         }
         if let Some((no, live)) = self.incident_of(incoming.object)
             && let Some((number, row)) = self.newest_trouble(no, live, incoming.object)
-            && (kin(&row.class, class) || !row.over || self.goes_on(no, incoming.object))
-            && !is_another(live, incoming)
+            && self.continues(incoming, no, live, incoming.object, Some(row))
             && let Some(index) = row.candidate
         {
             add("same-object", no, live, index, number, SAME_OBJECT);
@@ -141,9 +158,12 @@ impl<'r> Engine<'r> {
         found
     }
 
-    /// What began with `candidate` was lasting, and nothing of its object goes on in its incident.
-    fn ended(&self, no: u64, live: &Live, candidate: &Candidate) -> bool {
-        live.rows.get(&candidate.row).is_some_and(|row| row.over) && !self.goes_on(no, candidate.entity)
+    /// Whether an Event goes on with the trouble that the incident `no` has with the object `id`, which `row` told of. Once
+    /// that is over, or the incident's root is, only its like does: of what is something else a new incident tells.
+    fn continues(&self, incoming: &Incoming<'_>, no: u64, live: &Live, id: u64, row: Option<&Row>) -> bool {
+        let over = live.head.root_recovered || row.is_some_and(|row| row.over) && !self.goes_on(no, id);
+        let known = live.head.candidates.iter().map(|candidate| &candidate.class).chain(row.map(|row| &row.class));
+        !over || known.into_iter().any(|class| self.rules.are_akin(class, &incoming.event.class))
     }
 
     /// Something that lasts is not over yet, of an object or a workload, in the incident `no`.
@@ -179,17 +199,4 @@ impl<'r> Engine<'r> {
         let (no, offset) = self.state.today(no)?;
         Some((no, self.state.incidents.get(&no)?.rows.get(&(number.saturating_add(offset)))))
     }
-}
-
-/// What was wrong with the root is over, and this is something else that is wrong with an object.
-fn is_another(live: &Live, incoming: &Incoming<'_>) -> bool {
-    live.head.root_recovered
-        && incoming.event.role == Role::Cause
-        && !live.head.candidates.iter().any(|candidate| *candidate.class == *incoming.event.class)
-}
-
-/// Two classes of one kind, such as `crash.exit` and `crash.back_off`.
-fn kin(one: &str, other: &str) -> bool {
-    let kind = |class: &str| class.split_once('.').map_or(class.len(), |(kind, _)| kind.len());
-    one[..kind(one)] == other[..kind(other)]
 }

@@ -199,6 +199,16 @@ impl Rules {
         self.common_by_id.get(id).map(|index| &self.common[*index])
     }
 
+    /// Whether Events of two classes about one object tell of one trouble: they are of the same, or one leads to the other.
+    pub(crate) fn are_akin(&self, one: &str, other: &str) -> bool {
+        let leads = |cause: &str, effect: &str| {
+            let causal = self.class(cause).as_cause.iter().map(|index| &self.causal[*index]);
+            let mut own = causal.filter(|causal| (causal.rule.edge, causal.rule.of) == (Edge::Object, Edge::Object));
+            own.any(|causal| causal.effects.contains(effect))
+        };
+        one == other || leads(one, other) || leads(other, one)
+    }
+
     pub(crate) fn class(&self, class: &str) -> &ClassRules {
         self.compiled.get(class).unwrap_or(&self.unknown)
     }

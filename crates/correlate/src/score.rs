@@ -5,7 +5,7 @@ use epicenter_model::Timestamp;
 use crate::source::CausalRule;
 
 /// Two clocks differ by no more than this, usually.
-const SKEW_MS: i64 = 5_000;
+pub(crate) const SKEW_MS: i64 = 5_000;
 /// The order of the log says less than the emitters' clocks, but it holds when a clock is wrong.
 const BY_LOG: f64 = 0.9;
 
