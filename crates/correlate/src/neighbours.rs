@@ -113,11 +113,16 @@ impl Engine<'_> {
         for _ in 0..3 {
             let entities = &mut self.state.entities;
             let Some(entity) = entities.get(at) else { return };
-            if let Some(link) = entity.linked(Edge::Owner).next() {
-                at = link.to;
-                continue;
+            let (below, owner) = (Arc::clone(&entity.object), entity.linked(Edge::Owner).next());
+            if let Some(link) = owner {
+                if entities.get(link.to).is_some() {
+                    // Of an owner little is heard itself: it is remembered for as long as what it owns.
+                    entities.keep(link.to, now);
+                    at = link.to;
+                    continue;
+                }
+                entities.change(at, |entity| entity.links.retain(|known| *known != link));
             }
-            let below = Arc::clone(&entity.object);
             let above = match owner_by_name(&below.kind, &below.name) {
                 Some((kind, name)) => entities.touch(now, kind, &below.namespace, name),
                 None => match self.known_maker(&below.kind, &below.namespace, &below.name) {
