@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use epicenter_model::{EnrichedEvent, Role, Severity, Transition, incident_id};
+use epicenter_model::{EnrichedEvent, ObjectRef, Role, Severity, Transition, incident_id};
 
 use crate::edge::Edge;
 use crate::entity::{EventRef, Heard, Mark, bounded};
@@ -16,6 +16,19 @@ use crate::state::Engine;
 
 /// Longer pauses between the occurrences of an Event make of the newest something new.
 const GOES_ON_MS: i64 = 60_000;
+
+/// Kinds that make pods.
+const WORKLOADS: [&str; 9] = [
+    "CronJob",
+    "DaemonSet",
+    "Deployment",
+    "DeploymentConfig",
+    "Job",
+    "ReplicaSet",
+    "ReplicationController",
+    "Rollout",
+    "StatefulSet",
+];
 
 /// An Event on its way in.
 pub(crate) struct Incoming<'a> {
@@ -248,8 +261,6 @@ impl Engine<'_> {
         let role = if failing { RowRole::Cause } else { RowRole::Change };
         let severity = self.rules.classes.get(&parent.class).filter(|_| failing).map(|info| info.severity);
         let top = self.state.entities.top(parent.event.object);
-        let workload = self.state.entities.get(top).filter(|_| top != parent.event.object);
-        let workload = workload.map(|workload| Arc::clone(&workload.object));
         let mut row = Row {
             uid: parent.event.uid.clone(),
             namespace: parent.event.namespace.clone(),
@@ -259,8 +270,8 @@ impl Engine<'_> {
             kind: entity.object.kind.as_str().into(),
             object_namespace: entity.object.namespace.as_str().into(),
             object_name: entity.object.name.as_str().into(),
-            top: workload.is_some().then_some(top),
-            workload,
+            top: (top != parent.event.object).then_some(top),
+            workload: self.workload_of(parent.event.object),
             class: parent.class.clone(),
             role,
             occurrences: parent.event.occurrences,
@@ -369,7 +380,7 @@ impl Engine<'_> {
             kind: bounded(&regarding.kind).into(),
             object_namespace: bounded(&regarding.namespace).into(),
             object_name: bounded(&regarding.name).into(),
-            workload: top.and_then(|top| entities.get(top)).map(|top| Arc::clone(&top.object)),
+            workload: self.workload_of(incoming.object),
             top,
             node: node
                 .and_then(|link| entities.get(link.to))
@@ -390,6 +401,13 @@ impl Engine<'_> {
             lasting: event.role != Role::Change && self.rules.class(&event.class).lasting,
             ..Row::default()
         }
+    }
+
+    /// The top of its owner chain, or the object itself where it is a workload.
+    fn workload_of(&self, object: u64) -> Option<Arc<ObjectRef>> {
+        let top = self.state.entities.top(object);
+        let workload = self.state.entities.get(top)?;
+        (top != object || WORKLOADS.contains(&workload.object.kind.as_str())).then(|| Arc::clone(&workload.object))
     }
 
     pub fn head_mut(&mut self, no: u64) -> &mut Head {

@@ -65,7 +65,8 @@ pub(crate) fn explain(rules: &Rules, live: &mut Live, ranked: &[Ranked], impact:
     sentences.push(words.began.clone());
     sentences.extend(spread(rules, live, candidate));
     let touched = Touched::of(impact, live.pods_of_workloads());
-    sentences.extend(touched.as_ref().map(|touched| touched.sentence(impact)));
+    let others = touched.as_ref().filter(|_| !is_all(candidate, impact));
+    sentences.extend(others.map(|touched| touched.sentence(impact)));
     sentences.extend(words.hidden.iter().chain(&words.command).cloned());
     let title = match touched.filter(|_| goes_beyond(candidate, row, impact)) {
         Some(touched) => [&*words.title, ": ", &touched.what, " affected", &touched.whose].concat(),
@@ -181,6 +182,12 @@ impl Touched {
         text.push('.');
         text
     }
+}
+
+/// The object to blame is all that is affected.
+fn is_all(candidate: &Candidate, impact: &Impact) -> bool {
+    let is = |workload: &ObjectRef| workload.full_name() == candidate.object.full_name();
+    impact.pods == 0 && impact.workload_count == 1 && impact.workloads.iter().all(is)
 }
 
 /// More is affected than the object that the title names.
