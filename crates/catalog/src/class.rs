@@ -7,9 +7,10 @@ use serde::{Deserialize, Serialize};
 
 /// What all Events of one class have in common.
 ///
-/// Texts are templates: `{kind}`, `{namespace}`, `{name}` (the object), `{container}`, `{node}`, `{workload}`, `{image}`,
-/// `{config}` (the config map or secret), and the lower-case kind of an object that the Event's text names (`{registry}`,
-/// `{secret}`, `{persistentvolume}`).
+/// Texts are templates: `{kind}`, `{namespace}`, `{name}` (the object), `{container}`, `{node}`, `{workload}`, `{blamed}` (the object
+/// to blame, where that is another), `{image}`, `{config}` (the config map or secret), and the lower-case kind of an object
+/// that the Event's text names (`{registry}`, `{secret}`, `{persistentvolume}`). What stands in `[brackets with {placeholders}]` is
+/// left out where one is not known.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Class {

@@ -16,8 +16,9 @@ fn keeps_every_example() {
 #[test]
 fn says_something_of_every_class() {
     let placeholders: BTreeSet<&str> = [
-        &["kind", "namespace", "name", "config", "container", "node", "workload", "image"][..],
-        &["secret", "configmap", "csidriver", "storageclass", "resourcequota", "webhook", "registry"],
+        &["kind", "namespace", "name", "blamed", "config", "container", "node", "workload", "image"][..],
+        &["secret", "configmap", "csidriver", "storageclass", "resourcequota", "webhook", "registry", "serviceaccount"],
+        &["runtimeclass", "priorityclass", "path", "fileserver"],
     ]
     .concat()
     .into_iter()

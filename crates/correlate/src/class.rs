@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 /// What all Events of one class have in common.
 ///
 /// `title`, `explain` and `kubectl` are templates: `{kind}`, `{namespace}`, `{name}` (the object), `{container}`, `{node}`,
-/// `{workload}`, `{image}`, and the lower-case kind of an object that the Event's text names (`{registry}`, `{secret}`).
+/// `{workload}`, `{blamed}` (the object to blame, where that is another), `{image}`, and the lower-case kind of an object that the
+/// Event's text names (`{registry}`, `{secret}`). What stands in `[brackets with {placeholders}]` is left out where one is not known.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ClassInfo {

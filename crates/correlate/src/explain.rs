@@ -223,9 +223,41 @@ pub(crate) fn capital(text: &str) -> String {
     chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
 }
 
-/// Replaces `{placeholders}` by what is known of the root; what is not known becomes `its` and the name.
+/// Fills in what is known of the root: `{placeholders}`, and what stands in brackets only where all of its placeholders are known.
 fn fill(template: &str, candidate: &Candidate, row: Option<&Row>, common: bool) -> String {
     let mut text = String::with_capacity(template.len() + 64);
+    let mut rest = template;
+    while let Some((before, part, after)) = optional(rest) {
+        put(&mut text, before, candidate, row, common);
+        if placeholders(part).all(|name| value(name, candidate, row, common).is_some()) {
+            put(&mut text, part, candidate, row, common);
+        }
+        rest = after;
+    }
+    put(&mut text, rest, candidate, row, common);
+    text
+}
+
+/// The first brackets that hold a placeholder: what is before them, in them and after them.
+fn optional(template: &str) -> Option<(&str, &str, &str)> {
+    let mut from = 0;
+    loop {
+        let open = from + template[from..].find('[')?;
+        let close = open + template[open..].find(']')?;
+        let part = &template[open + 1..close];
+        if placeholders(part).next().is_some() {
+            return Some((&template[..open], part, &template[close + 1..]));
+        }
+        from = close + 1;
+    }
+}
+
+fn placeholders(part: &str) -> impl Iterator<Item = &str> {
+    part.split('{').skip(1).filter_map(|after| after.split_once('}')).map(|(name, _)| name)
+}
+
+/// Replaces `{placeholders}`; what is not known becomes `its` and the name.
+fn put(text: &mut String, template: &str, candidate: &Candidate, row: Option<&Row>, common: bool) {
     let mut rest = template;
     while let Some((before, after)) = rest.split_once('{') {
         text.push_str(before);
@@ -253,7 +285,12 @@ fn fill(template: &str, candidate: &Candidate, row: Option<&Row>, common: bool) 
         rest = tail;
     }
     text.push_str(rest);
-    text
+}
+
+/// It is what the row is about, or its workload.
+fn is_of(row: &Row, object: &ObjectRef) -> bool {
+    (&*row.kind, &*row.object_namespace, &*row.object_name) == object.full_name()
+        || row.workload.as_ref().is_some_and(|workload| workload.full_name() == object.full_name())
 }
 
 fn value(name: &str, candidate: &Candidate, row: Option<&Row>, common: bool) -> Option<String> {
@@ -266,6 +303,8 @@ fn value(name: &str, candidate: &Candidate, row: Option<&Row>, common: bool) -> 
         ("namespace", None) => object.namespace.clone(),
         ("name", None) => object.name.clone(),
         ("container", _) => row?.container.to_string(),
+        ("blamed", _) if is_of(row?, object) => String::new(),
+        ("blamed", _) => object.to_string(),
         ("workload", _) => match row?.workload.as_ref() {
             Some(workload) => workload.to_string(),
             None => ObjectRef::named(&row?.kind, &row?.object_namespace, &row?.object_name).to_string(),

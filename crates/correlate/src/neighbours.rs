@@ -279,6 +279,7 @@ impl Engine<'_> {
                 Blame::Namespace => Edge::Namespace,
                 Blame::Related => Edge::Related,
                 Blame::Api => Edge::Api,
+                Blame::Named => Edge::Named,
             };
             let mut only = EdgeSet::default();
             only.insert(edge);

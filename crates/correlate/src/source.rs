@@ -117,6 +117,8 @@ pub(crate) enum Blame {
     Namespace,
     Related,
     Api,
+    /// What else the text names.
+    Named,
 }
 
 /// A planned change during which some symptoms are to be expected.
