@@ -5,7 +5,7 @@
 //! committed to the log.
 //!
 //! Entry points: [`run`] (from the log to a table), [`Table`] (one table, and where it stands), [`Table::compact`] and
-//! [`Table::retain`] (what becomes of old files and rows), [`ask`] (questions to it).
+//! [`Table::retain`] (what becomes of old files and rows), [`ask`] (questions to it), [`report`] (what a week comes to).
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
 
 pub mod ask;
@@ -18,6 +18,7 @@ mod event;
 mod maintain;
 mod moved;
 mod position;
+pub mod report;
 mod retain;
 mod run;
 mod store;

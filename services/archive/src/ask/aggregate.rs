@@ -95,7 +95,7 @@ pub struct Aggregate {
     pub of: Of,
     /// By these columns.
     pub by: Vec<Group>,
-    /// And by stretches of so many seconds.
+    /// And by stretches of so many seconds: in which Events came, or incidents opened.
     pub every: Option<NonZeroU32>,
     /// Groups at most; the largest are kept, or with stretches the oldest.
     pub limit: NonZeroU32,
@@ -181,7 +181,11 @@ impl Aggregate {
                 ("incidents", format!("{counts}, {}", took.join(", ")))
             }
         };
-        let stretch = self.every.map(|seconds| format!("date_bin(INTERVAL '{seconds} seconds', time) AS since"));
+        let at = match self.of {
+            Of::Events => "time",
+            Of::Incidents => "opened_at",
+        };
+        let stretch = self.every.map(|seconds| format!("date_bin(INTERVAL '{seconds} seconds', {at}) AS since"));
         let columns: Vec<_> =
             stretch.into_iter().chain(self.by.iter().map(|group| format!("\"{}\"", group.name()))).collect();
         let places: Vec<_> = (1..=columns.len()).map(|place| place.to_string()).collect();

@@ -9,3 +9,4 @@ mod log;
 mod maintain;
 mod moved;
 mod once;
+mod report;
