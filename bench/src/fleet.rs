@@ -5,14 +5,15 @@ use std::collections::HashMap;
 use std::fs;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use epicenter_bus::{Bus, Emit, KafkaConfig, Source, Start, topics};
 use epicenter_model::{
     Codec, ContainerFacts, Event, Heartbeat, Incident, ObjectChange, ObjectFacts, ObjectRef, RawEvent, RawRecord,
-    Timestamp, headers, partition_of,
+    headers, partition_of,
 };
+use epicenter_runtime::now;
 use epicenter_tests::kafka::Kafka;
 use epicenter_tests::process::{Process, binary};
 use epicenter_tests::{http, ports};
@@ -311,11 +312,6 @@ impl Clusters {
         }
         Ok(())
     }
-}
-
-fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    Timestamp::from_micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
 }
 
 /// What pods say when nothing is wrong.

@@ -12,7 +12,7 @@ use epicenter_bus::topics::{ALERTS_STATE, DEAD_LETTER, INCIDENT_CHANGES};
 use epicenter_bus::{Bookmark, Bus, Emit, Fault, Reader, Record, Source, Start, Stop};
 use epicenter_model::{Codec, DeadLetter, IncidentChange, Timestamp};
 use epicenter_runtime::metric::{ALERTS, ALERTS_BEHIND, ALERTS_OPEN};
-use epicenter_runtime::{Backoff, Health, Metrics};
+use epicenter_runtime::{Backoff, Health, Metrics, now};
 use tokio::runtime::Handle;
 
 use crate::alertmanager;
@@ -384,8 +384,4 @@ fn printed(line: &str) -> Outcome {
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Outcome::Taken,
         Err(error) => Outcome::Away { why: format!("standard output: {error}"), retry_after: None },
     }
-}
-
-pub(crate) fn now() -> Timestamp {
-    Timestamp::from_micros(jiff::Timestamp::now().as_microsecond())
 }

@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 use epicenter_bus::topics::FLEET_SIGNALS;
 use epicenter_bus::{Fault, Start, Stop};
 use epicenter_runtime::metric::WATCHDOG;
+use epicenter_runtime::now;
 
 use crate::alertmanager;
-use crate::deliver::{Context, now};
+use crate::deliver::Context;
 use crate::file::Watchdog;
 use crate::post::{Outcome, Post};
 use crate::receiver::{Endpoint, Target};

@@ -28,7 +28,6 @@ mod watch;
 mod writer;
 
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use epicenter_model::Timestamp;
 
@@ -49,8 +48,5 @@ pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
 /// The machine's clock.
 pub fn system_clock() -> Clock {
-    Arc::new(|| {
-        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        Timestamp::from_micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
-    })
+    Arc::new(epicenter_runtime::now)
 }

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use epicenter_bus::{Bus, Emit, Fault, Source, topics};
 use epicenter_model::{
     Act, Action, Codec, CodecError, Command, Event, FLEET, Incident, IncidentState, RawEvent, RawRecord, Timestamp,
     headers, partition_of,
 };
+use epicenter_runtime::now;
 use parking_lot::Mutex;
 
 use crate::clusters::{Cluster, Clusters};
@@ -200,9 +201,4 @@ impl Intake {
 fn name() -> String {
     let bytes: [u8; 10] = rand::random();
     data_encoding::BASE32_NOPAD.encode(&bytes).to_lowercase()
-}
-
-fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    Timestamp::from_micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
 }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use epicenter_bus::{Bus, Fault};
-use epicenter_model::{Codec, Timestamp};
-use epicenter_runtime::{Backoff, Health};
+use epicenter_model::Codec;
+use epicenter_runtime::{Backoff, Health, now};
 use kube::Client;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
@@ -143,9 +143,5 @@ impl Task {
 }
 
 /// What retention and the age of news are measured against: not the log's time, which stands still with the exporter.
-fn now() -> Timestamp {
-    Timestamp::from_micros(jiff::Timestamp::now().as_microsecond())
-}
-
 #[cfg(test)]
 mod tests;

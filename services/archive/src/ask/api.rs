@@ -11,6 +11,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use epicenter_model::Timestamp;
+use epicenter_runtime::now;
 use futures::stream;
 use serde_json::{Value, json};
 
@@ -115,10 +116,6 @@ fn filter(
 fn rows(value: &str) -> Result<NonZeroU32, Malformed> {
     let limit = value.parse().ok().filter(|limit: &NonZeroU32| limit.get() <= MOST_ROWS);
     limit.ok_or_else(|| Malformed::new("limit", value, format!("is no number from 1 to {MOST_ROWS}")))
-}
-
-fn now() -> Timestamp {
-    Timestamp::from_micros(jiff::Timestamp::now().as_microsecond())
 }
 
 /// Rows as they are found. What goes wrong after the first is told in the last line.

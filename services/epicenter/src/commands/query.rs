@@ -27,6 +27,7 @@ mod asking {
     use epicenter_archive::ArchiveError;
     use epicenter_archive::ask::{self, Archive, Cursor, Filter, Malformed, Of, Page, Row};
     use epicenter_model::{Incident, Severity, Timestamp};
+    use epicenter_runtime::now;
     use serde_json::{Value, json};
 
     use super::{Aggregate, ExitCode, Query, Settings};
@@ -157,10 +158,6 @@ mod asking {
         if let Some(missing) = archive.missing().await {
             eprintln!("epicenter: {missing}");
         }
-    }
-
-    fn now() -> Timestamp {
-        Timestamp::from_micros(jiff::Timestamp::now().as_microsecond())
     }
 
     impl Rows {

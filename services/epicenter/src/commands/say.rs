@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
 use epicenter_model::{Act, Action, Command, Matcher, Severity, Silence, Timestamp};
+use epicenter_runtime::now;
 use tokio::time::Instant;
 
 use super::{print, print_json};
@@ -155,8 +156,4 @@ pub(super) async fn silences(settings: &Settings, output: Document) -> anyhow::R
         Document::Text => print(&render::silences(&silences, Paint::detect()))?,
     }
     Ok(ExitCode::SUCCESS)
-}
-
-fn now() -> Timestamp {
-    Timestamp::from_micros(jiff::Timestamp::now().as_microsecond())
 }
