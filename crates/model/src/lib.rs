@@ -22,6 +22,7 @@ mod raw;
 mod schema;
 mod time;
 mod trace;
+mod tree;
 mod writer;
 
 pub use cloudevents::headers;
@@ -42,6 +43,7 @@ pub use object::ObjectRef;
 pub use position::WatchPosition;
 pub use raw::{Gap, GapReason, Heartbeat, ObjectChange, RawEvent, RawRecord, Swept};
 pub use schema::{Contract, RecordType};
-pub use time::{Timestamp, TimestampError};
+pub use time::{Timestamp, TimestampError, instant, span};
 pub use trace::TraceContext;
+pub use tree::Branch;
 pub use writer::{NoWriter, Schemas, Writer};

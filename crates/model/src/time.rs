@@ -52,6 +52,27 @@ impl Timestamp {
     }
 }
 
+/// An instant for people: UTC, to the second.
+pub fn instant(at: Timestamp) -> String {
+    let seconds = Timestamp::from_millis(at.as_millis().div_euclid(1000) * 1000);
+    seconds.to_string().replacen('T', " ", 1)
+}
+
+/// A length of time in ms for people: its two largest units.
+pub fn span(millis: i64) -> String {
+    let seconds = millis.max(0) / 1000;
+    let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
+    match (days, hours, minutes, seconds % 60) {
+        (0, 0, 0, s) => format!("{s}s"),
+        (0, 0, m, 0) => format!("{m}m"),
+        (0, 0, m, s) => format!("{m}m{s}s"),
+        (0, h, 0, _) => format!("{h}h"),
+        (0, h, m, _) => format!("{h}h{m}m"),
+        (d, 0, ..) => format!("{d}d"),
+        (d, h, ..) => format!("{d}d{h}h"),
+    }
+}
+
 impl FromStr for Timestamp {
     type Err = TimestampError;
 
@@ -109,6 +130,20 @@ mod tests {
     fn refuses_what_is_no_time_and_names_it() {
         let error = "yesterday".parse::<Timestamp>().unwrap_err();
         assert_eq!(error.to_string(), "`yesterday` is not an RFC 3339 time such as 2026-11-23T11:08:04Z");
+    }
+
+    #[test]
+    fn shows_spans_in_two_units() {
+        for (millis, text) in
+            [(-5, "0s"), (59_999, "59s"), (60_000, "1m"), (61_000, "1m1s"), (3_660_000, "1h1m"), (90_000_000, "1d1h")]
+        {
+            assert_eq!(span(millis), text);
+        }
+    }
+
+    #[test]
+    fn shows_instants_to_the_second() {
+        assert_eq!(instant(Timestamp::from_micros(1_999_999)), "1970-01-01 00:00:01Z");
     }
 
     #[test]

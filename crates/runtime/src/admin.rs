@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::{Health, Metrics, Secret, SecretError, telemetry};
+use crate::{Health, Metrics, Secret, SecretError, same, telemetry};
 
 /// Where the admin endpoint listens, and who may read more than probes and metrics.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -132,11 +132,6 @@ async fn admit(State(guard): State<Arc<Guard>>, request: Request, next: Next) ->
         None if guard.loopback => next.run(request).await,
         None => (StatusCode::FORBIDDEN, "set admin.token to read this beyond loopback\n").into_response(),
     }
-}
-
-/// Compares in a time that does not depend on where the difference is.
-fn same(a: &[u8], b: &[u8]) -> bool {
-    a.len() == b.len() && a.iter().zip(b).fold(0, |difference, (a, b)| difference | (a ^ b)) == 0
 }
 
 #[cfg(test)]

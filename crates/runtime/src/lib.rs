@@ -32,7 +32,7 @@ pub use load::{ConfigErrors, Problem, Settings, load};
 pub use log::watch_log;
 pub use metric::Metrics;
 pub use registry::{Client as RegistryClient, Registry, RegistryConfig, RegistryError, subject};
-pub use secret::{Secret, SecretError};
+pub use secret::{Secret, SecretError, same};
 pub use shutdown::Shutdown;
 pub use supervise::{BoxError, ServiceError, Supervisor};
 pub use traces::{Traces, TracesConfig, TracesError};

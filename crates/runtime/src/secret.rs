@@ -57,3 +57,8 @@ impl Secret {
         }
     }
 }
+
+/// Compares a secret with what was given, in a time that does not depend on where the difference is.
+pub fn same(a: &[u8], b: &[u8]) -> bool {
+    a.len() == b.len() && a.iter().zip(b).fold(0, |difference, (a, b)| difference | (a ^ b)) == 0
+}

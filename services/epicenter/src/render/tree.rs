@@ -1,119 +1,49 @@
 //! Why: the tree of causes of an incident.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use epicenter_correlate::Rules;
-use epicenter_model::{Incident, Member};
+use epicenter_model::{Branch, Incident, Member};
 
 use super::{Paint, detail, span};
-
-/// Of what comes of the same parent by the same rule, so many are shown.
-const ALIKE: usize = 3;
-/// The deepest level that is drawn.
-const LEVELS: usize = 20;
 
 /// An incident with its tree of causes, and a sentence for each rule in it.
 pub fn explained(incident: &Incident, rules: &Rules, paint: Paint) -> String {
     let mut text = detail(incident, false, paint);
-    let members = &incident.members;
-    let uids: BTreeSet<&str> = members.iter().map(|member| member.event_uid.as_str()).collect();
-    let mut tree = Tree { members, below: BTreeMap::new(), seen: BTreeSet::new(), text: String::new(), paint };
-    let mut tops = Vec::new();
-    for (index, member) in members.iter().enumerate() {
-        let parent = member.because.as_ref().map(|because| because.parent.as_str());
-        match parent.filter(|parent| uids.contains(parent) && *parent != member.event_uid) {
-            Some(parent) => tree.below.entry(parent).or_default().push(index),
-            None => tops.push(index),
-        }
-    }
-    // What brought the root about stands first, what is no cause last.
-    let origin = origin(members);
-    tops.sort_by_key(|index| (Some(*index) != origin, members[*index].role == "recovery"));
-    tree.rows(tops, "    ", None, 0);
-    // What only a circle leads to.
-    (0..members.len()).for_each(|index| tree.draw(index, "    ", "    ", 0));
-    let drawn = tree.text;
+    let mut drawn = String::new();
+    rows(&mut drawn, &incident.causes(), "    ", None, paint);
     let _ = writeln!(text, "  Why:\n{}", drawn.trim_end());
     if incident.truncated > 0 {
         let _ = writeln!(text, "    and {} more Events", incident.truncated);
     }
     let used: BTreeSet<&str> =
-        members.iter().filter_map(|member| Some(member.because.as_ref()?.rule.as_str())).collect();
+        incident.members.iter().filter_map(|member| Some(member.because.as_ref()?.rule.as_str())).collect();
     for (rule, why) in used.into_iter().filter_map(|rule| Some((rule, rules.why(rule)?))) {
         let _ = writeln!(text, "  {}: {why}", paint.faint(rule));
     }
     text
 }
 
-struct Tree<'i> {
-    members: &'i [Member],
-    /// By the parent's uid.
-    below: BTreeMap<&'i str, Vec<usize>>,
-    seen: BTreeSet<usize>,
-    text: String,
-    paint: Paint,
-}
-
-impl Tree<'_> {
-    /// Draws a member and what it brings about; `first` begins its line, `next` those below it.
-    fn draw(&mut self, index: usize, first: &str, next: &str, level: usize) {
-        if !self.seen.insert(index) {
-            return;
-        }
-        let member = &self.members[index];
-        // Writing to a String cannot fail.
-        let _ = writeln!(self.text, "{first}{}", line(member, self.paint));
-        let children = self.below.get(member.event_uid.as_str()).cloned().unwrap_or_default();
-        self.rows(children, next, Some(("├─ ", "│  ")), level + 1);
-    }
-
-    /// Draws members side by side, of those that are alike the first ones.
-    fn rows(&mut self, indices: Vec<usize>, indent: &str, fork: Option<(&str, &str)>, level: usize) {
-        let mut alike: BTreeMap<(&str, &str, &str), usize> = BTreeMap::new();
-        let mut more = alike.clone();
-        let mut rows = Vec::new();
-        for index in indices {
-            let member = &self.members[index];
-            let rule = member.because.as_ref().map_or(member.role.as_str(), |because| because.rule.as_str());
-            let kind = (rule, member.reason.as_str(), member.regarding.kind.as_str());
-            let count = alike.entry(kind).or_default();
-            *count += 1;
-            // What brings something about is always shown.
-            let leaf = !self.below.contains_key(member.event_uid.as_str());
-            if *count > ALIKE && leaf && member.role != "root" || level >= LEVELS {
-                self.seen.insert(index);
-                *more.entry(kind).or_default() += 1;
-            } else {
-                rows.push(index);
-            }
-        }
-        let last = rows.len() + more.len();
-        let branch = |number: usize| match fork {
-            Some(_) if number == last => ("└─ ", "   "),
+/// Draws branches side by side: `fork` begins the line of each, and its trunk those below it.
+fn rows(text: &mut String, branches: &[Branch<'_>], indent: &str, fork: Option<(&str, &str)>, paint: Paint) {
+    for (number, branch) in (1..).zip(branches) {
+        let (fork, trunk) = match fork {
+            Some(_) if number == branches.len() => ("└─ ", "   "),
             Some(fork) => fork,
             None => ("", ""),
         };
-        for (number, index) in (1..).zip(&rows) {
-            let (fork, trunk) = branch(number);
-            self.draw(*index, &format!("{indent}{fork}"), &format!("{indent}{trunk}"), level);
-        }
-        for (number, ((rule, reason, kind), count)) in (rows.len() + 1..).zip(more) {
-            let _ = writeln!(self.text, "{indent}{}and {count} more: {reason} of a {kind} ({rule})", branch(number).0);
+        // Writing to a String cannot fail.
+        let _ = match branch {
+            Branch::Member { member, .. } => writeln!(text, "{indent}{fork}{}", line(member, paint)),
+            Branch::More { count, rule, reason, kind } => {
+                writeln!(text, "{indent}{fork}and {count} more: {reason} of a {kind} ({rule})")
+            }
+        };
+        if let Branch::Member { below, .. } = branch {
+            rows(text, below, &format!("{indent}{trunk}"), Some(("├─ ", "│  ")), paint);
         }
     }
-}
-
-/// The member at the top of the tree in which the root is.
-fn origin(members: &[Member]) -> Option<usize> {
-    let by_uid: BTreeMap<&str, usize> = (0..).zip(members).map(|(index, it)| (it.event_uid.as_str(), index)).collect();
-    let mut at = members.iter().position(|member| member.role == "root")?;
-    let mut seen = BTreeSet::new();
-    while seen.insert(at) {
-        let above = members[at].because.as_ref().and_then(|because| by_uid.get(because.parent.as_str()));
-        at = *above.unwrap_or(&at);
-    }
-    Some(at)
 }
 
 /// `FailedMount of Pod shop/web-1 (symptom, 3 times)  12s later, by some-rule, 80 %`.
