@@ -78,6 +78,11 @@ retention:
 {{- $_ := set $admin "token" (dict "file" "/etc/epicenter/secrets/admin/token") }}
 {{- end }}
 {{- $_ := set $settings "admin" $admin }}
+{{- with .Values.console }}
+{{- if .enabled }}
+{{- $_ := set $settings "console" (dict "listen" (printf "0.0.0.0:%d" (int .port)) "token" (dict "file" "/etc/epicenter/secrets/console/token") "hosts" .hosts) }}
+{{- end }}
+{{- end }}
 {{- $_ := set $settings "objects" (dict "instance" (printf "%s-sink" (include "epicenter.fullname" .))) }}
 {{- $exporter := dict }}
 {{- with .Values.cluster }}

@@ -34,7 +34,7 @@ app.kubernetes.io/component: {{ . }}
 
 {{- /* The names of all services. */ -}}
 {{- define "epicenter.services" -}}
-[exporter, enricher, correlator, fleet, sink, intake, alerts, archive]
+[exporter, enricher, correlator, fleet, sink, intake, console, alerts, archive]
 {{- end }}
 
 {{- /* A service's values above the defaults, as YAML: (list root service). */}}
