@@ -4,7 +4,7 @@ use clap::{Parser, Subcommand};
 
 #[cfg(feature = "archive")]
 use crate::archive;
-use crate::{fleet, insight, latency, memory};
+use crate::{console, fleet, insight, latency, memory};
 
 /// The command line.
 #[derive(Parser)]
@@ -35,6 +35,8 @@ pub enum What {
     Memory(memory::Asked),
     /// A thousand clusters at once, on a real broker.
     Fleet(fleet::Asked),
+    /// The console, with many incidents open and many browsers that listen.
+    Console(console::Asked),
     /// The archive, and what it answers, beside DuckDB on the same files.
     #[cfg(feature = "archive")]
     Archive(archive::Asked),

@@ -8,6 +8,7 @@
 mod archive;
 mod arguments;
 mod bare;
+mod console;
 mod engine;
 mod enriched;
 mod enricher;
@@ -40,6 +41,7 @@ fn main() -> anyhow::Result<()> {
             latency::measure(&mut report, &latency::Asked::default())?;
             memory::measure(&mut report, &memory::Asked::default())?;
             fleet::measure(&mut report, &fleet::Asked::default())?;
+            console::measure(&mut report, &console::Asked::default())?;
             #[cfg(feature = "archive")]
             archive::measure(&mut report, &archive::Asked::default())?;
             insight::measure(&mut report, insight::Set::Test, false)?;
@@ -50,6 +52,7 @@ fn main() -> anyhow::Result<()> {
         What::Archive(asked) => archive::measure(&mut report, &asked)?,
         What::Engine => engine::measure(&mut report)?,
         What::Enricher => enricher::measure(&mut report)?,
+        What::Console(asked) => console::measure(&mut report, &asked)?,
         What::Fleet(asked) => fleet::measure(&mut report, &asked)?,
         What::Latency(asked) => latency::measure(&mut report, &asked)?,
         What::Memory(asked) => memory::measure(&mut report, &asked)?,

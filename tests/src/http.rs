@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 /// The status and the body that `path` answers. By HTTP 1.0: the body is never in chunks.
 pub fn get(port: u16, path: &str) -> Result<(u16, String)> {
     let mut stream = TcpStream::connect(("127.0.0.1", port))?;
-    write!(stream, "GET {path} HTTP/1.0\r\nhost: x\r\n\r\n")?;
+    write!(stream, "GET {path} HTTP/1.0\r\nhost: localhost\r\n\r\n")?;
     answer(&mut stream, path)
 }
 
@@ -18,7 +18,7 @@ pub fn post(port: u16, path: &str, content_type: &str, body: &[u8]) -> Result<(u
     let length = body.len();
     write!(
         stream,
-        "POST {path} HTTP/1.0\r\nhost: x\r\ncontent-type: {content_type}\r\ncontent-length: {length}\r\n\r\n"
+        "POST {path} HTTP/1.0\r\nhost: localhost\r\ncontent-type: {content_type}\r\ncontent-length: {length}\r\n\r\n"
     )?;
     // Whoever refuses a body need not take it.
     let _ = stream.write_all(body);

@@ -2,6 +2,7 @@
 #![allow(clippy::missing_errors_doc)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
 
+pub mod browser;
 pub mod cache;
 pub mod certificates;
 pub mod chart;

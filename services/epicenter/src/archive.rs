@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use epicenter_bus::Bus;
+use epicenter_console::Past;
 use epicenter_model::Codec;
 use epicenter_runtime::{ArchiveConfig, Health, Metrics, Supervisor};
 
@@ -77,26 +78,41 @@ pub fn directory(settings: &crate::settings::Settings) -> anyhow::Result<Option<
     Ok(Some(crate::directory::DataDirectory::of(settings)?.archive()))
 }
 
-/// What the archive answers below `/api/v1`, with what `bus` has that is not archived yet; in `directory` unless another location
-/// is configured.
+/// The archive to be asked, if there is one: at the location that is configured, else in `directory`; with what `bus` has that is
+/// not archived yet.
 #[cfg(feature = "archive")]
-pub fn routes(
+pub fn past(
     config: &ArchiveConfig,
     directory: Option<&Path>,
     bus: &Bus,
     codec: &Codec,
     metrics: &Metrics,
-) -> anyhow::Result<axum::Router> {
+) -> anyhow::Result<Past> {
+    if config.location.is_empty() && directory.is_none() {
+        return Ok(None);
+    }
     let store = epicenter_archive::Store::open(config, directory)?;
     let archive = epicenter_archive::ask::Archive::new(store, &config.query)?;
     let archive = archive.with_log(bus.clone(), codec.clone(), config).with_metrics(metrics.clone());
-    Ok(epicenter_archive::ask::routes(std::sync::Arc::new(archive)))
+    Ok(Some(std::sync::Arc::new(archive)))
+}
+
+/// Without the archive built in: none.
+#[cfg(not(feature = "archive"))]
+pub fn past(_: &ArchiveConfig, _: Option<&Path>, _: &Bus, _: &Codec, _: &Metrics) -> anyhow::Result<Past> {
+    Ok(None)
+}
+
+/// What it answers below `/api/v1`.
+#[cfg(feature = "archive")]
+pub fn routes(past: &Past) -> axum::Router {
+    past.clone().map(epicenter_archive::ask::routes).unwrap_or_default()
 }
 
 /// Without the archive built in: nothing.
 #[cfg(not(feature = "archive"))]
-pub fn routes(_: &ArchiveConfig, _: Option<&Path>, _: &Bus, _: &Codec, _: &Metrics) -> anyhow::Result<axum::Router> {
-    Ok(axum::Router::new())
+pub fn routes(_: &Past) -> axum::Router {
+    axum::Router::new()
 }
 
 /// Before the installation is moved: an archive that is configured must have all of it.

@@ -137,6 +137,8 @@ pub enum Command {
     },
     /// Take commands and events of applications by HTTP
     Intake,
+    /// Serve incidents, Events and reports to browsers
+    Console,
     /// Run a sink: the public table of incidents, and one cluster's Incident objects
     Sink(Sink),
 }

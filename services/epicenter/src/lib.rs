@@ -9,6 +9,7 @@ pub mod archive;
 pub mod cli;
 pub mod cluster;
 pub mod commands;
+pub mod console;
 pub mod counted;
 pub mod difference;
 pub mod directory;

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use epicenter_console::ConsoleConfig;
 use epicenter_exporter::{ExporterConfig, FleetConfig};
 use epicenter_model::Codec;
 use epicenter_runtime::{
@@ -35,6 +36,8 @@ pub struct Settings {
     pub traces: TracesConfig,
     /// The admin endpoint.
     pub admin: AdminConfig,
+    /// The console.
+    pub console: ConsoleConfig,
     /// What is read from the cluster.
     pub exporter: ExporterConfig,
     /// What is shown in the cluster.
@@ -113,6 +116,7 @@ impl Checked for Settings {
         problems.extend(below("exporter", exporter.problems()));
         problems.extend(below("objects", self.objects.problems()));
         problems.extend(self.archive.problems());
+        problems.extend(self.console.problems());
         problems
     }
 }

@@ -19,6 +19,8 @@ const RULES: &str = "rules.mine\\.yaml=events: []";
 
 const ALERTS: &str = "alerts.file=receivers: [{name: screen\\, stdout: {}}]";
 
+const CONSOLE: &str = "console.enabled=true,console.token.secretName=console,console.token.key=token";
+
 /// What an installation may look like.
 const INSTALLATIONS: [&[&str]; 7] = [
     &[BOOTSTRAP, "cluster=prod-eu-1"],
@@ -76,6 +78,9 @@ const INSTALLATIONS: [&[&str]; 7] = [
         "archive.s3.accessKeyId.secretName=minio,archive.s3.accessKeyId.key=id",
         "archive.s3.secretAccessKey.secretName=minio,archive.s3.secretAccessKey.key=key",
         "archive.retention.rules[0].severity={info,low},archive.retention.rules[0].days=3",
+        CONSOLE,
+        "console.hosts={console.example.com}",
+        "networkPolicy.viewers[0].namespaceSelector.matchLabels.name=ingress",
     ],
 ];
 
@@ -289,6 +294,26 @@ fn the_intake_is_there_when_it_is_wanted_and_hears_its_senders() {
 }
 
 #[test]
+fn the_console_is_there_when_it_is_wanted_with_its_token_and_the_archive() {
+    let of_console = |values: &[&str]| {
+        let objects = objects(&chart::render(values).unwrap());
+        objects.into_iter().filter(|it| it["metadata"]["name"] == "epicenter-console").collect::<Vec<_>>()
+    };
+    assert_eq!(of_console(INSTALLATIONS[0]), Vec::<Value>::new());
+    let objects = of_console(INSTALLATIONS[6]);
+    let of_kind = |kind: &str| objects.iter().find(|it| is(it, kind)).unwrap();
+    assert_eq!(of_kind("Service")["spec"]["ports"][0]["targetPort"], "console");
+    let pod = &of_kind("Deployment")["spec"]["template"]["spec"];
+    assert_eq!(pod["containers"][0]["args"][0], "console");
+    let volumes = pod["volumes"].to_string();
+    assert!(volumes.contains("console/token") && volumes.contains("access-key-id"), "{volumes}");
+    let policy = &of_kind("NetworkPolicy")["spec"];
+    let viewers = policy["ingress"][1].to_string();
+    assert!(viewers.contains("ingress") && viewers.contains("\"console\""), "{viewers}");
+    assert!(policy["egress"].to_string().contains("9000"), "the archive's store: {policy}");
+}
+
+#[test]
 fn schemas_are_registered_behind_the_topics_and_the_registry_can_be_reached() {
     let check = |values: &[&str], expected: &[&str]| {
         let objects = objects(&chart::render(&[&[BOOTSTRAP, "cluster=a"], values].concat()).unwrap());
@@ -346,6 +371,10 @@ fn values_that_cannot_work_are_told() {
     check(&[BOOTSTRAP, "cluster=a", ALERTS, "alerts.replicas=2"], "/alerts/replicas");
     check(&[BOOTSTRAP, "cluster=a", "enricher.replica=2"], "replica");
     check(&[BOOTSTRAP, "cluster=a", "intake.enabled=true"], "admin.token: name the token that the intake asks for");
+    check(
+        &[BOOTSTRAP, "cluster=a", "console.enabled=true"],
+        "console.token: name the token that browsers are asked for",
+    );
     check(&[BOOTSTRAP, "cluster=a", "kafka.properties.sasl\\.password=x"], "sasl.password");
     check(&[BOOTSTRAP, "cluster=a", "kafka.secrets.sasl\\.password.secretName=x"], "/kafka/secrets");
     check(&[BOOTSTRAP, "cluster=a", "kafka.token.expirationSeconds=3600"], "/kafka/token");

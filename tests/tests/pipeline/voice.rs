@@ -15,28 +15,37 @@ use crate::writer::{client, event};
 
 const LIMIT: Duration = Duration::from_secs(90);
 const MIB: u64 = 1024 * 1024;
-const SERVICES: [&str; 5] = ["exporter", "enricher", "correlator", "sink", "intake"];
+const SERVICES: [&str; 6] = ["exporter", "enricher", "correlator", "sink", "intake", "console"];
 
 struct Scene {
     installation: Installation,
     plane: ControlPlane,
     services: Vec<Process>,
     intake: u16,
+    console: u16,
 }
 
 impl Scene {
     fn start() -> Self {
         let (installation, plane) = (Installation::new(3), ControlPlane::start(Options::default()).unwrap());
         installation.add("test", &plane);
-        let [intake] = ports::free::<1>().unwrap();
-        let listen = [("EPICENTER_ADMIN__LISTEN", format!("127.0.0.1:{intake}"))];
-        let settings = |service: &str| if service == "intake" { &listen[..] } else { &[] };
+        let [intake, console] = ports::free::<2>().unwrap();
+        let listen = [
+            ("EPICENTER_ADMIN__LISTEN", format!("127.0.0.1:{intake}")),
+            ("EPICENTER_CONSOLE__LISTEN", format!("127.0.0.1:{console}")),
+        ];
+        let settings = |service: &str| match service {
+            "intake" => &listen[..1],
+            "console" => &listen[1..],
+            _ => &[],
+        };
         let start = |service: &&str| installation.service_with(service, service, settings(service));
         let mut services: Vec<_> = SERVICES.iter().map(start).collect();
         services.push(installation.member("test", &plane));
         installation.until_watched(&mut services[..1], &["test"]);
         services[4].until(LIMIT, |_| ports::answers(intake)).unwrap();
-        Self { installation, plane, services, intake }
+        services[5].until(LIMIT, |_| ports::answers(console)).unwrap();
+        Self { installation, plane, services, intake, console }
     }
 
     /// What the command prints, and whether it went well.
@@ -89,6 +98,7 @@ fn what_people_and_applications_say_is_part_of_the_history() {
 
     by_the_command_line(&scene, id);
     by_http(&scene, id);
+    by_the_console(&scene, id);
     by_an_application(&scene);
     by_annotations(&scene, id);
 
@@ -146,6 +156,24 @@ fn by_http(scene: &Scene, id: &str) {
     );
     let (status, silences) = http::get(scene.intake, "/api/silences").unwrap();
     assert_eq!((status, silences.as_str()), (200, "[]"));
+}
+
+fn by_the_console(scene: &Scene, id: &str) {
+    let page = |path: &str| http::get(scene.console, path).unwrap();
+    let deadline = Instant::now() + LIMIT;
+    while !page("/").1.contains(id) {
+        assert!(Instant::now() < deadline, "{}\n{}", page("/").1, scene.tails());
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let form = b"act=note&by=carl&why=seen+in+a+browser";
+    let path = format!("/incidents/{id}");
+    let (status, said) = http::post(scene.console, &path, "application/x-www-form-urlencoded", form).unwrap();
+    assert_eq!(status, 303, "{said}");
+    scene.until("the note is there", |incident| incident.notes.iter().any(|note| note.by == "carl"));
+    let (status, text) = page(&path);
+    assert!(status == 200 && text.contains("seen in a browser") && text.contains("ticket 17"), "{text}");
+    let (_, text) = page("/clusters");
+    assert!(text.contains("test") && text.contains(">well<"), "{text}");
 }
 
 fn by_annotations(scene: &Scene, id: &str) {

@@ -17,9 +17,9 @@ use serde_json::json;
 
 use crate::site::{ACLS, LIMIT, PASSWORD, Site, until};
 
-const SERVICES: [&str; 9] =
-    ["exporter", "enricher", "correlator", "fleet", "sink", "sink-objects", "intake", "topics", "viewer"];
-const USERS: [&str; 9] = [
+const SERVICES: [&str; 10] =
+    ["exporter", "enricher", "correlator", "fleet", "sink", "sink-objects", "intake", "console", "topics", "viewer"];
+const USERS: [&str; 10] = [
     "epicenter-exporter",
     "epicenter-enricher",
     "epicenter-correlator",
@@ -27,6 +27,7 @@ const USERS: [&str; 9] = [
     "epicenter-sink",
     "epicenter-sink-objects",
     "epicenter-intake",
+    "epicenter-console",
     "epicenter-topics",
     "epicenter-viewer",
 ];
@@ -179,13 +180,18 @@ fn story(site: &Site, buses: &BTreeMap<&str, Bus>) {
     assert!(objects.next(Duration::from_secs(20)).unwrap().is_some());
     objects.commit().unwrap();
     // Annotations are read by who writes the objects.
-    for service in ["intake", "sink-objects"] {
+    for service in ["intake", "sink-objects", "console"] {
         let said = json!({"id": service, "by": "anna", "action": "silence", "cluster": CLUSTER, "endsAt": "2999-01-01T00:00:00Z"});
         let intake = Intake::new(buses[service].clone(), Codec::single_object());
         intake.command(serde_json::from_value(said).unwrap()).unwrap();
     }
     let silences = || view::silences(viewer, &Codec::single_object()).unwrap();
-    until("what was said is carried out", || (silences().len() == 2).then_some(()));
+    until("what was said is carried out", || (silences().len() == 3).then_some(()));
+    for topic in epicenter_console::TOPICS {
+        let start = Start::At("console".to_owned(), BTreeMap::new());
+        let mut shown = buses["console"].reader(topic, &[exporter.partition()], start).unwrap();
+        assert!(shown.next(Duration::from_secs(20)).unwrap().is_some(), "{topic}");
+    }
     for (service, bus) in buses {
         assert_eq!(bus.trouble(), None, "{service}");
     }

@@ -56,6 +56,9 @@ const PYTHON: Tool = Tool {
     package: "python3-venv",
 };
 
+/// Debian's package, and its command.
+const BROWSER: &str = "chromium";
+
 const PERL: Tool = Tool {
     name: "perl",
     version: "-v",
@@ -68,13 +71,15 @@ const PERL: Tool = Tool {
 /// What running the servers, and building what is tested, needs is there.
 pub fn check_run() -> Result<()> {
     check(&[JAVA, PERL, PYTHON])?;
-    check_venv()
+    check_venv()?;
+    check_browser()
 }
 
 /// What building the servers needs is there; the error names all that is not.
 pub fn check_build() -> Result<()> {
     check(&[JAVA, PERL, MAVEN, GO, PYTHON])?;
-    check_venv()
+    check_venv()?;
+    check_browser()
 }
 
 /// Maven, in `directory`.
@@ -99,23 +104,30 @@ pub fn go_install(build: &Build<'_>, package: &str) -> Result<()> {
     step(&format!("{package} {version}: building"), || run(&mut compile)).map(drop)
 }
 
-/// Debian's Python comes without what makes virtual environments: it is installed where that is allowed.
+/// Debian's Python comes without what makes virtual environments.
 fn check_venv() -> Result<()> {
     let found = || {
         let found = Command::new(PYTHON.name).args(["-c", "import ensurepip, venv"]).output();
         found.is_ok_and(|output| output.status.success())
     };
+    installed(PYTHON.package, "`python3` cannot make virtual environments", found)
+}
+
+/// The browser in which the console is looked at.
+fn check_browser() -> Result<()> {
+    let found = || Command::new(BROWSER).arg("--version").output().is_ok_and(|output| output.status.success());
+    installed(BROWSER, "`chromium` is missing: the console is looked at in it", found)
+}
+
+/// A Debian package is installed where that is allowed; `wrong` says what is so without it.
+fn installed(package: &str, wrong: &str, found: impl Fn() -> bool) -> Result<()> {
     if !found() {
         let mut install = Command::new("apt-get");
-        install.args(["install", "--yes", "--no-install-recommends", PYTHON.package]);
+        install.args(["install", "--yes", "--no-install-recommends", package]);
         let mut update = Command::new("apt-get");
         update.arg("update");
-        let installed = step(&format!("{}: installing", PYTHON.package), || run(&mut update).and(run(&mut install)));
-        ensure!(
-            installed.is_ok() && found(),
-            "`python3` cannot make virtual environments: install the Debian package {}",
-            PYTHON.package
-        );
+        let installed = step(&format!("{package}: installing"), || run(&mut update).and(run(&mut install)));
+        ensure!(installed.is_ok() && found(), "{wrong}: install the Debian package {package}");
     }
     Ok(())
 }

@@ -19,6 +19,7 @@ const LAYERS: &[&[&str]] = &[
         "epicenter-intake",
         "epicenter-archive",
     ],
+    &["epicenter-console"],
     &["epicenter"],
     &["epicenter-scenarios"],
     &["epicenter-tests"],

@@ -33,6 +33,7 @@ fn services() -> Vec<(&'static str, Vec<Grant>)> {
         ("sink", Grant::of_processor(&epicenter_sink::spec())),
         ("sink-objects", [vec![Grant::groups("sink-objects.")], intake()].concat()),
         ("intake", intake()),
+        ("console", console()),
         ("topics", Grant::of_administration()),
         ("recovery", recovery()),
         (
@@ -57,6 +58,19 @@ fn intake() -> Vec<Grant> {
     let read = [INCIDENTS.name, SILENCES.name].map(|topic| Grant::topic(topic, &[Operation::Read]));
     grants.extend(read);
     grants.push(Grant::group("table"));
+    grants
+}
+
+/// What the console shows, and what is said there.
+fn console() -> Vec<Grant> {
+    let mut grants = intake();
+    grants.retain(|grant| grant.name != EVENTS_RAW.name);
+    grants.extend([
+        Grant::topic(EVENTS_RAW.name, &[Operation::Read, Operation::Write]),
+        Grant::topic(EVENTS_ENRICHED.name, &[Operation::Read]),
+        Grant::group("reader"),
+        Grant::group("console"),
+    ]);
     grants
 }
 

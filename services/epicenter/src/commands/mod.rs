@@ -5,7 +5,6 @@ mod alerts;
 mod api;
 mod archive;
 mod config;
-mod console;
 mod crd;
 mod demo;
 mod doctor;
@@ -16,6 +15,7 @@ mod rules;
 mod say;
 mod schemas;
 mod services;
+mod ticker;
 mod topics;
 mod up;
 
@@ -51,6 +51,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             | Command::Correlator
             | Command::Fleet
             | Command::Intake
+            | Command::Console
             | Command::Sink(_)
             | Command::Alerts(Alerts::Run)
             | Command::Archive(Archive::Run)
@@ -82,6 +83,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Fleet => block_on(services::fleet(settings)),
         Command::Forget { cluster } => services::forget(&settings, &cluster),
         Command::Intake => block_on(services::intake(settings)),
+        Command::Console => block_on(services::console(settings)),
         Command::Sink(arguments) => block_on(services::sink(settings, arguments.role)),
         Command::Config(_) | Command::Crd | Command::Metrics => Ok(ExitCode::SUCCESS),
     }

@@ -1,4 +1,5 @@
-//! The services, each by itself: `epicenter exporter`, `enricher`, `correlator`, `fleet`, `sink`, `intake`, `alerts run`, `archive run`.
+//! The services, each by itself: `epicenter exporter`, `enricher`, `correlator`, `fleet`, `sink`, `intake`, `console`, `alerts run`,
+//! `archive run`.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -272,7 +273,7 @@ pub(super) async fn alerts(settings: Settings) -> anyhow::Result<ExitCode> {
 #[cfg(feature = "archive")]
 pub(super) async fn archive(settings: Settings) -> anyhow::Result<ExitCode> {
     let routes = |bus: &Bus, codec: &Codec, metrics: &Metrics| {
-        crate::archive::routes(&settings.archive, None, bus, codec, metrics)
+        Ok(crate::archive::routes(&crate::archive::past(&settings.archive, None, bus, codec, metrics)?))
     };
     let mut frame = Frame::with("archive", &settings, routes).await?;
     let Frame { bus, codec, health, metrics, supervisor, .. } = &mut frame;
@@ -300,6 +301,21 @@ pub(super) async fn intake(settings: Settings) -> anyhow::Result<ExitCode> {
         |bus: &Bus, _: &Codec, _: &Metrics| Ok(epicenter_intake::routes(Intake::new(bus.clone(), settings.writer()?)));
     let frame = Frame::with("intake", &settings, door).await?;
     frame.health.well("intake");
+    frame.run().await
+}
+
+/// Pages for browsers, of all clusters.
+pub(super) async fn console(settings: Settings) -> anyhow::Result<ExitCode> {
+    ensure!(!settings.console.listen.is_empty(), "console.listen is empty: name an address, such as 127.0.0.1:8080");
+    let rules = crate::rules::configured(&settings.rules)?.causal;
+    let mut frame = Frame::new("console", &settings).await?;
+    let Frame { bus, codec, health, metrics, shutdown, supervisor, .. } = &mut frame;
+    let intake = Intake::new(bus.clone(), settings.writer()?);
+    let past = crate::archive::past(&settings.archive, None, bus, codec, metrics)?;
+    let origin = crate::console::Origin { bus, codec, intake, rules, past, health };
+    if let Some(address) = crate::console::start(supervisor, shutdown, &settings, origin).await? {
+        tracing::info!(%address, "console");
+    }
     frame.run().await
 }
 

@@ -1,6 +1,7 @@
 //! `epicenter up`: the whole pipeline in one process, on the current kubeconfig's cluster.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use epicenter_bus::topics::INCIDENT_CHANGES;
@@ -10,7 +11,7 @@ use epicenter_runtime::metric::PARTITIONS;
 use epicenter_runtime::{BoxError, Health, Metrics, Shutdown, Supervisor, Traces};
 use tokio_util::sync::CancellationToken;
 
-use super::{api, console, print, services};
+use super::{api, print, services, ticker};
 use crate::cli::Up;
 use crate::cluster::Cluster;
 use crate::directory::DataDirectory;
@@ -38,9 +39,10 @@ pub(super) async fn run(mut settings: Settings, arguments: Up) -> anyhow::Result
     metrics.set(&PARTITIONS, &[], f64::from(bus.partitions()));
     let intake = Intake::new(bus.clone(), engine.codec.clone());
     let archive = directory.archive();
+    let past = crate::archive::past(&settings.archive, Some(&archive), &bus, &engine.codec, &metrics)?;
     let routes = api::routes(bus.clone(), engine.codec.clone())
         .merge(epicenter_intake::routes(intake.clone()))
-        .merge(crate::archive::routes(&settings.archive, Some(&archive), &bus, &engine.codec, &metrics)?);
+        .merge(crate::archive::routes(&past));
     let admin = epicenter_runtime::serve(&settings.admin, health.clone(), metrics.clone(), routes).await?;
     let _announced = directory.announce(admin.address())?;
     let objects = services::objects(&settings, &cluster, &metrics, arguments.no_objects).await?;
@@ -56,10 +58,21 @@ pub(super) async fn run(mut settings: Settings, arguments: Up) -> anyhow::Result
     let shutdown = Shutdown::new();
     let mut supervisor = Supervisor::new(shutdown.clone());
     let changes = bus.reader(INCIDENT_CHANGES.name, &(0..bus.partitions()).collect::<Vec<_>>(), Start::Latest)?;
-    supervisor.thread("console", move |stop| console::run(changes, stop))?;
+    supervisor.thread("ticker", move |stop| ticker::run(changes, stop))?;
     for (name, run) in services::PROCESSORS {
         let (engine, bus, metrics) = (engine.clone(), bus.clone(), metrics.clone());
         supervisor.thread(name, move |stop| run(&engine, &bus, &metrics, stop))?;
+    }
+    let origin = crate::console::Origin {
+        bus: &bus,
+        codec: &engine.codec,
+        intake: intake.clone(),
+        rules: Arc::clone(&engine.rules.causal),
+        past,
+        health: &health,
+    };
+    if let Some(address) = crate::console::start(&mut supervisor, &shutdown, &settings, origin).await? {
+        print(&format!("console: http://{address}/\n"))?;
     }
     if let Some(alerts) = alerts {
         services::tell(&mut supervisor, alerts, &bus, &engine.codec, &health, &metrics)?;
