@@ -18,6 +18,8 @@ use crate::{Fault, Headers, Record};
 
 /// After that time without a record the client is not believed that there is none.
 const SILENCE: Duration = Duration::from_secs(10);
+/// So long it has to give what is there by then, or to say that it is at the end.
+const PATIENCE: Duration = Duration::from_secs(3);
 /// Room for keys and payloads is taken in pieces of that many bytes: a piece per record would cost more than its copy.
 const ROOM: usize = 256 * 1024;
 /// How long to wait for the end of a partition when that is asked.
@@ -28,7 +30,8 @@ const GLANCE: Duration = Duration::from_millis(250);
 /// A consumer with an assignment.
 ///
 /// librdkafka can stop fetching a partition for good after its broker restarted, without an error. So a silent partition
-/// is compared with its end from time to time, and the client is replaced when it should have had something.
+/// is compared with its end from time to time. When that is further, the client is told to read on from where it is: it gives
+/// what is there, or says that it is at the end; when it does neither, it is replaced.
 pub(super) struct Fetch {
     pub(super) consumer: Consumer,
     config: ClientConfig,
@@ -37,8 +40,8 @@ pub(super) struct Fetch {
     topic: &'static str,
     full: String,
     partitions: BTreeMap<u32, Progress>,
-    /// When the ends were looked at.
-    looked: Instant,
+    /// When the ends are looked at again.
+    look_at: Instant,
     polls: u32,
     /// The last poll gave nothing.
     idle: bool,
@@ -49,12 +52,55 @@ pub(super) struct Fetch {
 /// How far a partition is read.
 struct Progress {
     next: Offset,
-    /// A record came since the ends were looked at.
+    /// A record came since its end was looked at.
     heard: bool,
-    /// The client said that it is at the end, since the last record.
+    /// The client said that it is at the end, since the last record and since its end was looked at.
     at_end: bool,
-    /// The end up to which there was nothing more for us: what is behind it are control records.
+    /// Its end when it was looked at, while nothing was heard.
+    end: Option<i64>,
+    /// The end up to which there was nothing more for us: what is before it are control records.
     nothing_until: i64,
+}
+
+/// What an end says of a partition of which nothing was heard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    /// All is read.
+    Read,
+    /// There is something that the client did not give yet.
+    Behind,
+    /// There was already when its end was looked at before.
+    Missed,
+}
+
+impl Progress {
+    fn from(next: Offset) -> Self {
+        Self { next, heard: false, at_end: false, end: None, nothing_until: -1 }
+    }
+
+    fn take(&mut self, offset: i64) {
+        self.next = Offset::Offset(offset + 1);
+        self.at_end = false;
+        self.heard = true;
+    }
+
+    /// Takes in that nothing was heard since the last time, and that the partition ends at `end` now. That the client said that it is at
+    /// the end holds for the end that was known when it was told to read on; it may have stopped right after it said so.
+    fn look(&mut self, end: i64) -> Verdict {
+        let before = self.end.replace(end);
+        if std::mem::take(&mut self.at_end) {
+            self.nothing_until = self.nothing_until.max(before.unwrap_or(-1));
+        }
+        let read = match self.next {
+            Offset::Offset(next) => next.max(self.nothing_until),
+            _ => self.nothing_until.max(0),
+        };
+        match before {
+            Some(before) if before > read => Verdict::Missed,
+            _ if end > read => Verdict::Behind,
+            _ => Verdict::Read,
+        }
+    }
 }
 
 /// What came.
@@ -79,7 +125,7 @@ impl Fetch {
             topic,
             full,
             partitions,
-            looked: Instant::now(),
+            look_at: Instant::now() + SILENCE,
             polls: 0,
             idle: true,
             room,
@@ -95,9 +141,7 @@ impl Fetch {
     ) -> Result<(), Fault> {
         self.topic = topic;
         self.full = clients.topic(topic);
-        self.partitions = partitions
-            .map(|(partition, next)| (partition, Progress { next, heard: false, at_end: false, nothing_until: -1 }))
-            .collect();
+        self.partitions = partitions.map(|(partition, next)| (partition, Progress::from(next))).collect();
         // Without it the client asks for the topic's leader only with its next tick, up to a second later.
         let poll = || while self.consumer.poll(Duration::ZERO).is_some() {};
         let metadata =
@@ -141,7 +185,7 @@ impl Fetch {
             list.add_partition_offset(&self.full, number(*partition), progress.next)
                 .map_err(|error| fault(what(), &error))?;
         }
-        self.looked = Instant::now();
+        self.look_at = Instant::now() + SILENCE;
         self.consumer.assign(&list).map_err(|error| fault(what(), &error))
     }
 
@@ -149,7 +193,7 @@ impl Fetch {
     pub(super) fn poll(&mut self, wait: Duration) -> Result<Fetched, Fault> {
         self.polls = self.polls.wrapping_add(1);
         // The clock is not asked for every record.
-        if (self.idle || self.polls.is_multiple_of(1024)) && self.looked.elapsed() > SILENCE {
+        if (self.idle || self.polls.is_multiple_of(1024)) && Instant::now() > self.look_at {
             self.look()?;
         }
         self.idle = false;
@@ -157,9 +201,7 @@ impl Fetch {
             Some(Ok(message)) => {
                 let record = record(self.topic, &message, &mut self.room);
                 if let Some(progress) = self.partitions.get_mut(&record.partition) {
-                    progress.next = Offset::Offset(record.offset + 1);
-                    progress.at_end = false;
-                    progress.heard = true;
+                    progress.take(record.offset);
                 }
                 Ok(Fetched::Record(record))
             }
@@ -203,25 +245,28 @@ impl Fetch {
 
     /// Replaces the client when a partition has records that it did not give.
     fn look(&mut self) -> Result<(), Fault> {
-        self.looked = Instant::now();
+        self.look_at = Instant::now() + SILENCE;
         let mut missed = Vec::new();
         for (partition, progress) in &mut self.partitions {
             if std::mem::take(&mut progress.heard) {
+                progress.end = None;
                 continue;
             }
             // Without an answer nothing is known: it is asked again.
             let Ok((_, end)) = self.consumer.fetch_watermarks(&self.full, number(*partition), ASK) else {
                 return Ok(());
             };
-            let behind = match progress.next {
-                Offset::Offset(next) => end > next,
-                _ => end > 0,
-            };
-            if behind && !progress.at_end && end != progress.nothing_until {
-                missed.push(*partition);
+            match progress.look(end) {
+                Verdict::Read => {}
+                Verdict::Behind => {
+                    self.look_at = Instant::now() + PATIENCE;
+                    // Once it has begun, what the client said before is forgotten. When it fails, nothing comes.
+                    if let Err(error) = self.consumer.seek(&self.full, number(*partition), progress.next, ASK) {
+                        tracing::debug!(%error, topic = self.full, partition, "reading on");
+                    }
+                }
+                Verdict::Missed => missed.push(*partition),
             }
-            progress.at_end = false;
-            progress.nothing_until = end;
         }
         if missed.is_empty() {
             return Ok(());
@@ -231,6 +276,7 @@ impl Fetch {
             .config
             .create_with_context(self.context.clone())
             .map_err(|error| fault(format!("reading {}", self.full), &error))?;
+        self.partitions.values_mut().for_each(|progress| *progress = Progress::from(progress.next));
         self.reassign()
     }
 }
@@ -254,5 +300,46 @@ fn record(topic: &'static str, message: &BorrowedMessage<'_>, room: &mut BytesMu
         key: message.key().map(&mut copy).unwrap_or_default(),
         payload: message.payload().map(copy),
         headers,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What happens to a client that has given the record at offset 4: `.` it says that it is at the end, a number is the end
+    /// when that is looked at.
+    #[track_caller]
+    fn check(story: &str, expected: &[Verdict]) {
+        let mut progress = Progress::from(Offset::Beginning);
+        progress.take(4);
+        let mut found = Vec::new();
+        for happens in story.split(' ') {
+            match happens {
+                "." => progress.at_end = true,
+                end => found.push(progress.look(end.parse().unwrap())),
+            }
+        }
+        assert_eq!(found, expected, "{story}");
+    }
+
+    #[test]
+    fn a_client_is_behind_until_it_says_so_of_a_known_end() {
+        use Verdict::{Behind, Missed, Read};
+        check(". 5 5", &[Read, Read]);
+        // Control records.
+        check(". 6 . 6 6", &[Behind, Read, Read]);
+        check(". 6 . 6 8 . 8", &[Behind, Read, Behind, Read]);
+        // It stands still, also when it had said that it was at an end that was another one.
+        check("9 9", &[Behind, Missed]);
+        check(". 9 9", &[Behind, Missed]);
+        check(". 6 . 9 9", &[Behind, Behind, Missed]);
+        check(". 6 . 6 9 10", &[Behind, Read, Behind, Missed]);
+    }
+
+    #[test]
+    fn what_was_never_read_has_its_first_record_at_the_beginning() {
+        let mut progress = Progress::from(Offset::Beginning);
+        assert_eq!([0, 3, 3].map(|end| progress.look(end)), [Verdict::Read, Verdict::Behind, Verdict::Missed]);
     }
 }
