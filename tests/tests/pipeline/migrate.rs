@@ -126,6 +126,7 @@ fn said(output: &Output) -> String {
 }
 
 const MOVE: [&str; 6] = ["topics", "migrate", "--partitions", "5", "--to", "moved."];
+const DROPPED: [&str; 6] = ["topics", "migrate", "--partitions", "5", "--to", "dropped."];
 
 #[test]
 fn an_installation_moves_to_another_number_of_partitions() {
@@ -139,8 +140,8 @@ fn an_installation_moves_to_another_number_of_partitions() {
             service.wait(LIMIT).unwrap();
         }
     };
-    let refused = |installation: &Installation, expected: &str| {
-        let output = installation.command(&MOVE).output().unwrap();
+    let refused = |installation: &Installation, command: &[&str], expected: &str| {
+        let output = installation.command(command).output().unwrap();
         let said = said(&output);
         assert!(!output.status.success() && said.contains(expected), "{expected} is not in:\n{said}");
     };
@@ -148,25 +149,40 @@ fn an_installation_moves_to_another_number_of_partitions() {
     feed(&installation.bus(), 0..40);
     let mut services = run(&installation, "before");
     assert_as_undisturbed(&installation, &|| services.iter().map(Process::tail).collect());
-    refused(&installation, "enricher still runs");
+    refused(&installation, &MOVE, "enricher still runs");
     stop(&mut services);
     feed(&installation.bus(), 40..41);
-    refused(&installation, "enricher/0 has not read");
+    refused(&installation, &MOVE, "enricher/0 has not read");
     let mut services = run(&installation, "again");
     assert_as_undisturbed(&installation, &|| services.iter().map(Process::tail).collect());
     stop(&mut services);
     std::thread::sleep(SESSION);
 
-    // Killed when the old one is closed, and when a part of it is copied.
-    for (round, line) in ["it is sealed", "events.raw: "].into_iter().enumerate() {
-        let log = installation.directory.path().join(format!("move-{round}.log"));
-        let mut moving = Process::spawn("epicenter topics migrate", &mut installation.command(&MOVE), &log).unwrap();
+    let killed_at = |installation: &Installation, command: &[&str], line: &str| {
+        let log = installation.directory.path().join(format!("{}-{}.log", command[5], line.len()));
+        let mut moving = Process::spawn("epicenter topics migrate", &mut installation.command(command), &log).unwrap();
         let deadline = Instant::now() + LIMIT;
         while !moving.output().contains(line) {
             assert!(Instant::now() < deadline && moving.ended().unwrap().is_none(), "{}", moving.tail());
             std::thread::sleep(Duration::from_millis(5));
         }
         moving.kill().unwrap();
+    };
+    // Taken back when a part of it is copied: the old one goes on as if nothing had been.
+    killed_at(&installation, &DROPPED, "events.raw: ");
+    refused(&installation, &MOVE, "a move to the topics dropped.* is under way");
+    let undone = installation.command(&["topics", "migrate", "--undo"]).output().unwrap();
+    assert!(undone.status.success() && said(&undone).contains("epicenter.* is open again"), "{}", said(&undone));
+    feed(&installation.bus(), 41..42);
+    let mut services = run(&installation, "undone");
+    assert_as_undisturbed(&installation, &|| services.iter().map(Process::tail).collect());
+    stop(&mut services);
+    std::thread::sleep(SESSION);
+    refused(&installation, &DROPPED, "was begun and taken back");
+
+    // Killed when the old one is closed, and when a part of it is copied.
+    for line in ["it is sealed", "events.raw: "] {
+        killed_at(&installation, &MOVE, line);
         let closed = installation.bus().source("exporter.uid-stage", partition_of("stage", BEFORE), b"stage/");
         let Err(fault) = closed else { panic!("the old installation is open") };
         assert!(fault.to_string().contains("the installation moves to the topics moved.*"), "{fault}");
@@ -197,6 +213,6 @@ fn an_installation_moves_to_another_number_of_partitions() {
 
     // It goes on as one that had that many partitions from the beginning.
     let services = run(&installation, "after");
-    feed(&installation.bus(), 41..50);
+    feed(&installation.bus(), 42..50);
     assert_as_undisturbed(&installation, &|| services.iter().map(Process::tail).collect());
 }

@@ -1,8 +1,8 @@
 //! Moves an installation to another number of partitions: into topics of another prefix, beside the old ones.
 //!
-//! 1. The old one is *sealed* when nobody works on it and all is read: its marks and origins say where it moves, and fencing
-//!    keeps out who was missed. It stays as it is.
-//! 2. The new one is created, and says that it *arrives*: who begins there too early stands still.
+//! 1. When nobody works on the old one and all is read, and nothing is where it is to move, it is *sealed*: its marks and origins
+//!    say where it moves, and fencing keeps out who was missed. It stays as it is.
+//! 2. The new one says that it *arrives*: who begins there too early stands still.
 //! 3. Each topic is *copied*, a batch in one transaction with how far it has come, so that it can be killed.
 //! 4. Old and new are *compared*, cluster by cluster.
 //! 5. One transaction writes how far the states have come, in the new one, and it is open.
@@ -49,10 +49,13 @@ pub(super) fn migrate(
         old.check_idle(bookmarks)?;
         tell("nobody works on it, and all is read");
     }
-    old.seal(&Standing::Moved(to))?;
-    tell("it is sealed");
     admin::create(new.clients, ALL)?;
     admin::until_known(new.clients, ALL)?;
+    if !under_way {
+        new.check_free()?;
+    }
+    old.seal(&Standing::Moved(to))?;
+    tell("it is sealed");
     if new.begin(under_way)? {
         let copied = copy::all(&old, &new, bookmarks, tell)?;
         compare::all(&old, &new, bookmarks, tell)?;

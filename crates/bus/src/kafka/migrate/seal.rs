@@ -77,21 +77,18 @@ impl Side<'_> {
         ids.iter().try_for_each(|id| fence(self.clients, &self.clients.transactional(id)?, id))
     }
 
-    /// Says that it arrives. `false` when it has done so: it is open. A fault when it is another installation.
-    pub(super) fn begin(&self, under_way: bool) -> Result<bool, Fault> {
-        let marks: Vec<_> = self.owned()?.iter().map(|owned| owned.mark().map(|mark| mark.standing.clone())).collect();
-        if marks.iter().all(|standing| *standing == Some(Standing::Arriving)) {
-            if under_way {
-                return Ok(true);
-            }
+    /// Nobody has begun anything there. A fault when somebody has.
+    pub(super) fn check_free(&self) -> Result<(), Fault> {
+        if self.standings()?.iter().all(|standing| *standing == Some(Standing::Arriving)) {
             let why = format!("a move to the topics {}* was begun and taken back", self.clients.config.prefix);
             return Err(Fault::fatal("moving the installation", why, TAKEN));
         }
-        if under_way && marks.iter().all(|standing| *standing == Some(Standing::Whole)) {
-            return Ok(false);
-        }
+        self.check_empty()
+    }
+
+    fn check_empty(&self) -> Result<(), Fault> {
+        let fetch = Fetch::new(self.clients, super::ID)?;
         for topic in ALL {
-            let fetch = Fetch::new(self.clients, super::ID)?;
             for partition in 0..count(topic.name, self.clients.config.partitions) {
                 if self.clients.watermarks(&fetch.consumer, &self.full(topic.name), partition)?.1 > 0 {
                     let why = format!("{}/{partition} has records already", self.full(topic.name));
@@ -99,15 +96,32 @@ impl Side<'_> {
                 }
             }
         }
-        let standing = Standing::Arriving;
-        let mut rows: Vec<_> = self
-            .owned()?
-            .iter()
-            .map(|Owned { spec, partition, .. }| {
-                self.mark_row(spec, *partition, Some(self.mark(Vec::new(), 0, &[], &standing).encode()))
-            })
-            .collect();
-        rows.extend((0..self.clients.config.partitions).map(|partition| self.origin_row(partition, &standing)));
+        Ok(())
+    }
+
+    fn standings(&self) -> Result<Vec<Option<Standing>>, Fault> {
+        Ok(self.owned()?.iter().map(|owned| owned.mark().map(|mark| mark.standing.clone())).collect())
+    }
+
+    /// Says that it arrives, when it has not done so in a move that is `under_way`. `false` when that move is done: it is open.
+    pub(super) fn begin(&self, under_way: bool) -> Result<bool, Fault> {
+        if under_way {
+            let standings = self.standings()?;
+            let are_all = |standing| standings.iter().all(|found| found.as_ref() == Some(&standing));
+            if are_all(Standing::Arriving) {
+                return Ok(true);
+            }
+            if are_all(Standing::Whole) {
+                return Ok(false);
+            }
+            self.check_empty()?;
+        }
+        let (standing, partitions) = (Standing::Arriving, self.clients.config.partitions);
+        let arriving = self.mark(Vec::new(), 0, &[], &standing).encode();
+        let owned = self.specs.iter().flat_map(|spec| (0..count(spec.input, partitions)).map(move |at| (spec, at)));
+        let mut rows: Vec<_> =
+            owned.map(|(spec, partition)| self.mark_row(spec, partition, Some(arriving.clone()))).collect();
+        rows.extend((0..partitions).map(|partition| self.origin_row(partition, &standing)));
         rows.push(self.alerts_row(&standing));
         write(&self.producer()?, writes(&rows))?;
         Ok(true)
