@@ -52,6 +52,9 @@ pub struct KafkaSection {
     /// A name for this process that outlives it, of which no other one of its service has the same: it gets its partitions again when it is started
     /// again. Empty for none.
     pub instance: String,
+    /// Keep the state of the partitions that others own, too, and so take one over by reading only what came since. Each process then has the
+    /// memory for all partitions.
+    pub standby: bool,
     /// After that many ms a transaction that its owner left open is aborted.
     pub transaction_timeout_ms: u64,
     /// Records of a partition are sent in batches of up to that many bytes. Less for brokers whose topics cannot take so much.
@@ -85,6 +88,7 @@ impl Default for KafkaSection {
             heartbeat_interval_ms: millis(heartbeat_interval),
             group_protocol: GroupProtocol::default(),
             instance: String::new(),
+            standby: false,
             transaction_timeout_ms: millis(transaction_timeout),
             batch_bytes,
             token_file: String::new(),
@@ -194,6 +198,7 @@ impl BusConfig {
             session_timeout: Duration::from_millis(section.session_timeout_ms),
             heartbeat_interval: Duration::from_millis(section.heartbeat_interval_ms),
             group_protocol: section.group_protocol,
+            standby: section.standby,
             instance: Some(section.instance.clone()).filter(|instance| !instance.is_empty()),
             transaction_timeout: Duration::from_millis(section.transaction_timeout_ms),
             batch_bytes: section.batch_bytes,

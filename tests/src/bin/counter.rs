@@ -1,5 +1,5 @@
 //! One process of the counting processor, for the fault tests: `counter BOOTSTRAP PREFIX PARTITIONS SESSION_MS HEARTBEAT_MS
-//! classic|consumer [INSTANCE]`.
+//! classic|consumer alone|standby [INSTANCE]`.
 //! Runs until SIGTERM closes its standard input, or until it is killed.
 
 use std::io::Read;
@@ -10,8 +10,11 @@ use epicenter_tests::counting::{Counter, spec};
 
 fn main() -> anyhow::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [bootstrap, prefix, partitions, session, heartbeat, protocol, instance @ ..] = arguments.as_slice() else {
-        anyhow::bail!("usage: counter BOOTSTRAP PREFIX PARTITIONS SESSION_MS HEARTBEAT_MS classic|consumer [INSTANCE]");
+    let [bootstrap, prefix, partitions, session, heartbeat, protocol, standby, instance @ ..] = arguments.as_slice()
+    else {
+        anyhow::bail!(
+            "usage: counter BOOTSTRAP PREFIX PARTITIONS SESSION_MS HEARTBEAT_MS classic|consumer alone|standby [INSTANCE]"
+        );
     };
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
@@ -24,6 +27,7 @@ fn main() -> anyhow::Result<()> {
     config.session_timeout = Duration::from_millis(session.parse()?);
     config.heartbeat_interval = Duration::from_millis(heartbeat.parse()?);
     config.group_protocol = if protocol == "consumer" { GroupProtocol::Consumer } else { GroupProtocol::Classic };
+    config.standby = standby == "standby";
     config.instance = instance.first().cloned();
     let bus = Bus::kafka(config)?;
     let stop = Stop::new();

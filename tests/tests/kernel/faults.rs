@@ -46,7 +46,7 @@ struct Scene {
 }
 
 impl Scene {
-    fn new(seed: u64, protocol: GroupProtocol) -> Self {
+    fn new(seed: u64, protocol: GroupProtocol, standby: bool) -> Self {
         let kafka = Kafka::start().unwrap();
         let to = Installation {
             bootstrap: kafka.bootstrap(),
@@ -55,6 +55,7 @@ impl Scene {
             session_timeout: Duration::from_secs(3),
             heartbeat_interval: Duration::from_millis(500),
             protocol,
+            standby,
         };
         super::create_topics(&to.bootstrap, &to.prefix, PARTITIONS);
         let directory = tempfile::Builder::new().prefix("epicenter-faults-").tempdir().unwrap();
@@ -192,16 +193,21 @@ impl Scene {
 
 #[test]
 fn outputs_equal_those_of_one_undisturbed_process() {
-    check(Plan::new(15, 100).unwrap(), GroupProtocol::Classic);
+    check(Plan::new(15, 100).unwrap(), GroupProtocol::Classic, false);
 }
 
 #[test]
 fn so_they_do_when_the_brokers_assign() {
-    check(Plan::new(5, 50).unwrap(), GroupProtocol::Consumer);
+    check(Plan::new(5, 50).unwrap(), GroupProtocol::Consumer, false);
 }
 
-fn check(Plan { faults, seed }: Plan, protocol: GroupProtocol) {
-    let mut scene = Scene::new(seed, protocol);
+#[test]
+fn so_they_do_when_members_keep_the_state_of_the_others() {
+    check(Plan::new(8, 100).unwrap(), GroupProtocol::Classic, true);
+}
+
+fn check(Plan { faults, seed }: Plan, protocol: GroupProtocol, standby: bool) {
+    let mut scene = Scene::new(seed, protocol, standby);
     let seen = Arc::new(AtomicU64::new(0));
     let feeder = Feeder::start(&scene.to, seed, KEYS, AHEAD, Arc::clone(&seen));
     let began = Instant::now();

@@ -23,6 +23,8 @@ pub struct Installation {
     pub session_timeout: Duration,
     pub heartbeat_interval: Duration,
     pub protocol: GroupProtocol,
+    /// Members keep the state of the others' partitions.
+    pub standby: bool,
 }
 
 impl Installation {
@@ -35,7 +37,8 @@ impl Installation {
         let mut command = Command::new(env!("CARGO_BIN_EXE_counter"));
         command.args([&self.bootstrap, &self.prefix, &self.partitions.to_string()]);
         command.args([self.session_timeout, self.heartbeat_interval].map(|time| time.as_millis().to_string()));
-        command.arg(if self.protocol == GroupProtocol::Consumer { "consumer" } else { "classic" }).args(instance);
+        command.arg(if self.protocol == GroupProtocol::Consumer { "consumer" } else { "classic" });
+        command.arg(if self.standby { "standby" } else { "alone" }).args(instance);
         Process::spawn(name, &mut command, &directory.join(format!("{name}.log"))).unwrap()
     }
 

@@ -58,16 +58,25 @@ fn shown(mut times: Vec<Duration>) -> String {
 
 #[test]
 fn a_new_owner_goes_on_with_the_whole_state() {
-    check(GroupProtocol::Classic, ROUNDS);
+    check(GroupProtocol::Classic, false, ROUNDS);
 }
 
-/// `EPICENTER_HANDOVERS` makes it as many as the other test.
+/// `EPICENTER_HANDOVERS` makes these two as many as the first.
+fn rounds() -> usize {
+    std::env::var("EPICENTER_HANDOVERS").map_or(1, |rounds| rounds.parse().unwrap())
+}
+
+#[test]
+fn a_standby_has_read_most_of_it_before() {
+    check(GroupProtocol::Classic, true, rounds());
+}
+
 #[test]
 fn so_does_one_that_the_brokers_chose() {
-    check(GroupProtocol::Consumer, std::env::var("EPICENTER_HANDOVERS").map_or(1, |rounds| rounds.parse().unwrap()));
+    check(GroupProtocol::Consumer, false, rounds());
 }
 
-fn check(protocol: GroupProtocol, rounds: usize) {
+fn check(protocol: GroupProtocol, standby: bool, rounds: usize) {
     let kafka = Kafka::start().unwrap();
     let to = Installation {
         bootstrap: kafka.bootstrap(),
@@ -76,6 +85,7 @@ fn check(protocol: GroupProtocol, rounds: usize) {
         session_timeout: Duration::from_secs(6),
         heartbeat_interval: Duration::from_secs(1),
         protocol,
+        standby,
     };
     super::create_topics(&to.bootstrap, &to.prefix, PARTITIONS);
     let directory = tempfile::tempdir().unwrap();
@@ -135,12 +145,13 @@ fn check(protocol: GroupProtocol, rounds: usize) {
         std::mem::swap(&mut owner, &mut next);
     }
     restores.extend(restore_times(&owner));
+    assert_eq!(owner.output().contains("standby=true"), standby, "{}", owner.tail());
     let each = trickle.stop();
     wait_for(each * u64::from(PARTITIONS));
     stop.store(true, Ordering::Relaxed);
     reading.join().unwrap();
     let restores = restores.into_iter().map(Duration::from_millis).collect();
-    println!("members agree by the protocol {protocol:?}");
+    println!("members agree by the protocol {protocol:?}, standby {standby}");
     println!("planned hand-over: {} (bound for p95: 2 × heartbeat interval + 500 ms = 2500 ms)", shown(planned));
     println!("after kill -9:     {} (bound: session timeout + heartbeat interval + 1 s = 8000 ms)", shown(killed));
     println!("restore alone, of the 50,000 keys of a partition from 400,000 records: {} (bound: 1000 ms)", shown(restores));

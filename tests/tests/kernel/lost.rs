@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use epicenter_bus::{Bookmark, Bus, Damage, Emit, Fault, Loss, Start, Stop, topics};
+use epicenter_bus::{Bookmark, Bus, Damage, Emit, Fault, KafkaConfig, Loss, Start, Stop, topics};
 use epicenter_tests::counting::{Counter, INPUT, OUTPUT, STATE, spec};
 use epicenter_tests::kafka::Kafka;
 use rdkafka::ClientConfig;
@@ -35,7 +35,11 @@ fn until<T>(what: &str, done: impl FnMut() -> Option<T>) -> T {
 
 impl Scene {
     fn new(kafka: &Kafka, name: &str) -> Self {
-        let broker = Broker { bootstrap: kafka.bootstrap(), prefix: format!("{name}."), change: |_| {} };
+        Self::with(kafka, name, |_| {})
+    }
+
+    fn with(kafka: &Kafka, name: &str, change: fn(&mut KafkaConfig)) -> Self {
+        let broker = Broker { bootstrap: kafka.bootstrap(), prefix: format!("{name}."), change };
         crate::create_topics(&broker.bootstrap, &broker.prefix, PARTITIONS);
         Self { bus: broker.open(), broker }
     }
@@ -62,8 +66,13 @@ impl Scene {
     }
 
     fn feed(&self, keys: &[&str]) {
+        self.feed_in(0, keys);
+    }
+
+    fn feed_in(&self, partition: u32, keys: &[&str]) {
         let records: Vec<_> = keys.iter().map(|key| emit(INPUT, key, "x")).collect();
-        until("the input is written", || match self.bus.source("writer", 0, b"").unwrap().0.commit(&records, &[]) {
+        let id = format!("writer-{partition}");
+        until("the input is written", || match self.bus.source(&id, partition, b"").unwrap().0.commit(&records, &[]) {
             Ok(()) => Some(()),
             Err(Fault::Retry { .. }) => None,
             Err(fault) => panic!("{fault}"),
@@ -72,9 +81,13 @@ impl Scene {
 
     /// Runs the counter while `work` goes on.
     fn running(&self, work: impl FnOnce()) {
+        Self::member(&self.bus, work);
+    }
+
+    fn member(bus: &Bus, work: impl FnOnce()) {
         let stop = Stop::new();
         std::thread::scope(|scope| {
-            let running = scope.spawn(|| self.bus.run(&spec(), Counter::default, &|_, _, _| {}, &stop));
+            let running = scope.spawn(|| bus.run(&spec(), Counter::default, &|_, _, _| {}, &stop));
             let end = StopAtEnd(stop.clone());
             work();
             drop(end);
@@ -85,7 +98,12 @@ impl Scene {
     /// The changes that the counter has told, as soon as there are so many.
     #[track_caller]
     fn expect(&self, expected: &[&str]) {
-        let records = all(&self.bus, OUTPUT, 0, expected.len());
+        self.expect_in(0, expected);
+    }
+
+    #[track_caller]
+    fn expect_in(&self, partition: u32, expected: &[&str]) {
+        let records = all(&self.bus, OUTPUT, partition, expected.len());
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let told: Vec<_> = records
             .iter()
@@ -124,6 +142,40 @@ fn makes_a_lost_state_anew(kafka: &Kafka) {
     scene.running(|| scene.expect(&["a1", "b1", "a2", "a3", "b2", "a4", "b3"]));
     assert_eq!(scene.bus.losses(&spec()).unwrap(), []);
     assert_eq!(scene.bus.recover(&spec(), 0).unwrap(), None);
+}
+
+/// Whoever has read a state ahead, for when it takes a partition over, does not go on with it when that state's topic was lost since.
+fn does_not_go_on_with_what_was_read_ahead_of_a_lost_state(kafka: &Kafka) {
+    let scene = Scene::with(kafka, "replica-gone", |config| config.standby = true);
+    let other = scene.broker.open();
+    let every = |keys: &[&str]| (0..PARTITIONS).for_each(|partition| scene.feed_in(partition, keys));
+    let told = |expected: &[String]| {
+        let expected: Vec<_> = expected.iter().map(String::as_str).collect();
+        (0..PARTITIONS).for_each(|partition| scene.expect_in(partition, &expected));
+    };
+    let mut expected = ["a1", "b1", "a2"].map(str::to_owned).to_vec();
+    scene.running(|| {
+        Scene::member(&other, || {
+            every(&["a", "b", "a"]);
+            told(&expected);
+            scene.recreate(STATE);
+            // The new topic is longer than the old one was: what was read of that has an offset in it.
+            for n in 3..30 {
+                every(&["a"]);
+                expected.push(format!("a{n}"));
+                told(&expected);
+            }
+        });
+        every(&["b"]);
+        expected.push("b2".to_owned());
+        told(&expected);
+        Scene::member(&other, || {
+            every(&["a", "b"]);
+            expected.extend(["a30", "b3"].map(str::to_owned));
+            told(&expected);
+        });
+    });
+    assert_eq!(scene.bus.losses(&spec()).unwrap(), []);
 }
 
 fn goes_on_without_the_groups_offsets(kafka: &Kafka) {
@@ -282,6 +334,7 @@ fn lost_topics_are_recovered_from_or_said_to_be_lost() {
         // Most of the time they wait for a partition to be taken up again.
         for case in [
             makes_a_lost_state_anew,
+            does_not_go_on_with_what_was_read_ahead_of_a_lost_state,
             goes_on_without_the_groups_offsets,
             says_that_its_input_is_another_one,
             says_what_cannot_be_made_anew,

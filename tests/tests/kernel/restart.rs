@@ -37,6 +37,7 @@ fn check(kafka: &Kafka, protocol: GroupProtocol, named: bool) {
         session_timeout: Duration::from_secs(6),
         heartbeat_interval: Duration::from_secs(1),
         protocol,
+        standby: false,
     };
     super::create_topics(&to.bootstrap, &to.prefix, PARTITIONS);
     let directory = tempfile::tempdir().unwrap();

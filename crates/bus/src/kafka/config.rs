@@ -31,6 +31,8 @@ pub struct KafkaConfig {
     /// Names this process among the members of its groups, for longer than it lives: when it is started again it has its
     /// partitions again, and the others do not notice. No two processes of a service may have the same one.
     pub instance: Option<String>,
+    /// This process keeps the state of the partitions that it does not own, too, and so takes one over by reading only what came since.
+    pub standby: bool,
     /// A transaction that its owner leaves open is aborted after that time; until then it hides what came after it.
     pub transaction_timeout: Duration,
     /// Records of a partition are sent in batches of up to that size, bytes: what the topics' `max.message.bytes` must allow.
@@ -79,6 +81,7 @@ impl KafkaConfig {
             heartbeat_interval: Duration::from_secs(3),
             group_protocol: GroupProtocol::Classic,
             instance: None,
+            standby: false,
             // A stopped owner must not hold read-committed readers for long.
             transaction_timeout: Duration::from_secs(10),
             // A partition has one request in flight: large ones make up for it (docs/adr/0010).

@@ -132,6 +132,11 @@ impl Fetch {
         })
     }
 
+    /// The topic that it reads, with prefix.
+    pub(super) fn topic(&self) -> &str {
+        &self.full
+    }
+
     /// Reads `partitions` of `topic` from the given offsets on, and nothing else.
     pub(super) fn assign(
         &mut self,

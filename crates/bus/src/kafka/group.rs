@@ -20,6 +20,7 @@ use rdkafka::{ClientContext, Offset, TopicPartitionList};
 
 use super::client::{Clients, fault};
 use super::partition::{self, Control, Phase};
+use super::standby::Standby;
 use super::trouble::Context;
 use crate::{Fault, Observer, Processor, ProcessorSpec, Progress, Stop};
 
@@ -171,7 +172,7 @@ fn follow<P: Processor>(
     observer: Observer<'_>,
     stop: &Stop,
 ) -> Result<(), Broken> {
-    let owned = Controls::default();
+    let (owned, standby) = (Controls::default(), Standby::default());
     let drain = clients.config.session_timeout / 2;
     let member = clients
         .member(&spec.name, Member { context: clients.context(&spec.name), owned: Arc::clone(&owned), drain })
@@ -182,9 +183,20 @@ fn follow<P: Processor>(
         let mut lanes: BTreeMap<u32, Lane<'_>> = BTreeMap::new();
         let mut not_before: BTreeMap<u32, Instant> = BTreeMap::new();
         let mut broken = Ok(());
+        let over = stop.child();
+        if clients.config.standby && !spec.stores.is_empty() {
+            let (owned, over, standby) = (Arc::clone(&owned), over.clone(), &standby);
+            let owned = move || owned.lock().keys().copied().collect();
+            let keep = move || standby.keep(clients, spec, owned, &over);
+            if let Err(error) =
+                std::thread::Builder::new().name(format!("{}/standby", spec.name)).spawn_scoped(scope, keep)
+            {
+                tracing::error!(service = spec.name, %error, "no thread for a standby: take-overs read all of the state");
+            }
+        }
         while !stop.requested() && broken.is_ok() {
             broken = poll(&member);
-            tend(scope, clients, spec, make, observer, &member, &owned, &mut lanes, &mut not_before);
+            tend(scope, clients, spec, make, observer, &member, &owned, &standby, &mut lanes, &mut not_before);
         }
         if broken.is_ok() {
             member.unsubscribe();
@@ -193,6 +205,7 @@ fn follow<P: Processor>(
         }
         // What the group did not take back in time is fenced by its next owner.
         lanes.values().for_each(|lane| lane.control.enter(Phase::Lost));
+        over.request();
         broken
     })
 }
@@ -230,6 +243,7 @@ fn tend<'scope, 'env, P: Processor>(
     observer: Observer<'env>,
     member: &BaseConsumer<Member>,
     owned: &Controls,
+    standby: &'env Standby,
     lanes: &mut BTreeMap<u32, Lane<'scope>>,
     not_before: &mut BTreeMap<u32, Instant>,
 ) {
@@ -273,7 +287,7 @@ fn tend<'scope, 'env, P: Processor>(
         let (partition, control) = (*partition, Arc::clone(control));
         let lane = Arc::clone(&control);
         let work = move || {
-            let outcome = partition::own(clients, spec, partition, &control, make, observer);
+            let outcome = partition::own(clients, spec, partition, &control, standby, make, observer);
             observer(&spec.name, partition, Progress::GivenUp);
             control.enter(Phase::Gone);
             outcome

@@ -10,7 +10,9 @@ use rdkafka::{Offset, TopicPartitionList};
 use super::client::{Clients, Producer, SPREAD, fault, is_stale_member, number};
 use super::fetch::{Fetch, Fetched};
 use super::lineage::{Before, Committed, Findings, Kept, MARK, Mark, OWNER, Standing, Verdict, is_behind};
+use super::replica::Replica;
 use super::restore::{self, BARRIER};
+use super::standby::Standby;
 use super::transaction::{Offsets, Unfinished, Write, fence, transact};
 use crate::bookmark::Witness;
 use crate::drive::{Assigned, Poll, drive, rebuild};
@@ -18,7 +20,7 @@ use crate::loss::Damage;
 use crate::record::now;
 use crate::step::Batch;
 use crate::topic::{count, partition_in};
-use crate::{Fault, Observer, Processor, ProcessorSpec, Progress, State, Store, StoreId};
+use crate::{Bookmark, Fault, Observer, Processor, ProcessorSpec, Progress, State, Store, StoreId};
 
 /// How long an aborted commit waits for a newer token before it tries again with what there is.
 const NEWER_TOKEN: Duration = Duration::from_millis(250);
@@ -118,6 +120,7 @@ pub(super) fn own<P: Processor>(
     spec: &ProcessorSpec,
     partition: u32,
     control: &Control,
+    standby: &Standby,
     make: &(dyn Fn() -> P + Send + Sync),
     observer: Observer<'_>,
 ) -> Result<(), Fault> {
@@ -144,7 +147,10 @@ pub(super) fn own<P: Processor>(
     let committed = restore::committed(clients, &log.fetch, spec.input, partition)?;
     log.barrier(&nonce, committed)?;
     let fenced = began.elapsed();
-    let (state, kept) = log.restore(&nonce)?;
+    let ahead = log.of_these_logs(standby.take(partition))?;
+    let was_ahead = ahead.is_some();
+    let Replica { state, changelogs } = log.restore(&nonce, ahead)?;
+    let kept = changelogs.into_iter().map(|changelog| changelog.kept).collect();
     let (offset, state) = log.judge(committed, state, kept, make)?;
     let entries: usize = (0..spec.stores.len()).map(|store| state.len(StoreId(store))).sum();
     tracing::info!(
@@ -152,6 +158,7 @@ pub(super) fn own<P: Processor>(
         partition,
         offset,
         entries,
+        standby = was_ahead,
         fence_ms = fenced.as_millis() as u64,
         restore_ms = (began.elapsed() - fenced).as_millis() as u64,
         "took partition over"
@@ -245,10 +252,36 @@ impl KafkaPartition<'_> {
         self.clients.watermarks(&self.fetch.consumer, &self.clients.topic(self.spec.input), self.partition)
     }
 
-    /// The state, and what the changelogs have besides.
-    fn restore(&mut self, nonce: &[u8]) -> Result<(State, Vec<Kept>), Fault> {
-        let mut state = State::new(&self.spec.stores);
-        let mut all = Vec::new();
+    /// The replica, if the changelogs are those that it was read from.
+    fn of_these_logs(&mut self, replica: Option<Replica>) -> Result<Option<Replica>, Fault> {
+        let Some(replica) = replica else { return Ok(None) };
+        for (store, changelog) in self.spec.stores.iter().zip(&replica.changelogs) {
+            // An owner writes its name once: a log that was created again, or emptied, has not that record there. What was cut off
+            // its end and written anew has not what was read last.
+            for known in [changelog.named, changelog.read] {
+                let Some(Bookmark { next, last: Some(last) }) = known else { return Ok(None) };
+                if !self.has(store, next, last)? {
+                    return Ok(None);
+                }
+            }
+        }
+        Ok(Some(replica))
+    }
+
+    /// The record of a changelog before `offset` is `last`.
+    fn has(&mut self, store: &Store, offset: i64, last: Witness) -> Result<bool, Fault> {
+        let (full, partition) = self.names.of(store.topic);
+        let (begin, end) = self.clients.watermarks(&self.fetch.consumer, full, partition)?;
+        if offset <= begin || end < offset {
+            return Ok(false);
+        }
+        self.fetch.assign(self.clients, store.topic, std::iter::once((partition, Offset::Offset(offset - 1))))?;
+        Ok(is_behind(&mut self.fetch, offset, last)? == Before::Same)
+    }
+
+    /// What is in the changelogs, from where `ahead` has come.
+    fn restore(&mut self, nonce: &[u8], ahead: Option<Replica>) -> Result<Replica, Fault> {
+        let mut replica = ahead.unwrap_or_else(|| Replica::new(&self.spec.stores));
         let control = self.control;
         let going_on = || match control.phase() {
             Phase::Owned => Ok(()),
@@ -256,15 +289,11 @@ impl KafkaPartition<'_> {
         };
         for (index, store) in self.spec.stores.iter().enumerate() {
             let (_, partition) = self.names.of(store.topic);
-            let mut kept = Kept::default();
-            restore::replay(self.clients, &mut self.fetch, store.topic, partition, nonce, going_on, |record| {
-                if !kept.take(&record) {
-                    state.set(StoreId(index), &record.key, record.payload.as_deref());
-                }
-            })?;
-            all.push(kept);
+            let from = replica.start(StoreId(index));
+            self.fetch.assign(self.clients, store.topic, std::iter::once((partition, from)))?;
+            restore::replay(&mut self.fetch, nonce, going_on, |record| replica.take(StoreId(index), &record))?;
         }
-        Ok((state, all))
+        Ok(replica)
     }
 
     /// Finds out whether state and input belong together, makes the state anew when it can, and begins to read. Gives the

@@ -74,11 +74,9 @@ pub(super) fn recover(clients: &Clients, spec: &ProcessorSpec, partition: u32) -
     let mut kept = Vec::new();
     for (store, (at, _)) in spec.stores.iter().zip(&places) {
         let mut found = Kept::default();
+        fetch.assign(clients, store.topic, std::iter::once((*at, Offset::Beginning)))?;
         restore::replay(
-            clients,
             &mut fetch,
-            store.topic,
-            *at,
             &nonce,
             || Ok(()),
             |record| {

@@ -5,9 +5,9 @@
 //! 2. Read the *committed offset*. Not before: a pending commit would still be decided.
 //! 3. Write a *barrier* record with a nonce to each changelog, in a transaction that also commits the offset as it is:
 //!    an owner whose membership the coordinator no longer knows fails here.
-//! 4. *Restore*: read each changelog, committed records only, up to the own barrier. What comes before it is decided, so
-//!    no end offset is needed: those lie when there are open transactions or control records (KAFKA-10167,
-//!    risingwave#24717).
+//! 4. *Restore*: read each changelog, committed records only, up to the own barrier, from its beginning or from where a
+//!    [`super::standby`] has come. What comes before the barrier is decided, so no end offset is needed: those lie when there
+//!    are open transactions or control records (KAFKA-10167, risingwave#24717).
 //! 5. *Judge* whether state and input still belong together ([`super::lineage`]).
 
 use std::time::{Duration, Instant};
@@ -70,18 +70,14 @@ pub(super) fn offset_of(
     }
 }
 
-/// Gives every committed record of a changelog to `apply`, from its beginning up to the barrier with `nonce`.
-/// `going_on` is asked now and then whether the partition is still wanted.
+/// Gives every committed record of the changelog that `fetch` reads to `apply`, up to the barrier with `nonce`. `going_on` is
+/// asked now and then whether the partition is still wanted.
 pub(super) fn replay(
-    clients: &Clients,
     fetch: &mut Fetch,
-    topic: &'static str,
-    partition: u32,
     nonce: &[u8],
     going_on: impl Fn() -> Result<(), Fault>,
     mut apply: impl FnMut(Record),
 ) -> Result<(), Fault> {
-    fetch.assign(clients, topic, std::iter::once((partition, Offset::Beginning)))?;
     let mut progress = Instant::now();
     loop {
         match fetch.poll(Duration::from_millis(100))? {
@@ -99,7 +95,7 @@ pub(super) fn replay(
                 going_on()?;
                 if progress.elapsed() > STALL {
                     let why = format!("nothing new for {} s, and the own barrier has not come", STALL.as_secs());
-                    return Err(Fault::retry(format!("restoring from {topic}/{partition}"), why));
+                    return Err(Fault::retry(format!("restoring from {}", fetch.topic()), why));
                 }
             }
         }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use rdkafka::Offset;
 use rdkafka::consumer::Consumer as _;
 
 use super::client::{Clients, Producer, SPREAD};
@@ -55,11 +56,9 @@ impl KafkaSource {
         let mut found = BTreeMap::new();
         let (mut origin, mut heard) = (None, None);
         let own = [HEARD, id.as_bytes()].concat();
+        fetch.assign(clients, table, std::iter::once((at, Offset::Beginning)))?;
         restore::replay(
-            clients,
             &mut fetch,
-            table,
-            at,
             &nonce,
             || Ok(()),
             |record| {
