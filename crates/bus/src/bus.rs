@@ -7,7 +7,7 @@ use crate::kafka::{KafkaBus, KafkaReader, KafkaSource};
 use crate::local::{LocalBus, LocalReader, LocalSource};
 use crate::topic::topics::POSITIONS;
 use crate::{
-    Bookmark, Bookmarks, Damage, Emit, Fault, KafkaConfig, LocalConfig, Loss, Moved, Observer, Processor,
+    Bookmark, Bookmarks, Damage, Emit, Fault, KafkaConfig, Lag, LocalConfig, Loss, Moved, Observer, Processor,
     ProcessorSpec, Record, Recovered, Stop, TopicProblem,
 };
 
@@ -136,6 +136,15 @@ impl Bus {
     pub fn create_topics(&self) -> Result<Vec<String>, Fault> {
         match self {
             Self::Kafka(bus) => bus.create_topics(),
+            Self::Local(_) => Ok(Vec::new()),
+        }
+    }
+
+    /// The partitions of which the processor that `spec` describes has not processed everything, whoever runs it. Nothing is
+    /// behind in a directory that nobody works on. Blocks.
+    pub fn lag(&self, spec: &ProcessorSpec) -> Result<Vec<Lag>, Fault> {
+        match self {
+            Self::Kafka(bus) => bus.lag(spec),
             Self::Local(_) => Ok(Vec::new()),
         }
     }

@@ -35,7 +35,7 @@ pub use kafka::{GroupProtocol, KafkaConfig};
 pub use local::LocalConfig;
 pub use loss::{Damage, Loss, Recovered};
 pub use migration::{Bookmarks, Moved, Rows};
-pub use observer::{Observer, Progress, Traced};
+pub use observer::{Lag, Observer, Progress, Traced};
 pub use packed::Entry;
 pub use processor::{Processor, ProcessorSpec, Put, Reject, Store};
 pub use record::{Emit, Headers, Record};

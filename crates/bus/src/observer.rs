@@ -42,6 +42,19 @@ pub enum Progress {
     GivenUp,
 }
 
+/// How far a processor is behind on a partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lag {
+    /// Its name.
+    pub processor: String,
+    /// The partition of its input.
+    pub partition: u32,
+    /// Offsets from the first record that it has not processed to the end.
+    pub records: u64,
+    /// Timestamp of that record, ms since the epoch.
+    pub oldest: i64,
+}
+
 /// What a processor did with a record that stands in a trace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Traced {

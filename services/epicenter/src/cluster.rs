@@ -11,7 +11,7 @@ use crate::settings::ClusterConfig;
 
 /// A cluster, as a kubeconfig or a pod's service account names it.
 pub struct Cluster {
-    /// The context's name; `in-cluster` for a service account.
+    /// The context's name; `in-cluster` for a service account, or the cluster's name when that has a kubeconfig of its own.
     pub context: String,
     config: Config,
 }
@@ -31,6 +31,11 @@ impl Cluster {
             .await
             .with_context(|| format!("context `{context}` cannot be used; {MEND}"))?;
         Ok(Self { context, config })
+    }
+
+    /// The cluster that is reached so.
+    pub fn of(name: String, config: Config) -> Self {
+        Self { context: name, config }
     }
 
     /// The name of the context that the settings name, without connecting.

@@ -36,7 +36,7 @@ pub use claim::Claims;
 pub use cluster::{ExporterError, Log, run};
 pub use config::{ExporterConfig, Selector};
 pub use farewell::{FarewellError, farewell};
-pub use fleet::{Fleet, FleetConfig, LABEL, Origin};
+pub use fleet::{AccessError, Fleet, FleetConfig, Found, LABEL, Origin, OriginError};
 pub use health::{Health, Snapshot, WatchState};
 pub use lease::LeaseConfig;
 pub use redact::{RedactConfig, Replace};

@@ -70,6 +70,16 @@ fn clusters_are_added_and_removed_while_the_exporter_runs() {
     write(&planes[1], "test-1");
     add(&planes[0], "same.yaml");
     exporter.until(LIMIT, |log| log.contains("same.yaml is the same cluster as kubeconfig")).unwrap();
+    let told = command(&["doctor"]).output().unwrap();
+    let told = String::from_utf8_lossy(&told.stdout).into_owned();
+    let place = clusters.display();
+    for expected in [
+        format!("ok     clusters: kubeconfigs in {place}: 4\n"),
+        "ok     access b: everything that is needed is allowed\n".to_owned(),
+        format!("WRONG  cluster broken: kubeconfig {place}/broken.yaml: it is no kubeconfig that can be used"),
+    ] {
+        assert!(told.contains(&expected), "{expected} is not in:\n{told}");
+    }
     let expect = |expected: &[&str]| {
         let deadline = Instant::now() + LIMIT;
         let mut found = events(&kafka);

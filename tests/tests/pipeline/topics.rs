@@ -1,7 +1,10 @@
 //! The topics of an installation: created, checked, and what is said of those that are not as they should be.
 
 use std::process::{Command, Output};
+use std::time::{Duration, SystemTime};
 
+use epicenter_bus::topics::EVENTS_RAW;
+use epicenter_bus::{Bus, Emit, KafkaConfig};
 use epicenter_tests::kafka::Kafka;
 use epicenter_tests::process::binary;
 use rdkafka::ClientConfig;
@@ -9,8 +12,12 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 
 fn topics(kafka: &Kafka, what: &str, settings: &[(&str, &str)]) -> Output {
+    epicenter(kafka, &["topics", what], settings)
+}
+
+fn epicenter(kafka: &Kafka, arguments: &[&str], settings: &[(&str, &str)]) -> Output {
     let mut command = Command::new(binary().unwrap());
-    command.args(["topics", what]).env("EPICENTER_BUS__KAFKA__BOOTSTRAP", kafka.bootstrap());
+    command.args(arguments).env("EPICENTER_BUS__KAFKA__BOOTSTRAP", kafka.bootstrap());
     command.env("EPICENTER_BUS__KAFKA__PARTITIONS", "3").envs(settings.iter().copied()).output().unwrap()
 }
 
@@ -55,5 +62,16 @@ fn topics_are_created_and_checked() {
     check(
         &topics(&kafka, "check", &[prefix, ("EPICENTER_BUS__KAFKA__PARTITIONS", "4")]),
         &["topic other.events.raw has 3 partitions and the installation is configured for 4"],
+    );
+
+    let config = KafkaConfig { partitions: 3, prefix: "other.".to_owned(), ..KafkaConfig::new(kafka.bootstrap()) };
+    let (mut source, _) = Bus::kafka(config).unwrap().source("exporter.uid", 1, b"").unwrap();
+    let before = SystemTime::now() - Duration::from_secs(125);
+    let timestamp = before.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_millis() as i64;
+    let (topic, key, payload) = (EVENTS_RAW.name, "k".into(), Some("x".into()));
+    source.commit(&[Emit { topic, timestamp, key, payload, headers: vec![] }], &[]).unwrap();
+    check(
+        &epicenter(&kafka, &["doctor"], &[prefix]),
+        &["WRONG  lag: the enricher is 2 offsets behind in partition 1, since a record that is 1"],
     );
 }

@@ -12,6 +12,7 @@ mod client;
 mod config;
 mod fetch;
 mod group;
+mod lag;
 mod lineage;
 mod migrate;
 mod origin;
@@ -34,7 +35,9 @@ pub use config::{GroupProtocol, KafkaConfig};
 pub use reader::KafkaReader;
 pub use source::KafkaSource;
 
-use crate::{Bookmarks, Fault, Loss, Moved, Observer, Processor, ProcessorSpec, Recovered, Start, Stop, TopicProblem};
+use crate::{
+    Bookmarks, Fault, Lag, Loss, Moved, Observer, Processor, ProcessorSpec, Recovered, Start, Stop, TopicProblem,
+};
 use client::Clients;
 
 /// How long a call to the cluster may take before it counts as failed.
@@ -107,6 +110,10 @@ impl KafkaBus {
 
     pub(crate) fn undo_move(&self, specs: &[ProcessorSpec]) -> Result<(), Fault> {
         migrate::undo(&self.clients, specs)
+    }
+
+    pub(crate) fn lag(&self, spec: &ProcessorSpec) -> Result<Vec<Lag>, Fault> {
+        lag::lag(&self.clients, spec)
     }
 
     pub(crate) fn losses(&self, spec: &ProcessorSpec) -> Result<Vec<Loss>, Fault> {

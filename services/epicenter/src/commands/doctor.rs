@@ -1,26 +1,23 @@
 //! `epicenter doctor`.
 
+mod clusters;
+
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
 use epicenter_bus::topics::{CORRELATOR_STATE, DEAD_LETTER};
-use epicenter_bus::{Bus, Loss, Start};
-use epicenter_exporter::project::Kind;
+use epicenter_bus::{Bus, Lag, Loss, Start};
 use epicenter_model::{Codec, DeadLetter};
-use epicenter_runtime::Metrics;
-use k8s_openapi::api::authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec};
-use kube::{Api, Client};
 
 use super::topics::processors;
 use super::{print, schemas};
-use crate::cluster::Cluster;
 use crate::directory::DataDirectory;
 use crate::render::Paint;
 use crate::settings::Settings;
 
-/// Clocks may differ by that, s: as much as the lag ranges of causal rules tolerate.
-const SKEW: i64 = 5;
+/// A processor that is further behind does not run, or cannot keep up, s.
+const BEHIND: i64 = 60;
 
 /// What was looked at, and what was found.
 struct Findings {
@@ -37,13 +34,6 @@ impl Findings {
         self.bad += 1;
         print(&format!("{}  {what}\n", self.paint.strong("WRONG")))
     }
-
-    fn either(&mut self, found: anyhow::Result<String>) -> anyhow::Result<()> {
-        match found {
-            Ok(what) => self.well(&what),
-            Err(error) => self.bad(&format!("{error:#}")),
-        }
-    }
 }
 
 pub(super) async fn run(settings: &Settings) -> anyhow::Result<ExitCode> {
@@ -51,13 +41,7 @@ pub(super) async fn run(settings: &Settings) -> anyhow::Result<ExitCode> {
     findings.well("the configuration can be read")?;
     log(settings, &mut findings).await?;
     registry(settings, &mut findings).await?;
-    match Cluster::open(&settings.cluster)
-        .await
-        .and_then(|cluster| Ok((cluster.asking("", &Metrics::default())?, cluster)))
-    {
-        Ok((client, cluster)) => self::cluster(&client, &cluster, &mut findings).await?,
-        Err(error) => findings.bad(&format!("cluster: {error:#}"))?,
-    }
+    clusters::look(settings, &mut findings).await?;
     if findings.bad > 0 {
         print(&format!("{} thing(s) are wrong\n", findings.bad))?;
     }
@@ -89,10 +73,11 @@ async fn log(settings: &Settings, findings: &mut Findings) -> anyhow::Result<()>
         let letters = if problems.is_ok() { dead_letters(&bus, &codec) } else { Ok(BTreeMap::new()) };
         // A topic that is missing says more than what it had.
         let losses = if problems.as_ref().is_ok_and(Vec::is_empty) { losses(&bus) } else { Ok(Vec::new()) };
+        let lag = if problems.as_ref().is_ok_and(Vec::is_empty) { lag(&bus) } else { Ok(Vec::new()) };
         let state = if problems.is_ok() { state(&bus) } else { Ok(0) };
-        (problems, losses, letters, state)
+        (problems, losses, lag, letters, state)
     };
-    let (problems, losses, letters, state) = tokio::task::spawn_blocking(look).await?;
+    let (problems, losses, lag, letters, state) = tokio::task::spawn_blocking(look).await?;
     match problems {
         Ok(problems) if problems.is_empty() => {
             findings.well("log: it can be reached, and its topics are as they should be")?
@@ -106,6 +91,17 @@ async fn log(settings: &Settings, findings: &mut Findings) -> anyhow::Result<()>
             losses.iter().try_for_each(|loss| findings.bad(&format!("log: {loss}; run `epicenter topics recover`")))?;
         }
         Err(error) => findings.bad(&format!("log: what its services keep cannot be looked at: {error:#}"))?,
+    }
+    match lag {
+        Ok(lag) if lag.is_empty() => findings.well("lag: its services have processed all but the last minute")?,
+        Ok(lag) => lag.iter().try_for_each(|lag| {
+            let Lag { processor, partition, records, oldest } = lag;
+            let age = (now() - oldest) / 1000;
+            findings.bad(&format!(
+                "lag: the {processor} is {records} offsets behind in partition {partition}, since a record that is {age} s old. See that it runs, and what its log and /readyz say; where it cannot keep up, give it more replicas"
+            ))
+        })?,
+        Err(error) => findings.bad(&format!("lag: {error:#}"))?,
     }
     match letters {
         Ok(letters) if letters.is_empty() => findings.well("dead-letter: it is empty")?,
@@ -160,6 +156,23 @@ fn losses(bus: &Bus) -> anyhow::Result<Vec<Loss>> {
     Ok(losses)
 }
 
+/// Where the processors are further behind than they should be.
+fn lag(bus: &Bus) -> anyhow::Result<Vec<Lag>> {
+    let mut all = Vec::new();
+    for spec in processors() {
+        all.extend(bus.lag(&spec)?);
+    }
+    let oldest = now() - BEHIND * 1000;
+    all.retain(|lag| lag.oldest < oldest);
+    Ok(all)
+}
+
+/// ms since the epoch.
+fn now() -> i64 {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(now.as_millis()).unwrap_or(i64::MAX)
+}
+
 /// Of how many clusters the engine's state is.
 fn state(bus: &Bus) -> anyhow::Result<usize> {
     let table = bus.table(CORRELATOR_STATE.name)?;
@@ -182,73 +195,4 @@ fn dead_letters(bus: &Bus, codec: &Codec) -> anyhow::Result<BTreeMap<String, (u6
         }
     }
     Ok(letters)
-}
-
-async fn cluster(client: &Client, cluster: &Cluster, findings: &mut Findings) -> anyhow::Result<()> {
-    let request = axum::http::Request::get("/version").body(kube::client::Body::empty())?;
-    let asked = SystemTime::now();
-    let response = match client.send(request).await {
-        Ok(response) => response,
-        Err(error) => {
-            return findings.bad(&format!(
-                "cluster: {} cannot be reached: {error}; check the context `{}` with `kubectl --context {} get nodes`",
-                cluster.url(),
-                cluster.context,
-                cluster.context
-            ));
-        }
-    };
-    findings.well(&format!("cluster: {} answers", cluster.url()))?;
-    let date = response.headers().get("date").and_then(|date| date.to_str().ok());
-    findings.either(
-        date.map_or_else(|| Ok("clock: the API server does not tell its time".to_owned()), |date| skew(date, asked)),
-    )?;
-    let mut wanted: Vec<(&str, &str, &str)> = ["list", "watch"].iter().map(|verb| ("", "events", *verb)).collect();
-    for kind in Kind::ALL {
-        let group = kind.api_version().rsplit_once('/').map_or("", |(group, _)| group);
-        wanted.extend(["list", "watch"].iter().map(|verb| (group, kind.plural(), *verb)));
-    }
-    wanted.extend([("epicenter.dev", "incidents", "patch"), ("events.k8s.io", "events", "create")]);
-    let mut refused = Vec::new();
-    for (group, resource, verb) in wanted {
-        match allowed(client, group, resource, verb).await {
-            Ok(true) => {}
-            Ok(false) => refused.push(format!("{verb} {resource}{}{group}", if group.is_empty() { "" } else { "." })),
-            Err(error) => return findings.bad(&format!("access: {error:#}")),
-        }
-    }
-    if refused.is_empty() {
-        return findings.well("access: everything that is needed is allowed");
-    }
-    findings.bad(&format!(
-        "access: not allowed: {}; bind the ClusterRole of docs/operations.md (list and watch of events are needed, the others \
-         only give context)",
-        refused.join(", ")
-    ))
-}
-
-async fn allowed(client: &Client, group: &str, resource: &str, verb: &str) -> anyhow::Result<bool> {
-    let attributes = ResourceAttributes {
-        group: Some(group.to_owned()),
-        resource: Some(resource.to_owned()),
-        verb: Some(verb.to_owned()),
-        ..ResourceAttributes::default()
-    };
-    let spec =
-        SelfSubjectAccessReviewSpec { resource_attributes: Some(attributes), ..SelfSubjectAccessReviewSpec::default() };
-    let review = SelfSubjectAccessReview { spec, ..SelfSubjectAccessReview::default() };
-    let answer = Api::all(client.clone()).create(&kube::api::PostParams::default(), &review).await?;
-    Ok(answer.status.is_some_and(|status| status.allowed))
-}
-
-/// How far this machine's clock is from the API server's.
-fn skew(date: &str, asked: SystemTime) -> anyhow::Result<String> {
-    let theirs = jiff::fmt::rfc2822::parse(date)?.timestamp().as_second();
-    let ours = i64::try_from(asked.duration_since(SystemTime::UNIX_EPOCH)?.as_secs())?;
-    let seconds = ours - theirs;
-    anyhow::ensure!(
-        seconds.abs() <= SKEW,
-        "clock: this machine is {seconds} s from the API server: synchronise both with NTP, times of Events are compared"
-    );
-    Ok(format!("clock: within {SKEW} s of the API server"))
 }

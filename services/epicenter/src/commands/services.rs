@@ -189,13 +189,19 @@ pub(super) async fn exporter(mut settings: Settings) -> anyhow::Result<ExitCode>
     frame.run().await
 }
 
-/// The exporters of many clusters.
-async fn exporters(settings: Settings) -> anyhow::Result<ExitCode> {
+/// Where the clusters of an exporter of many come from.
+pub(super) async fn origins(settings: &Settings) -> anyhow::Result<Vec<Origin>> {
     let mut origins: Vec<Origin> = settings.clusters.directory.iter().cloned().map(Origin::Directory).collect();
     if settings.clusters.secrets {
         let home = Cluster::open(&settings.cluster).await?;
         origins.push(Origin::Secrets(Box::new(kube::Api::default_namespaced(home.asking("", &Metrics::default())?))));
     }
+    Ok(origins)
+}
+
+/// The exporters of many clusters.
+async fn exporters(settings: Settings) -> anyhow::Result<ExitCode> {
+    let origins = origins(&settings).await?;
     let mut frame = Frame::new("exporter", &settings).await?;
     let fleet = Fleet {
         exporter: settings.exporter,

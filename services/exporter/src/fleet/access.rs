@@ -11,7 +11,7 @@ pub(super) const LONGEST: u64 = 1024 * 1024;
 
 /// Why a kubeconfig is of no use. It is looked at again at every poll.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum AccessError {
+pub enum AccessError {
     /// It cannot be read.
     #[error("it cannot be read: {0}")]
     Unreadable(#[from] std::io::Error),

@@ -19,8 +19,8 @@ use crate::config::ExporterConfig;
 use crate::farewell::farewell;
 use crate::health::Health;
 use access::Access;
-use origin::Found;
-pub use origin::{LABEL, Origin};
+pub use access::AccessError;
+pub use origin::{Found, LABEL, Origin, OriginError};
 
 /// The part of the process that looks for clusters.
 const PART: &str = "clusters";

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::ListParams;
-use kube::{Api, ResourceExt};
+use kube::{Api, Config, ResourceExt};
 
 use super::access::{Access, AccessError};
 use crate::config::is_name;
@@ -29,23 +29,26 @@ pub enum Origin {
     Secrets(Box<Api<Secret>>),
 }
 
-/// Why an origin cannot be looked at. The clusters that it had last stay.
+/// Why an origin cannot be looked at. The clusters that it had last stay, and it is looked at again.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum OriginError {
+pub enum OriginError {
+    /// The directory.
     #[error("it cannot be read: {0}; the clusters that are known stay")]
     Directory(#[from] std::io::Error),
+    /// The Secrets.
     #[error("{0}; the exporter's account needs `list` on them; the clusters that are known stay")]
     Secrets(#[from] kube::Error),
+    /// The Secrets, in time.
     #[error("the API server gave no answer within {DEADLINE:?}; the clusters that are known stay")]
     Deadline,
 }
 
 /// A kubeconfig that was found.
-pub(super) struct Found {
+pub struct Found {
     /// The cluster's name.
-    pub(super) name: String,
+    pub name: String,
     /// Where it is, for messages.
-    pub(super) place: String,
+    pub place: String,
     pub(super) access: Result<Access, AccessError>,
 }
 
@@ -54,11 +57,16 @@ impl Found {
         let access = if is_name(&name) { access() } else { Err(AccessError::Name(name.clone())) };
         Self { name, place, access }
     }
+
+    /// How to reach the cluster, or why the kubeconfig is of no use.
+    pub fn config(self) -> Result<Config, AccessError> {
+        self.access.map(|access| access.config)
+    }
 }
 
 impl Origin {
     /// What is there now, in order of place.
-    pub(super) async fn look(&self) -> Result<Vec<Found>, OriginError> {
+    pub async fn look(&self) -> Result<Vec<Found>, OriginError> {
         match self {
             Self::Directory(directory) => {
                 let directory = directory.clone();
