@@ -77,7 +77,7 @@ mod asking {
     use epicenter_model::{IncidentState, Member};
 
     use super::{Events, Incident, Past, Row, StatusCode, Trouble};
-    use crate::serve::system_clock as now;
+    use epicenter_runtime::now;
 
     /// Incidents of before that are looked at.
     const LIKE: NonZeroU32 = NonZeroU32::new(20).expect("it is not 0");

@@ -46,13 +46,8 @@ pub struct Console {
     pub health: Health,
     /// Who is taken to sit before the browser until they say otherwise; empty for nobody.
     pub user: String,
-    /// What time it is: [`system_clock`], or that of a test.
+    /// What time it is: [`epicenter_runtime::now`], or that of a test.
     pub clock: fn() -> Timestamp,
-}
-
-/// The time of this machine.
-pub fn system_clock() -> Timestamp {
-    Timestamp::from_micros(jiff::Timestamp::now().as_microsecond())
 }
 
 /// Why there is no console. Not retryable.

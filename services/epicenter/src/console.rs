@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use epicenter_bus::Bus;
-use epicenter_console::{Board, Console, Past, system_clock};
+use epicenter_console::{Board, Console, Past};
 use epicenter_correlate::Rules;
 use epicenter_intake::Intake;
 use epicenter_model::Codec;
@@ -43,7 +43,7 @@ pub async fn start(
     // Of who runs it on a machine of their own.
     let user = if settings.bus.is_kafka() { String::new() } else { std::env::var("USER").unwrap_or_default() };
     let console =
-        Console { board: board.clone(), intake, past, rules, health: health.clone(), user, clock: system_clock };
+        Console { board: board.clone(), intake, past, rules, health: health.clone(), user, clock: epicenter_runtime::now };
     let serve = epicenter_console::serve(&settings.console, console, shutdown.token().clone()).await?;
     let address = serve.address();
     for topic in epicenter_console::TOPICS {

@@ -6,20 +6,35 @@ use std::time::{Duration, SystemTime};
 
 use epicenter::engine::Engine;
 use epicenter::view;
-use epicenter_bus::{Bus, Emit, Fault, Start, Stop, topics};
+use epicenter_bus::{Bus, Emit, Fault, KafkaConfig, Start, Stop, topics};
 use epicenter_exporter::{Log, farewell, system_clock};
 use epicenter_intake::Intake;
 use epicenter_model::{Codec, Event, Heartbeat, Incident, ObjectRef, RawEvent, RawRecord, Timestamp, WatchPosition};
 use epicenter_runtime::{Metrics, Traces};
 use epicenter_tests::kafka::Port;
 use epicenter_tests::process::{self, binary};
+use futures::executor::block_on;
+use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
 use serde_json::json;
 
 use crate::site::{ACLS, LIMIT, PASSWORD, Site, until};
 
-const SERVICES: [&str; 10] =
-    ["exporter", "enricher", "correlator", "fleet", "sink", "sink-objects", "intake", "console", "topics", "viewer"];
-const USERS: [&str; 10] = [
+const SERVICES: [&str; 11] = [
+    "exporter",
+    "enricher",
+    "correlator",
+    "fleet",
+    "sink",
+    "sink-objects",
+    "intake",
+    "console",
+    "topics",
+    "viewer",
+    "recovery",
+];
+const USERS: [&str; 11] = [
     "epicenter-exporter",
     "epicenter-enricher",
     "epicenter-correlator",
@@ -30,6 +45,7 @@ const USERS: [&str; 10] = [
     "epicenter-console",
     "epicenter-topics",
     "epicenter-viewer",
+    "epicenter-recovery",
 ];
 const CLUSTER: &str = "prod-eu";
 
@@ -224,7 +240,33 @@ fn story(site: &Site, buses: &BTreeMap<&str, Bus>) {
         until("the trouble is over", || buses[service].trouble().is_none().then_some(()));
     }
 
+    recovers(site, &buses["recovery"]);
+    exporter.event().unwrap();
+    exporter.beat().unwrap();
+    published(&format!("web-{}", 2 + missing.len()));
+
     let (codec, clock, traces) = (Codec::single_object(), system_clock(), Traces::default());
     let log = Log { bus: buses["exporter"].clone(), codec, clock, traces };
     assert!(farewell(&log, CLUSTER).unwrap());
+}
+
+/// What was in `events.raw` is gone, and whoever may recover says how to go on.
+fn recovers(site: &Site, bus: &Bus) {
+    let admin: AdminClient<DefaultClientContext> =
+        ClientConfig::new().set("bootstrap.servers", site.kafka.bootstrap()).create().unwrap();
+    let (name, options) = (format!("epicenter.{}", topics::EVENTS_RAW.name), AdminOptions::new());
+    block_on(admin.delete_topics(&[&name], &options)).unwrap().remove(0).unwrap();
+    let settings = topics::EVENTS_RAW.settings(KafkaConfig::new("").batch_bytes);
+    let new = NewTopic::new(&name, bus.partitions() as i32, TopicReplication::Fixed(1));
+    let new = settings.iter().fold(new, |new, (key, value)| new.set(key, value));
+    until("the topic is created again", || block_on(admin.create_topics([&new], &options)).unwrap().remove(0).ok());
+    let spec = epicenter_enricher::spec();
+    let partition = until("what is lost", || Some(bus.losses(&spec).ok()?.first()?.partition));
+    let recovered = until("it recovers", || match bus.recover(&spec, partition) {
+        Ok(recovered) => recovered,
+        Err(Fault::Retry { .. }) => None,
+        Err(fault) => panic!("{fault}"),
+    });
+    assert!(recovered.listed.contains(&"exporter.uid".to_owned()), "{recovered:?}");
+    assert!(bus.lag(&spec).unwrap().is_empty());
 }

@@ -80,8 +80,8 @@ fn recovery() -> Vec<Grant> {
     let mut grants: Vec<_> = alone.iter().flat_map(Grant::of_processor).collect();
     grants.retain(|grant| grant.name != DEAD_LETTER.name);
     grants.extend(Grant::of_sources("recover", POSITIONS.name, &[]));
-    // Those are told that their positions are lost.
-    grants.extend([Grant::transactions("exporter."), Grant::transactions("farewell.")]);
+    // All who write to events.raw are told that their positions are lost.
+    grants.extend(["exporter.", "farewell.", "intake."].map(Grant::transactions));
     grants
 }
 

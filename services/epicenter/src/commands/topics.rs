@@ -128,6 +128,8 @@ fn recover(bus: &Bus, dry_run: bool) -> anyhow::Result<ExitCode> {
                 format!("it goes on at offset {from} of {}, with the state that it has", spec.input)
             };
             print(&format!("  {how}\n"))?;
+            // The others who write there have no positions.
+            let listed: Vec<_> = listed.into_iter().filter(|id| id.starts_with("exporter.")).collect();
             if !listed.is_empty() {
                 print(&format!("  {} list their clusters anew, with a gap\n", listed.join(", ")))?;
             }
