@@ -1,5 +1,6 @@
 //! What the services hold in memory, at sizes that few clusters reach; and that a list and a storm of them are taken whole.
 
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use epicenter_model::{Codec, ObjectChange, RawRecord, Timestamp};
 use epicenter_rules::RuleSet;
 use epicenter_tests::generated::{Generated, Taken, pod};
 use epicenter_tests::kafka::Kafka;
-use epicenter_tests::process::{Process, binary, memory};
+use epicenter_tests::process::{Process, binary, memory, program};
 use tempfile::TempDir;
 
 use crate::report::{Report, thousands};
@@ -47,7 +48,7 @@ impl Default for Asked {
     }
 }
 
-/// Measures, and adds the table. It needs the program `epicenter`, built as this one is.
+/// Measures, and adds the table. It needs the programs of the package `epicenter`, built as this one is.
 pub fn measure(report: &mut Report, asked: &Asked) -> anyhow::Result<()> {
     // First, while this process has let nothing go that it would take again.
     let facts = facts(asked.pods)?;
@@ -107,10 +108,14 @@ impl Site {
     }
 
     fn command(&self) -> anyhow::Result<Command> {
-        let mut command = Command::new(binary()?);
+        Ok(self.on_log(binary()?))
+    }
+
+    fn on_log(&self, program: PathBuf) -> Command {
+        let mut command = Command::new(program);
         command.env("EPICENTER_BUS__KAFKA__BOOTSTRAP", self.kafka.bootstrap());
         command.env("EPICENTER_BUS__KAFKA__PARTITIONS", "1");
-        Ok(command)
+        command
     }
 
     /// An exporter of a new cluster with so many Events.
@@ -118,8 +123,8 @@ impl Site {
         let cluster = Generated::start(events, 0)?;
         let path = |end: &str| self.directory.path().join(format!("{name}.{end}"));
         std::fs::write(path("kubeconfig"), cluster.kubeconfig())?;
-        let mut command = self.command()?;
-        command.arg("exporter").env("EPICENTER_EXPORTER__CLUSTER", name);
+        let mut command = self.on_log(program("epicenter-exporter")?);
+        command.env("EPICENTER_EXPORTER__CLUSTER", name);
         // As the chart has it; and librdkafka allocates from one heap in the static image, as here then.
         command.env("MIMALLOC_PURGE_DELAY", "0").env("MALLOC_ARENA_MAX", "1");
         command.env("EPICENTER_CLUSTER__KUBECONFIG", path("kubeconfig"));

@@ -151,10 +151,15 @@ fn status_of(pid: u32, field: &str) -> Result<u64> {
 
 /// The command `epicenter`, as the workspace's build left it beside the program that asks, or above it, when that is a test.
 pub fn binary() -> Result<PathBuf> {
+    program("epicenter")
+}
+
+/// One of the package `epicenter`'s programs, likewise.
+pub fn program(name: &str) -> Result<PathBuf> {
     let asking = std::env::current_exe()?;
-    let mut beside = asking.ancestors().skip(1).take(2).map(|folder| folder.join("epicenter"));
+    let mut beside = asking.ancestors().skip(1).take(2).map(|folder| folder.join(name));
     beside.find(|binary| binary.is_file()).with_context(|| {
-        format!("there is no epicenter beside {}: build it with `cargo build -p epicenter`", asking.display())
+        format!("there is no {name} beside {}: build it with `cargo build -p epicenter`", asking.display())
     })
 }
 

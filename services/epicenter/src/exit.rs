@@ -79,6 +79,13 @@ fn archive(_: &(dyn std::error::Error + 'static)) -> Option<u8> {
     None
 }
 
+/// Says what is wrong with what was typed, or what can be typed when that was asked for, and gives the exit code.
+pub fn usage(error: &clap::Error) -> ExitCode {
+    // A closed pipe is no reason to complain.
+    let _ = error.print();
+    if error.use_stderr() { ExitCode::from(USAGE) } else { ExitCode::SUCCESS }
+}
+
 /// Says on stderr what is wrong, and gives the exit code.
 pub fn report(error: &anyhow::Error) -> ExitCode {
     eprintln!("epicenter: {error:#}");

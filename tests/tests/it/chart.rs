@@ -194,7 +194,8 @@ fn what_it_passes_to_the_services_is_what_they_take() {
             let containers = ["initContainers", "containers"].map(|list| &pod[list]);
             for container in containers.iter().flat_map(|list| list.as_array().into_iter().flatten()) {
                 let arguments = container["args"].as_array().unwrap().iter().map(|argument| argument.as_str().unwrap());
-                let mut command = Command::new(process::binary().unwrap());
+                let program = container["command"][0].as_str().unwrap_or("/epicenter").trim_start_matches('/');
+                let mut command = Command::new(process::program(program).unwrap());
                 process::output(command.args(arguments).arg("--help"), LIMIT).unwrap();
             }
         }

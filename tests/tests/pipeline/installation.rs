@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use epicenter_bus::{Bus, KafkaConfig, Record, Start};
 use epicenter_tests::kafka::Kafka;
 use epicenter_tests::kube::ControlPlane;
-use epicenter_tests::process::{Process, binary};
+use epicenter_tests::process::{Process, program};
 use tempfile::TempDir;
 
 /// After that time without a heartbeat a member of a group counts as dead.
@@ -38,9 +38,15 @@ impl Installation {
 
     /// `epicenter` with the settings of this installation; exporters agree by a Lease.
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(binary().unwrap());
+        let mut command = self.program("epicenter");
+        command.args(arguments);
+        command
+    }
+
+    fn program(&self, name: &str) -> Command {
+        let mut command = Command::new(program(name).unwrap());
         let millis = |time: Duration| time.as_millis().to_string();
-        command.args(arguments).envs([
+        command.envs([
             ("EPICENTER_BUS__KAFKA__BOOTSTRAP", self.kafka.bootstrap()),
             ("EPICENTER_BUS__KAFKA__PARTITIONS", self.partitions.to_string()),
             ("EPICENTER_BUS__KAFKA__PREFIX", self.prefix.clone()),
@@ -63,6 +69,7 @@ impl Installation {
     /// The same, with settings of its own.
     pub fn service_with(&self, name: &str, service: &str, settings: &[(&str, String)]) -> Process {
         let mut command = match service {
+            "exporter" => self.program("epicenter-exporter"),
             "sink" => self.command(&["sink", "--role", "central"]),
             service => self.command(&[service]),
         };

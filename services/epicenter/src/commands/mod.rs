@@ -32,6 +32,9 @@ use crate::settings::Settings;
 /// Libraries that tell of every step at the level `info`.
 const LIBRARIES: &str = if cfg!(feature = "archive") { "buoyant_kernel=warn,deltalake_core=warn," } else { "" };
 
+/// What a service logs.
+const SERVICE: &str = "info";
+
 /// Runs a command.
 pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let Cli { global, command } = cli;
@@ -56,7 +59,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             | Command::Alerts(Alerts::Run)
             | Command::Archive(Archive::Run)
     );
-    let quiet = if service { "info" } else { "error" };
+    let quiet = if service { SERVICE } else { "error" };
     let filter = if settings.log.is_empty() { quiet } else { &settings.log };
     telemetry::init(&format!("{LIBRARIES}{filter}"))?;
     match command {
@@ -87,6 +90,14 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Sink(arguments) => block_on(services::sink(settings, arguments.role)),
         Command::Config(_) | Command::Crd | Command::Metrics => Ok(ExitCode::SUCCESS),
     }
+}
+
+/// Runs the exporter, in a program that has no other command.
+pub fn exporter(global: &Global) -> anyhow::Result<ExitCode> {
+    epicenter_exporter::choose_cryptography();
+    let settings = settings(global)?;
+    telemetry::init(if settings.log.is_empty() { SERVICE } else { &settings.log })?;
+    block_on(services::exporter(settings))
 }
 
 /// The configuration, below what was typed.
