@@ -1,7 +1,8 @@
-//! From the API server's answer to a writer to the incident's record: every service a process of its own, on a real broker
-//! and a real API server.
+//! From the API server's answer to a writer to the incident's record, and to its object in the cluster: every service a process
+//! of its own, on a real broker and a real API server.
 
 use std::collections::HashMap;
+use std::pin::pin;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -10,11 +11,13 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use epicenter_bus::{Bus, KafkaConfig, Record, Start, topics};
 use epicenter_model::{Codec, Incident, IncidentChange, partition_of};
+use epicenter_sink::IncidentObject;
 use epicenter_tests::kafka::Kafka;
 use epicenter_tests::kube::{ControlPlane, Options};
 use epicenter_tests::process::{Process, binary};
+use futures::StreamExt;
 use k8s_openapi::api::core::v1::Event;
-use kube::api::{Api, PostParams};
+use kube::api::{Api, PostParams, WatchEvent, WatchParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use parking_lot::Mutex;
 use serde_json::json;
@@ -33,7 +36,11 @@ const STARTED_IN: Duration = Duration::from_secs(60);
 const HOPS: [&str; 4] =
     [topics::EVENTS_RAW.name, topics::EVENTS_ENRICHED.name, topics::INCIDENT_CHANGES.name, topics::INCIDENTS.name];
 
-/// When an Event came to each topic, by its uid.
+/// More incidents begin in a second than a cluster has in an hour: their objects are not to wait for each other.
+const OBJECTS: [(&str, &str); 2] =
+    [("EPICENTER_OBJECTS__WRITES_PER_SECOND", "1000"), ("EPICENTER_OBJECTS__MAX_OBJECTS", "10000")];
+
+/// When an Event came somewhere, by its uid.
 type Arrivals = Arc<Mutex<HashMap<String, Instant>>>;
 
 /// What is to be measured.
@@ -64,31 +71,35 @@ pub fn measure(report: &mut Report, asked: &Asked) -> anyhow::Result<()> {
         command.args(arguments).env("EPICENTER_BUS__KAFKA__BOOTSTRAP", kafka.bootstrap());
         command.env("EPICENTER_BUS__KAFKA__PARTITIONS", PARTITIONS.to_string());
         command.env("EPICENTER_EXPORTER__CLUSTER", CLUSTER).env("EPICENTER_CLUSTER__KUBECONFIG", plane.kubeconfig());
+        command.envs(OBJECTS);
         Ok(command)
     };
     let created = command(&["topics", "create"])?.output()?;
     anyhow::ensure!(created.status.success(), "{}", String::from_utf8_lossy(&created.stderr));
-    let services: [&[&str]; 4] = [&["exporter"], &["enricher"], &["correlator"], &["sink", "--role", "central"]];
+    let services: [&[&str]; 5] =
+        [&["exporter"], &["enricher"], &["correlator"], &["sink", "--role", "central"], &["sink", "--role", "member"]];
     let mut running = Vec::new();
-    for arguments in services {
-        let log = directory.path().join(format!("{}.log", arguments[0]));
+    for (number, arguments) in services.iter().enumerate() {
+        let log = directory.path().join(format!("{}-{number}.log", arguments[0]));
         running.push(Process::spawn(arguments[0], &mut command(arguments)?, &log)?);
     }
     let watches = |line: &str| line.contains("\"is well\"") && line.contains("bench/events");
     running[0].until(STARTED_IN, |log| log.lines().any(watches))?;
-    for service in &mut running[1..] {
+    for service in &mut running[1..HOPS.len()] {
         service.until(STARTED_IN, |log| log.matches("took partition over").count() == PARTITIONS as usize)?;
     }
 
     let bus = Bus::kafka(KafkaConfig { partitions: PARTITIONS, ..KafkaConfig::new(kafka.bootstrap()) })?;
     let over = AtomicBool::new(false);
     let arrivals: [Arrivals; 4] = Default::default();
+    let shown = Arrivals::default();
     let load = std::thread::scope(|scope| {
         let readers: Vec<_> = HOPS
             .into_iter()
             .zip(&arrivals)
             .map(|(topic, arrivals)| scope.spawn(|| follow(&bus, topic, arrivals, &over)))
             .collect();
+        let watcher = scope.spawn(|| tokio::runtime::Runtime::new()?.block_on(watch(&plane, &shown, &over)));
         let load = tokio::runtime::Runtime::new()?.block_on(write(&plane, rate, time));
         // The last ones are still on their way.
         std::thread::sleep(Duration::from_secs(3));
@@ -96,12 +107,15 @@ pub fn measure(report: &mut Report, asked: &Asked) -> anyhow::Result<()> {
         for reader in readers {
             reader.join().expect("a reader does not panic")?;
         }
+        watcher.join().expect("a watcher does not panic")?;
         load
     })?;
     for service in &mut running {
         anyhow::ensure!(service.ended()?.is_none(), "{}", service.tail());
     }
-    report.section("Latency", &table(&load, &arrivals.map(|hop| std::mem::take(&mut *hop.lock())), rate, time)?);
+    let [raw, enriched, changes, incidents] = arrivals;
+    let arrivals = [raw, enriched, changes, incidents, shown].map(|place| std::mem::take(&mut *place.lock()));
+    report.section("Latency", &table(&load, &arrivals, rate, time)?);
     Ok(())
 }
 
@@ -113,11 +127,15 @@ struct Load {
     answered: HashMap<String, Instant>,
 }
 
-async fn write(plane: &ControlPlane, rate: u64, time: Duration) -> anyhow::Result<Load> {
+async fn client(plane: &ControlPlane) -> anyhow::Result<kube::Client> {
     let kubeconfig = Kubeconfig::read_from(plane.kubeconfig())?;
     let config = kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
     epicenter_exporter::choose_cryptography();
-    let events: Api<Event> = Api::namespaced(kube::Client::try_from(config)?, "default");
+    Ok(kube::Client::try_from(config)?)
+}
+
+async fn write(plane: &ControlPlane, rate: u64, time: Duration) -> anyhow::Result<Load> {
+    let events: Api<Event> = Api::namespaced(client(plane).await?, "default");
     let began = Instant::now();
     let (next, written) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
     let mut writers = tokio::task::JoinSet::new();
@@ -182,6 +200,34 @@ fn follow(bus: &Bus, topic: &'static str, arrivals: &Arrivals, over: &AtomicBool
     Ok(())
 }
 
+/// Notes when Events are in an object of the cluster, as a watch of them sees it.
+async fn watch(plane: &ControlPlane, shown: &Arrivals, over: &AtomicBool) -> anyhow::Result<()> {
+    let objects: Api<IncidentObject> = Api::all(client(plane).await?);
+    while !over.load(Ordering::Relaxed) {
+        // The sink may not have defined them yet.
+        let Ok(found) = objects.watch(&WatchParams::default(), "0").await else {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            continue;
+        };
+        let mut found = pin!(found);
+        while !over.load(Ordering::Relaxed) {
+            let object = match tokio::time::timeout(Duration::from_millis(100), found.next()).await {
+                Err(_) => continue,
+                Ok(None) => break,
+                Ok(Some(Ok(WatchEvent::Added(object) | WatchEvent::Modified(object)))) => object,
+                Ok(Some(Ok(_))) => continue,
+                Ok(Some(Err(error))) => return Err(error.into()),
+            };
+            let now = Instant::now();
+            let mut shown = shown.lock();
+            for member in object.status.into_iter().flat_map(|status| status.document.members) {
+                shown.entry(member.event_uid).or_insert(now);
+            }
+        }
+    }
+    Ok(())
+}
+
 /// The Events that a record tells of.
 fn uids(topic: &str, record: &Record) -> anyhow::Result<Vec<String>> {
     let codec = Codec::single_object();
@@ -199,16 +245,16 @@ fn uids(topic: &str, record: &Record) -> anyhow::Result<Vec<String>> {
     Ok(id.and_then(|id| id.split('/').nth(place).map(str::to_owned)).into_iter().collect())
 }
 
-fn table(load: &Load, arrivals: &[HashMap<String, Instant>; 4], asked: u64, time: Duration) -> anyhow::Result<String> {
+fn table(load: &Load, arrivals: &[HashMap<String, Instant>; 5], asked: u64, time: Duration) -> anyhow::Result<String> {
     let timed: Vec<_> = load
         .answered
         .iter()
         .map(|(uid, answered)| {
-            let hops = arrivals.each_ref().map(|hop| hop.get(uid).copied());
-            Some((*answered, [hops[0]?, hops[1]?, hops[2]?, hops[3]?]))
+            let places = arrivals.each_ref().map(|place| place.get(uid).copied());
+            Some((*answered, [places[0]?, places[1]?, places[2]?, places[3]?, places[4]?]))
         })
         .collect::<Option<_>>()
-        .context("not every Event has come to every topic: the services fell behind")?;
+        .context("not every Event has come to every topic and into an object: the services fell behind")?;
     // A subscriber may see a record before the writer is told that its Event is taken.
     let ms = |from: Instant, to: Instant| to.saturating_duration_since(from).as_secs_f64() * 1e3;
     let row = |name: &str, mut figures: Vec<f64>| {
@@ -217,21 +263,28 @@ fn table(load: &Load, arrivals: &[HashMap<String, Instant>; 4], asked: u64, time
         format!("\n| {name} | {:.0} | {:.0} | {:.0} |", at(0.5), at(0.99), at(1.0))
     };
     let mut body = format!(
-        "A real API server and a real broker on the same machine; exporter, enricher, correlator and sink as processes. {} \
+        "A real API server and a real broker on the same machine; exporter, enricher, correlator and two sinks as processes. {} \
          Events/s were asked for and {} were reached, for {} s; {} of them, each of which begins an incident, were timed from \
-         the API server's answer to the writer to the record at a subscriber that reads committed records, ms.\n\n| | p50 | \
-         p99 | longest |\n|---|---|---|---|",
+         the API server's answer to the writer to the record at a subscriber that reads committed records, and to the object at \
+         one who watches Incident objects, ms.\n\n| | p50 | p99 | longest |\n|---|---|---|---|",
         thousands(asked as f64),
         thousands(load.rate),
         time.as_secs(),
         timed.len(),
     );
-    for (hop, name) in HOPS.iter().enumerate() {
-        let name = if hop == 0 { format!("answer → {name}") } else { format!("{} → {name}", HOPS[hop - 1]) };
-        let figures =
-            timed.iter().map(|(from, hops)| ms(hop.checked_sub(1).map_or(*from, |before| hops[before]), hops[hop]));
-        body.push_str(&row(&name, figures.collect()));
+    let places: Vec<_> = HOPS.into_iter().chain(["object in the cluster"]).collect();
+    for (place, name) in places.iter().enumerate() {
+        let before = place.checked_sub(1);
+        let figures = timed.iter().map(|(from, at)| ms(before.map_or(*from, |before| at[before]), at[place]));
+        body.push_str(&row(
+            &format!("{} → {name}", before.map_or("answer", |before| places[before])),
+            figures.collect(),
+        ));
     }
-    body.push_str(&row("**answer → incidents**", timed.iter().map(|(from, hops)| ms(*from, hops[3])).collect()));
+    let incidents = HOPS.len() - 1;
+    for place in [incidents, incidents + 1] {
+        let name = format!("**answer → {}**", places[place]);
+        body.push_str(&row(&name, timed.iter().map(|(from, at)| ms(*from, at[place])).collect()));
+    }
     Ok(body)
 }
