@@ -15,7 +15,7 @@ const MEMORY: u64 = 120;
 #[test]
 fn the_broker_is_away_and_comes_back() {
     let away = std::env::var("EPICENTER_TEST_AWAY").map_or(15, |seconds| seconds.parse().unwrap());
-    let mut scene = Scene::new();
+    let mut scene = Scene::new(false);
     let load = Load::start(&scene, 0);
     std::thread::sleep(Duration::from_secs(5));
     let memory = |scene: &Scene| -> Vec<u64> {

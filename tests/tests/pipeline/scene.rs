@@ -29,12 +29,13 @@ pub struct Scene {
     pub installation: Installation,
     pub planes: Vec<ControlPlane>,
     pub services: Vec<Process>,
+    spool: bool,
 }
 
 impl Scene {
     /// Everything runs, and both clusters are watched. Their history stays whole, for the watch that is held against the
-    /// log.
-    pub fn new() -> Self {
+    /// log. With `spool` each exporter has one of its own, which outlives it.
+    pub fn new(spool: bool) -> Self {
         assert_ne!(partition_of(CLUSTERS[0], PARTITIONS), partition_of(CLUSTERS[1], PARTITIONS));
         let installation = Installation::new(PARTITIONS);
         let planes = CLUSTERS.map(|name| {
@@ -43,16 +44,16 @@ impl Scene {
             installation.add(name, &plane);
             plane
         });
-        let mut services: Vec<_> = (0..SERVICES.len()).map(|service| spawn(&installation, service)).collect();
+        let mut services: Vec<_> = (0..SERVICES.len()).map(|service| spawn(&installation, service, spool)).collect();
         // What was written before its first list is there only as that list shows it.
         installation.until_watched(&mut services[..EXPORTERS], &CLUSTERS);
-        Self { installation, planes: planes.into(), services }
+        Self { installation, planes: planes.into(), services, spool }
     }
 
     /// Kills a service, and starts it again.
     pub fn kill(&mut self, service: usize) {
         self.services[service].kill().unwrap();
-        self.services[service] = spawn(&self.installation, service);
+        self.services[service] = spawn(&self.installation, service, self.spool);
     }
 
     pub fn assert_all_run(&mut self) {
@@ -100,8 +101,11 @@ impl Scene {
 }
 
 /// Starts a service, again when it ran before.
-fn spawn(installation: &Installation, service: usize) -> Process {
-    installation.service(&format!("{}-{service}", SERVICES[service]), SERVICES[service])
+fn spawn(installation: &Installation, service: usize, spool: bool) -> Process {
+    let name = format!("{}-{service}", SERVICES[service]);
+    let directory = installation.directory.path().join(format!("{name}.spool"));
+    let settings = [("EPICENTER_EXPORTER__SPOOL__DIRECTORY", directory.to_str().unwrap().to_owned())];
+    installation.service_with(&name, SERVICES[service], if spool && service < EXPORTERS { &settings } else { &[] })
 }
 
 /// Writers of Events in every cluster.
