@@ -15,7 +15,7 @@ use crate::process::{self, Process, Signal};
 use crate::{cache, ports};
 
 const READY: &str = "Kafka Server started";
-const STARTED_IN: Duration = Duration::from_secs(90);
+const STARTED_IN: Duration = Duration::from_secs(300);
 
 /// A broker. Dropping it kills it and removes its data.
 pub struct Kafka {

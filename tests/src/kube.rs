@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use crate::process::{self, Process, Signal};
 use crate::{cache, ports};
 
-const STARTED_IN: Duration = Duration::from_secs(90);
+const STARTED_IN: Duration = Duration::from_secs(300);
 const TOKEN: &str = "admin-of-a-test";
 
 /// What runs beside etcd and the API server.
