@@ -9,6 +9,7 @@ pub mod chart;
 pub mod counting;
 pub mod faults;
 pub mod generated;
+pub mod hook;
 pub mod http;
 pub mod kafka;
 pub mod kube;

@@ -87,8 +87,7 @@ fn serve(context: &Context, receiver: &Arc<Receiver>, post: &Post, stop: &Stop) 
     let id = format!("alerts.{}", receiver.name);
     let (source, rows) = bus.source_in(ALERTS_STATE.name, &id, 0, &state::prefix(&receiver.name))?;
     let (mut position, threads) = state::read(&receiver.name, &rows);
-    let mut desk =
-        Desk::new(Arc::clone(&alerts.rules), &receiver.name, receiver.send_resolved, !receiver.keeps_alive());
+    let mut desk = Desk::new(Arc::clone(&alerts.rules), &receiver.name, receiver.send_resolved, receiver.repeats());
     desk.restore(threads);
     let partitions: Vec<u32> = (0..bus.partitions()).collect();
     let reader = bus.reader(INCIDENT_CHANGES.name, &partitions, Start::At(id, position.clone()))?;

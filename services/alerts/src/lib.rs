@@ -10,6 +10,7 @@ mod deliver;
 mod desk;
 mod file;
 mod notice;
+mod otlp;
 mod post;
 mod receiver;
 mod rule;

@@ -10,6 +10,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 
+use crate::otlp;
 use crate::receiver::Request;
 
 /// A receiver that has not answered by then is away.
@@ -52,6 +53,8 @@ impl Post {
     /// Sends `request` once.
     pub async fn send(&self, request: Request) -> Outcome {
         let Request { url, headers, body } = request;
+        // Only there is success not always one.
+        let otlp = headers.iter().any(|(name, value)| *name == "content-type" && value == otlp::MEDIA);
         let host = url.parse::<http::Uri>().ok().and_then(|uri| uri.authority().map(ToString::to_string));
         // The path may be a secret: only the host is told.
         let host = host.unwrap_or_default();
@@ -76,6 +79,9 @@ impl Post {
             Ok(Err(why)) => away(why),
             Ok(Ok((head, said))) => {
                 let retry_after = head.headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok());
+                if let Some(why) = otlp::refusal(&said).filter(|_| otlp && head.status.is_success()) {
+                    return Outcome::Refused(format!("{host} does not take the record: {why}"));
+                }
                 let said = String::from_utf8_lossy(&said);
                 judge(head.status, retry_after, &host, said.trim())
             }

@@ -5,7 +5,7 @@ use epicenter_runtime::Secret;
 use serde::Deserialize;
 
 use crate::notice::Notice;
-use crate::{alertmanager, slack, webhook};
+use crate::{alertmanager, otlp, slack, webhook};
 
 /// Who is told.
 #[derive(Debug)]
@@ -24,6 +24,7 @@ pub(crate) enum Target {
     Alertmanager(Endpoint),
     Webhook(Webhook),
     Slack(Endpoint),
+    Otlp(Endpoint),
     Stdout,
 }
 
@@ -109,8 +110,8 @@ pub struct Request {
     pub url: String,
     /// Headers.
     pub headers: Vec<(&'static str, String)>,
-    /// The body: JSON.
-    pub body: String,
+    /// The body: JSON, or what the header `content-type` says.
+    pub body: Vec<u8>,
 }
 
 impl Receiver {
@@ -120,6 +121,7 @@ impl Receiver {
             Target::Alertmanager(_) => "alertmanager",
             Target::Webhook(_) => "webhook",
             Target::Slack(_) => "slack",
+            Target::Otlp(_) => "otlp",
             Target::Stdout => "stdout",
         }
     }
@@ -129,12 +131,18 @@ impl Receiver {
         matches!(self.target, Target::Alertmanager(_))
     }
 
+    /// It is told again of what goes on. A log of transitions is not.
+    pub fn repeats(&self) -> bool {
+        !matches!(self.target, Target::Alertmanager(_) | Target::Otlp(_))
+    }
+
     /// The request that tells `notice` at `now`; `None` for standard output. An error says what is wrong with a secret.
     pub fn request(&self, notice: &Notice, now: Timestamp) -> Result<Option<Request>, String> {
         match &self.target {
             Target::Alertmanager(at) => at.request("/api/v2/alerts", alertmanager::body(&[notice], now)).map(Some),
             Target::Webhook(at) => webhook::request(at, &self.name, notice, now).map(Some),
             Target::Slack(at) => at.request("", slack::body(notice)).map(Some),
+            Target::Otlp(at) => at.post(otlp::PATH, otlp::MEDIA, otlp::body(notice)).map(Some),
             Target::Stdout => Ok(None),
         }
     }
@@ -145,6 +153,7 @@ impl Receiver {
             Target::Alertmanager(_) => alertmanager::body(&[notice], notice.at),
             Target::Webhook(_) => webhook::body(&self.name, notice),
             Target::Slack(_) => slack::body(notice),
+            Target::Otlp(_) => otlp::text(notice),
             Target::Stdout => line(notice),
         }
     }
@@ -158,9 +167,14 @@ pub(crate) fn line(notice: &Notice) -> String {
 }
 
 impl Endpoint {
+    /// A POST of JSON.
     pub(crate) fn request(&self, path: &str, body: String) -> Result<Request, String> {
+        self.post(path, "application/json", body.into_bytes())
+    }
+
+    pub(crate) fn post(&self, path: &str, media: &str, body: Vec<u8>) -> Result<Request, String> {
         let url = self.url.read()?;
-        let mut headers = vec![("content-type", "application/json".to_owned())];
+        let mut headers = vec![("content-type", media.to_owned())];
         if self.authorization.is_set() {
             headers.push(("authorization", self.authorization.read().map_err(|error| error.to_string())?));
         }
@@ -184,6 +198,7 @@ pub(crate) struct ReceiverSource {
     alertmanager: Option<Endpoint>,
     webhook: Option<Webhook>,
     slack: Option<Endpoint>,
+    otlp: Option<Endpoint>,
     stdout: Option<Empty>,
 }
 
@@ -202,7 +217,7 @@ fn sixty() -> u32 {
 impl ReceiverSource {
     /// The receiver, and what is wrong with it by field.
     pub fn read(self) -> (Receiver, Vec<(&'static str, String)>) {
-        let Self { name, send_resolved, per_minute, alertmanager, webhook, slack, stdout } = self;
+        let Self { name, send_resolved, per_minute, alertmanager, webhook, slack, otlp, stdout } = self;
         let mut wrong = Vec::new();
         let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
         if name.is_empty() || name.len() > 40 || !name.chars().all(plain) {
@@ -229,16 +244,20 @@ impl ReceiverSource {
         if let Some(at) = &slack {
             check("slack.url", &at.url, &[("slack.authorization", &at.authorization)]);
         }
+        if let Some(at) = &otlp {
+            check("otlp.url", &at.url, &[("otlp.authorization", &at.authorization)]);
+        }
         let targets = [
             alertmanager.map(Target::Alertmanager),
             webhook.map(Target::Webhook),
             slack.map(Target::Slack),
+            otlp.map(Target::Otlp),
             stdout.map(|Empty {}| Target::Stdout),
         ];
         let mut targets = targets.into_iter().flatten();
         let target = targets.next();
         if target.is_none() || targets.next().is_some() {
-            wrong.push(("name", "must be exactly one of alertmanager, webhook, slack and stdout".to_owned()));
+            wrong.push(("name", "must be exactly one of alertmanager, webhook, slack, otlp and stdout".to_owned()));
         }
         (Receiver { name, send_resolved, per_minute, target: target.unwrap_or(Target::Stdout) }, wrong)
     }

@@ -6,7 +6,8 @@
 use std::time::{Duration, Instant};
 
 use epicenter_bus::topics::FLEET_SIGNALS;
-use epicenter_bus::{Fault, Start, Stop};
+use epicenter_bus::{Fault, Record, Start, Stop};
+use epicenter_model::RecordType;
 use epicenter_runtime::metric::WATCHDOG;
 use epicenter_runtime::now;
 
@@ -48,7 +49,13 @@ pub fn watch(context: &Context, watchdog: &Watchdog, stop: &Stop) -> Result<(), 
 fn follow(context: &Context, watchdog: &Watchdog, post: &Post, stop: &Stop, pulse: &mut Pulse) -> Result<(), Fault> {
     let mut signals = context.bus.reader(FLEET_SIGNALS.name, &[0], Start::Latest)?;
     while !stop.requested() {
-        if signals.next(IDLE)?.is_some() {
+        let record = signals.next(IDLE)?;
+        // What somebody says is no sign of the pipeline's life.
+        let is_sign = |record: Record| {
+            let payload = record.payload.unwrap_or_default();
+            !context.codec.record_type(&payload).is_ok_and(|of| of == RecordType::Command)
+        };
+        if record.is_some_and(is_sign) {
             pulse.heard = Some(Instant::now());
         }
         if pulse.due(Instant::now(), watchdog.every) {

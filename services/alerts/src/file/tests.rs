@@ -41,7 +41,7 @@ fn tells_all_that_is_wrong_at_once() {
             "alerts.yaml:2: receivers[0].name: must have 1 to 40 of a-z",
             "alerts.yaml:4: receivers[1].slack.url: must be a URL such as https://host/path",
             "alerts.yaml:5: receivers[2].name: `x` is used twice",
-            "alerts.yaml:6: receivers[3].name: must be exactly one of alertmanager, webhook, slack and stdout",
+            "alerts.yaml:6: receivers[3].name: must be exactly one of alertmanager, webhook, slack, otlp and stdout",
         ],
     );
     check(

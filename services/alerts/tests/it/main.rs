@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod deliver;
+mod otlp;
 mod watchdog;
 
 use std::path::Path;

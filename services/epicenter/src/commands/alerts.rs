@@ -41,7 +41,7 @@ pub(super) fn run(settings: &Settings, what: Alerts) -> anyhow::Result<ExitCode>
                     Arc::clone(&alerts.rules),
                     &receiver.name,
                     receiver.send_resolved,
-                    !receiver.keeps_alive(),
+                    receiver.repeats(),
                 );
                 told.extend(notices(&mut desk, &changes).into_iter().map(|notice| (receiver, notice)));
             }
