@@ -2,9 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::process::Command;
 
 use epicenter_runtime::metric::{ALL, Kind};
-use serde_json::Value;
+use epicenter_tests::cache;
+use serde_json::{Value, json};
 
 fn read(path: &str) -> String {
     std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy").join(path)).unwrap()
@@ -57,6 +59,39 @@ fn alerts_and_dashboard_name_metrics_that_there_are() {
     assert_eq!(all_of("alert", &alerts).len(), all_of("summary", &alerts).len(), "every alert says what it is");
     let dashboard: Value = serde_json::from_str(&read("dashboards/epicenter.json")).unwrap();
     check("dashboard", &all_of("expr", &dashboard), 20);
+}
+
+/// What Prometheus itself says of a file of rules.
+fn checked(file: &Path) -> (bool, String) {
+    let promtool = cache::server("prometheus").unwrap().join("usr/bin/promtool");
+    let output = Command::new(promtool).args(["check", "rules"]).arg(file).output().unwrap();
+    (output.status.success(), String::from_utf8([output.stdout, output.stderr].concat()).unwrap())
+}
+
+#[test]
+fn prometheus_takes_alerts_and_what_the_dashboard_asks() {
+    let alerts = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/alerts/epicenter.yaml");
+    let (well, said) = checked(&alerts);
+    assert!(well && said.contains("SUCCESS"), "{said}");
+    let dashboard: Value = serde_json::from_str(&read("dashboards/epicenter.json")).unwrap();
+    let rules: Vec<Value> = (0..)
+        .zip(all_of("expr", &dashboard))
+        .map(|(n, expr)| {
+            // As Grafana fills them in.
+            let expr = expr.replace("$__rate_interval", "5m").replace("$cluster", ".*");
+            json!({"record": format!("panel:{n}"), "expr": expr})
+        })
+        .collect();
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("panels.yaml");
+    let check = |rules: &[Value]| {
+        std::fs::write(&file, json!({"groups": [{"name": "panels", "rules": rules}]}).to_string()).unwrap();
+        checked(&file)
+    };
+    let (well, said) = check(&rules);
+    assert!(well && said.contains(&format!("{} rules found", rules.len())), "{said}");
+    let (well, said) = check(&[json!({"record": "panel:x", "expr": "rate(epicenter_commit_seconds_count)"})]);
+    assert!(!well && said.contains("expected type range vector"), "{said}");
 }
 
 #[test]

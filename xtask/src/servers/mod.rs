@@ -2,6 +2,7 @@
 
 mod alertmanager;
 mod apicurio;
+mod debian;
 mod etcd;
 mod kafka;
 mod kubernetes;
@@ -58,6 +59,7 @@ pub fn install_all(cache: &Path, full: bool) -> Result<()> {
             "etcd" => install(cache, name, version, etcd::build)?,
             "kwok" => install(cache, name, version, kwok::build)?,
             "alertmanager" => install(cache, name, version, alertmanager::build)?,
+            "prometheus" => install(cache, name, version, |build| debian::unpack(build, "prometheus"))?,
             "apicurio" => install(cache, name, version, apicurio::build)?,
             "minio" => install(cache, name, version, |build| tool::go_install(build, "github.com/minio/minio"))?,
             "helm" => install(cache, name, version, |build| tool::go_install(build, "helm.sh/helm/v3/cmd/helm"))?,
