@@ -69,6 +69,16 @@ pub fn open(
     })
 }
 
+/// The same; with the log, unless another process has it open.
+#[cfg(feature = "archive")]
+pub async fn open_here(settings: &crate::settings::Settings) -> anyhow::Result<epicenter_archive::ask::Archive> {
+    let log = match crate::view::View::open(settings).await {
+        Ok(crate::view::View::Log(bus, codec)) => Some((bus, codec)),
+        Ok(crate::view::View::Running { .. }) | Err(_) => None,
+    };
+    open(settings, log)
+}
+
 /// Where the archive is when nothing is configured: below the data directory, unless the log is on Kafka.
 #[cfg(feature = "archive")]
 pub fn directory(settings: &crate::settings::Settings) -> anyhow::Result<Option<std::path::PathBuf>> {

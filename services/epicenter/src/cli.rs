@@ -1,9 +1,11 @@
 //! What can be typed.
 
+use std::ffi::{OsStr, OsString};
 use std::num::NonZeroU32;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 
 /// Turns the Events of Kubernetes clusters into a few explained incidents.
 #[derive(Debug, Parser)]
@@ -21,6 +23,42 @@ pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
+}
+
+/// The name under which `kubectl` finds a plugin, and what is typed then.
+const PLUGIN: (&str, &str) = ("kubectl-epicenter", "kubectl epicenter");
+
+impl Cli {
+    /// What was typed; the first of `words` is the program, which says how its help calls it.
+    ///
+    /// # Errors
+    /// What is wrong, or help that was asked for.
+    pub fn typed(words: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
+        let words: Vec<OsString> = words.into_iter().collect();
+        let is_plugin = words.first().is_some_and(|word| Path::new(word).file_stem() == Some(OsStr::new(PLUGIN.0)));
+        let mut command = if is_plugin { plugin(Self::command()).bin_name(PLUGIN.1) } else { Self::command() };
+        Self::from_arg_matches_mut(&mut command.try_get_matches_from_mut(words)?)
+            .map_err(|error| error.format(&mut command))
+    }
+}
+
+/// The command whose help and examples are what a user of `kubectl` types.
+fn plugin(command: clap::Command) -> clap::Command {
+    let said = |text: &clap::builder::StyledStr| {
+        let typed = |line: &str| match line.strip_prefix("  epicenter ") {
+            Some(rest) => format!("  {} {rest}", PLUGIN.1),
+            None => {
+                line.replace("| epicenter ", "| kubectl epicenter ").replace("; epicenter ", "; kubectl epicenter ")
+            }
+        };
+        text.to_string().lines().map(typed).collect::<Vec<_>>().join("\n")
+    };
+    let after = command.get_after_help().map(said);
+    let command = match after {
+        Some(after) => command.after_help(after),
+        None => command,
+    };
+    command.mut_subcommands(plugin)
 }
 
 /// What every command takes.
@@ -76,8 +114,24 @@ pub enum Command {
     #[command(after_help = "Examples:\n  epicenter aggregate events --from 30d --by reason\n  \
                             epicenter aggregate incidents --from 90d --by category --every 1w")]
     Aggregate(Aggregate),
+    /// Tell what some days came to: a page for people, of Events and incidents in the archive
+    #[command(after_help = "Examples:\n  epicenter report --since 7d -o html > week.html\n  \
+                            epicenter report --since 30d --namespace shop")]
+    Report(Report),
     /// List incidents
     Incidents(Incidents),
+    /// Follow incidents as they form, change and end: what is open now, and from then on what is new
+    #[command(after_help = "Examples:\n  epicenter watch --severity high\n  \
+                            epicenter watch -o json | jq -r '.incident.title'")]
+    Watch(Watch),
+    /// Draw one incident over time, a lane for each object; from the log, or of one that is over from the archive
+    Timeline {
+        /// Its id, or the beginning of it
+        id: String,
+        /// How: a drawing as wide as the terminal, or its Events
+        #[arg(short, long, value_enum, default_value_t = Document::Text)]
+        output: Document,
+    },
     /// Tell one incident
     Show {
         /// Its id, or the beginning of it
@@ -122,6 +176,12 @@ pub enum Command {
     Crd,
     /// Print the metrics that there are, in Markdown
     Metrics,
+    /// Print a script by which a shell completes commands and options: `source <(epicenter completion bash)`
+    Completion {
+        /// The shell
+        #[arg(value_enum)]
+        shell: Shell,
+    },
     /// Run the exporter of one cluster
     Exporter,
     /// Run an enricher
@@ -371,10 +431,10 @@ pub enum Archive {
 #[derive(Debug, Clone, Default, Args)]
 pub struct Asked {
     /// Log time, from then on: 2026-11-20T08:00:00Z, 2026-11-20 (UTC), or how long ago, such as 12h [default: 7d]
-    #[arg(long, value_name = "WHEN")]
+    #[arg(long, visible_alias = "since", value_name = "WHEN")]
     pub from: Option<String>,
     /// Log time, before then, likewise [default: now]
-    #[arg(long, value_name = "WHEN")]
+    #[arg(long, visible_alias = "until", value_name = "WHEN")]
     pub to: Option<String>,
     /// Clusters
     #[arg(long, value_name = "NAMES")]
@@ -469,6 +529,57 @@ pub enum Aggregated {
     Events,
     /// Incidents
     Incidents,
+}
+
+/// `report`.
+#[derive(Debug, Clone, Args)]
+pub struct Report {
+    /// What it is about.
+    #[command(flatten)]
+    pub asked: Asked,
+    /// In what form
+    #[arg(short, long, value_enum, default_value_t = Form::Md)]
+    pub output: Form,
+}
+
+/// What a report is written in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Form {
+    /// Markdown
+    Md,
+    /// One page that needs no other file
+    Html,
+    /// JSON
+    Json,
+}
+
+/// `watch`. Lists are parted by commas, and one of each has to fit.
+#[derive(Debug, Clone, Args)]
+pub struct Watch {
+    /// Clusters
+    #[arg(long, value_delimiter = ',', value_name = "NAMES")]
+    pub cluster: Vec<String>,
+    /// Namespaces that they touch
+    #[arg(short, long, value_delimiter = ',', value_name = "NAMES")]
+    pub namespace: Vec<String>,
+    /// At least that severe: info, low, medium, high, critical
+    #[arg(long, value_name = "SEVERITY")]
+    pub severity: Option<String>,
+    /// Categories, such as node or probe
+    #[arg(long, value_delimiter = ',', value_name = "CATEGORIES")]
+    pub category: Vec<String>,
+    /// How: a line for people, or an object of JSON in each line
+    #[arg(short, long, value_enum, default_value_t = Lines::Text)]
+    pub output: Lines,
+}
+
+/// How what is followed is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Lines {
+    /// For people
+    Text,
+    /// An object of JSON in each line
+    Json,
 }
 
 /// `incidents`.
@@ -586,6 +697,8 @@ pub enum Listing {
     Wide,
     /// JSON
     Json,
+    /// YAML
+    Yaml,
 }
 
 /// How one thing is shown.
@@ -595,4 +708,6 @@ pub enum Document {
     Text,
     /// JSON
     Json,
+    /// YAML
+    Yaml,
 }

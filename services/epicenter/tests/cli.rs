@@ -218,3 +218,39 @@ fn prints_the_custom_resource_definition() {
     assert!(text(&output.stdout).contains("kind: CustomResourceDefinition"));
     assert!(text(&output.stdout).contains("group: epicenter.dev"));
 }
+
+#[test]
+fn kubectl_finds_it_as_a_plugin_and_help_says_what_to_type() {
+    let directory = tempfile::tempdir().unwrap();
+    let plugin = directory.path().join("kubectl-epicenter");
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_epicenter"), &plugin).unwrap();
+    let say = |program: &std::path::Path, arguments: &[&str]| {
+        let output = Command::new(program).args(arguments).env_clear().output().unwrap();
+        String::from_utf8([output.stdout, output.stderr].concat()).unwrap()
+    };
+    let own = std::path::Path::new(env!("CARGO_BIN_EXE_epicenter"));
+    for (arguments, as_plugin, by_itself) in [
+        (&["--help"][..], "Usage: kubectl epicenter ", "Usage: epicenter "),
+        (&["--help"], "\n  kubectl epicenter demo ", "\n  epicenter demo "),
+        (&["--help"], "-o json | kubectl epicenter replay -", "-o json | epicenter replay -"),
+        (&["show", "--help"], "Usage: kubectl epicenter show ", "Usage: epicenter show "),
+        (&["replay", "--help"], "> events.json; kubectl epicenter replay", "> events.json; epicenter replay"),
+        (&["rules", "test", "--help"], "Usage: kubectl epicenter rules test ", "Usage: epicenter rules test "),
+        (&["shwo"], "Usage: kubectl epicenter ", "Usage: epicenter "),
+    ] {
+        let (plugin, own) = (say(&plugin, arguments), say(own, arguments));
+        assert!(plugin.contains(as_plugin), "{plugin}");
+        assert!(own.contains(by_itself) && !own.contains("kubectl epicenter"), "{own}");
+    }
+}
+
+#[test]
+fn shells_take_the_completion() {
+    for (shell, part) in
+        [("bash", "complete -F _epicenter"), ("zsh", "#compdef epicenter"), ("fish", "complete -c epicenter")]
+    {
+        let output = run(&["completion", shell]);
+        let script = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.success() && script.contains(part) && script.contains("timeline"), "{script}");
+    }
+}

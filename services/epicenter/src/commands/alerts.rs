@@ -9,8 +9,8 @@ use epicenter_model::{IncidentChange, IncidentState, Timestamp, Transition};
 use serde_json::json;
 
 use super::replay::{texts, through, timeline};
-use super::{block_on, print, print_json};
-use crate::cli::{Alerts, Document};
+use super::{block_on, print, show};
+use crate::cli::Alerts;
 use crate::engine::Engine;
 use crate::pipeline::Heed;
 use crate::settings::Settings;
@@ -37,28 +37,20 @@ pub(super) fn run(settings: &Settings, what: Alerts) -> anyhow::Result<ExitCode>
                 changes.into_iter().filter(|change| change.incident.id.starts_with(&wanted)).collect();
             let mut told = Vec::new();
             for receiver in &alerts.receivers {
-                let mut desk = Desk::new(
-                    Arc::clone(&alerts.rules),
-                    &receiver.name,
-                    receiver.send_resolved,
-                    receiver.repeats(),
-                );
+                let mut desk =
+                    Desk::new(Arc::clone(&alerts.rules), &receiver.name, receiver.send_resolved, receiver.repeats());
                 told.extend(notices(&mut desk, &changes).into_iter().map(|notice| (receiver, notice)));
             }
             told.sort_by(|(_, a), (_, b)| (a.at, &a.incident.id).cmp(&(b.at, &b.incident.id)));
-            match output {
-                Document::Json => {
-                    let rows = told.iter().map(|(receiver, notice)| row(receiver, notice));
-                    print_json(&rows.collect::<Vec<_>>())?;
-                }
-                Document::Text if told.is_empty() => print("nobody would be told of anything\n")?,
-                Document::Text => {
-                    for (receiver, notice) in &told {
-                        let (at, name, kind) = (notice.at, &receiver.name, notice.kind.name());
-                        print(&format!("{at}  {name}  {kind}  {}  {}\n", notice.incident.id, notice.summary()))?;
-                    }
-                }
-            }
+            let rows: Vec<_> = told.iter().map(|(receiver, notice)| row(receiver, notice)).collect();
+            let line = |(receiver, notice): &(&Arc<Receiver>, Notice)| {
+                let (at, name, kind) = (notice.at, &receiver.name, notice.kind.name());
+                format!("{at}  {name}  {kind}  {}  {}\n", notice.incident.id, notice.summary())
+            };
+            show(output, &rows, || match &told[..] {
+                [] => "nobody would be told of anything\n".to_owned(),
+                told => told.iter().map(line).collect(),
+            })?;
         }
     }
     Ok(ExitCode::SUCCESS)

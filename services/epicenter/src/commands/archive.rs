@@ -29,24 +29,30 @@ async fn maintain<T: epicenter_archive::Entry>(
     settings: &Settings,
     what: &Archive,
 ) -> anyhow::Result<()> {
-    use super::print;
+    use super::{print, progress};
 
     let mut table = epicenter_archive::Table::open::<T>(store).await?;
     let name = T::KIND.name;
     let retention = &settings.archive.retention;
+    let spinner = |doing: &str| progress::spinner(&format!("{name}: {doing}"));
     let today = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).date();
     match what {
         Archive::Run => {}
         Archive::Compact => {
+            let working = spinner("merging small files");
             let merged = table.compact(today).await?;
+            working.set_message(format!("{name}: deleting files that nobody needs"));
             let deleted = table.vacuum().await?.files;
+            working.finish_and_clear();
             print(&format!(
                 "{name}: {} files of {} days and clusters became {}; {deleted} files that nobody needs were deleted\n",
                 merged.before, merged.partitions, merged.after
             ))?;
         }
         Archive::Retain { dry_run: true } => {
+            let working = spinner("counting rows");
             let expired = table.expired(retention, today).await?;
+            working.finish_and_clear();
             let rows: u64 = expired.iter().map(|expired| expired.rows).sum();
             print(&format!("{name}: {rows} rows would be deleted\n"))?;
             for row in expired {
@@ -55,7 +61,9 @@ async fn maintain<T: epicenter_archive::Entry>(
             }
         }
         Archive::Retain { dry_run: false } => {
+            let working = spinner("deleting rows");
             let rows = table.retain(retention, today).await?;
+            working.finish_and_clear();
             print(&format!("{name}: {rows} rows deleted\n"))?;
         }
     }

@@ -3,9 +3,9 @@
 use std::process::ExitCode;
 
 use anyhow::bail;
-use epicenter_model::{Incident, IncidentState};
+use epicenter_model::{EnrichedEvent, Incident, IncidentState};
 
-use super::{print, print_json};
+use super::{print, print_json, print_yaml};
 use crate::cli::{Document, Incidents, Listing};
 use crate::render::{self, Columns, Paint};
 use crate::settings::Settings;
@@ -19,6 +19,7 @@ pub(super) async fn list(settings: &Settings, arguments: &Incidents) -> anyhow::
     }
     match arguments.output {
         Listing::Json => print_json(&incidents)?,
+        Listing::Yaml => print_yaml(&incidents)?,
         _ if incidents.is_empty() && all > 0 => print(&format!("none is open; --all shows {all} that are over\n"))?,
         _ if incidents.is_empty() => print("there are no incidents\n")?,
         Listing::Table => print(&render::incidents(&incidents, Columns::Narrow, Paint::detect()))?,
@@ -29,14 +30,11 @@ pub(super) async fn list(settings: &Settings, arguments: &Incidents) -> anyhow::
 
 pub(super) async fn show(settings: &Settings, id: &str, why: bool, output: Document) -> anyhow::Result<ExitCode> {
     let one = one(View::open(settings).await?.incidents().await?, id)?;
-    match output {
-        Document::Json => print_json(&one)?,
-        Document::Text if why => {
-            let rules = crate::rules::configured(&settings.rules)?.causal;
-            print(&render::explained(&one, &rules, Paint::detect()))?;
-        }
-        Document::Text => print(&render::detail(&one, true, Paint::detect()))?,
-    }
+    let rules = crate::rules::configured(&settings.rules)?.causal;
+    super::show(output, &one, || match why {
+        true => render::explained(&one, &rules, Paint::detect()),
+        false => render::detail(&one, true, Paint::detect()),
+    })?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -54,22 +52,19 @@ pub(super) fn one(incidents: Vec<Incident>, id: &str) -> anyhow::Result<Incident
 
 pub(super) async fn events(settings: &Settings, limit: usize, output: Document) -> anyhow::Result<ExitCode> {
     let events = View::open(settings).await?.events(limit).await?;
-    if output == Document::Json {
-        print_json(&events)?;
-        return Ok(ExitCode::SUCCESS);
-    }
-    let paint = Paint::detect();
-    for event in &events {
-        let severity = paint.severity(event.severity, &format!("{:<8}", event.severity));
-        let note: String = event.event.note.lines().next().unwrap_or_default().chars().take(100).collect();
-        print(&format!(
-            "{}  {severity}  {:<28}  {} {}  ×{}  {note}\n",
-            render::instant(event.occurred_at),
-            event.class,
-            event.event.regarding,
-            event.event.reason,
-            event.occurrences,
-        ))?;
-    }
+    super::show(output, &events, || events.iter().map(|event| line(event, Paint::detect())).collect())?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn line(event: &EnrichedEvent, paint: Paint) -> String {
+    let severity = paint.severity(event.severity, &format!("{:<8}", event.severity));
+    let note: String = event.event.note.lines().next().unwrap_or_default().chars().take(100).collect();
+    format!(
+        "{}  {severity}  {:<28}  {} {}  ×{}  {note}\n",
+        render::instant(event.occurred_at),
+        event.class,
+        event.event.regarding,
+        event.event.reason,
+        event.occurrences,
+    )
 }

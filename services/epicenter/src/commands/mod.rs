@@ -4,20 +4,24 @@ mod acls;
 mod alerts;
 mod api;
 mod archive;
+mod completion;
 mod config;
 mod crd;
 mod demo;
 mod doctor;
 mod incidents;
+mod progress;
 mod query;
 mod replay;
+mod report;
 mod rules;
 mod say;
 mod schemas;
 mod services;
-mod ticker;
+mod timeline;
 mod topics;
 mod up;
+mod watch;
 
 use std::future::Future;
 use std::io::Write;
@@ -26,7 +30,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use epicenter_runtime::{metric, telemetry};
 
-use crate::cli::{Alerts, Archive, Cli, Command, Global};
+use crate::cli::{Alerts, Archive, Cli, Command, Document, Global};
 use crate::settings::Settings;
 
 /// Libraries that tell of every step at the level `info`.
@@ -43,6 +47,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match command {
         Command::Config(what) => return config::run(what, &global),
         Command::Crd => return crd::run(),
+        Command::Completion { shell } => return completion::run(shell),
         Command::Metrics => return print(&metric::reference()).map(|()| ExitCode::SUCCESS),
         _ => {}
     }
@@ -71,11 +76,14 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Archive(what) => block_on(archive::run(settings, what)),
         Command::Query(what) => block_on(query::run(&settings, what)),
         Command::Aggregate(what) => block_on(query::aggregate(&settings, what)),
+        Command::Report(arguments) => block_on(report::run(&settings, arguments)),
         Command::Topics(what) => topics::run(what, &settings),
         Command::Schemas(what) => schemas::run(what, &settings),
         Command::Up(arguments) => block_on(up::run(settings, arguments)),
         Command::Incidents(arguments) => block_on(incidents::list(&settings, &arguments)),
         Command::Show { id, why, output } => block_on(incidents::show(&settings, &id, why, output)),
+        Command::Timeline { id, output } => block_on(timeline::run(&settings, &id, output)),
+        Command::Watch(arguments) => block_on(watch::run(&settings, arguments)),
         Command::Say(what) => block_on(say::run(&settings, what)),
         Command::Silences { output } => block_on(say::silences(&settings, output)),
         Command::Events { limit, output } => block_on(incidents::events(&settings, limit, output)),
@@ -88,7 +96,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Intake => block_on(services::intake(settings)),
         Command::Console => block_on(services::console(settings)),
         Command::Sink(arguments) => block_on(services::sink(settings, arguments.role)),
-        Command::Config(_) | Command::Crd | Command::Metrics => Ok(ExitCode::SUCCESS),
+        Command::Config(_) | Command::Crd | Command::Metrics | Command::Completion { .. } => Ok(ExitCode::SUCCESS),
     }
 }
 
@@ -135,4 +143,18 @@ fn print(text: &str) -> anyhow::Result<()> {
 
 fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
     print(&(serde_json::to_string_pretty(value)? + "\n"))
+}
+
+fn print_yaml(value: &impl serde::Serialize) -> anyhow::Result<()> {
+    // By way of JSON, so that both say the same.
+    print(&serde_saphyr::to_string(&serde_json::to_value(value)?)?)
+}
+
+/// Shows one thing as it was asked for.
+fn show(output: Document, value: &impl serde::Serialize, text: impl FnOnce() -> String) -> anyhow::Result<()> {
+    match output {
+        Document::Text => print(&text()),
+        Document::Json => print_json(value),
+        Document::Yaml => print_yaml(value),
+    }
 }

@@ -32,7 +32,7 @@ mod asking {
 
     use super::{Aggregate, ExitCode, Query, Settings};
     use crate::cli::{Aggregated, Asked, Document, Rows};
-    use crate::commands::{print, print_json};
+    use crate::commands::{print, show};
     use crate::directory::DataDirectory;
     use crate::render::{self, Columns, Paint};
     use crate::view::{self, View};
@@ -106,11 +106,11 @@ mod asking {
         match what {
             Query::Events(rows) => {
                 let page = page(&source, "events", &rows).await?;
-                show(&rows, &page, |page| page.rows.iter().map(line).collect())
+                told(&rows, &page, |page| page.rows.iter().map(line).collect())
             }
             Query::Incidents(rows) => {
                 let page = page(&source, "incidents", &rows).await?;
-                show(&rows, &page, incidents)
+                told(&rows, &page, incidents)
             }
             Query::Sql { query } => match source {
                 Source::Here(archive) => sql(&archive, &query).await,
@@ -146,10 +146,7 @@ mod asking {
                 serde_json::from_value(answer["rows"].take())?
             }
         };
-        match what.output {
-            Document::Json => print_json(&rows)?,
-            Document::Text => print(&render::groups(&how.columns(), &rows, Paint::detect()))?,
-        }
+        show(what.output, &rows, || render::groups(&how.columns(), &rows, Paint::detect()))?;
         Ok(ExitCode::SUCCESS)
     }
 
@@ -167,7 +164,8 @@ mod asking {
     }
 
     impl Asked {
-        fn filter(&self, now: Timestamp) -> Result<Filter, ArchiveError> {
+        /// What is asked for, as the archive takes it.
+        pub(in crate::commands) fn filter(&self, now: Timestamp) -> Result<Filter, ArchiveError> {
             let mut filter = Filter::new(now);
             for (key, value) in self.pairs() {
                 filter.set(key, &value, now)?;
@@ -195,12 +193,9 @@ mod asking {
         }
     }
 
-    fn show(rows: &Rows, page: &Page, text: impl Fn(&Page) -> String) -> anyhow::Result<ExitCode> {
+    fn told(rows: &Rows, page: &Page, text: impl Fn(&Page) -> String) -> anyhow::Result<ExitCode> {
         let next = page.next.map(|cursor| cursor.to_string());
-        match rows.output {
-            Document::Json => print_json(&json!({"rows": page.rows, "next": next}))?,
-            Document::Text => print(&text(page))?,
-        }
+        show(rows.output, &json!({"rows": page.rows, "next": next}), || text(page))?;
         if let (Document::Text, Some(next)) = (rows.output, next) {
             eprintln!("there are more: --cursor {next}");
         }

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::{print, print_json};
+use super::{print, print_json, print_yaml};
 use crate::cli::{Listing, Replay};
 use crate::engine::Engine;
 use crate::pipeline::{self, Heed, Outcome, Progress};
@@ -31,6 +31,7 @@ pub(super) fn run(settings: &Settings, arguments: &Replay) -> anyhow::Result<Exi
     }
     match arguments.output {
         Listing::Json => print_json(&outcome.incidents)?,
+        Listing::Yaml => print_yaml(&outcome.incidents)?,
         Listing::Table => print(&render::incidents(&outcome.incidents, Columns::Narrow, Paint::detect()))?,
         Listing::Wide => print(&render::incidents(&outcome.incidents, Columns::Wide, Paint::detect()))?,
     }

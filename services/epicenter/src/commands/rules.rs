@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::replay::{texts, through, timeline};
-use super::{print, print_json};
-use crate::cli::{Document, Rules};
+use super::{print, show};
+use crate::cli::Rules;
 use crate::difference::Difference;
 use crate::engine::Engine;
 use crate::pipeline::Heed;
@@ -26,10 +26,7 @@ pub(super) fn run(what: &Rules) -> anyhow::Result<ExitCode> {
         }
         Rules::List { files: paths, output } => {
             let listed = read(&all(paths)?)?.listed();
-            match output {
-                Document::Json => print_json(&listed)?,
-                Document::Text => print(&render::rules(&listed, Paint::detect()))?,
-            }
+            show(*output, &listed, || render::rules(&listed, Paint::detect()))?;
         }
         Rules::Test { rules, recordings, output, cluster } => {
             let own = Engine::with(read(&files(rules)?)?);
@@ -37,10 +34,7 @@ pub(super) fn run(what: &Rules) -> anyhow::Result<ExitCode> {
             let before = through(&Engine::builtin(), timeline(cluster, &texts)?, Heed::Events)?;
             let after = through(&own, timeline(cluster, &texts)?, Heed::Events)?;
             let difference = Difference::between(&before, &after);
-            match output {
-                Document::Json => print_json(&difference)?,
-                Document::Text => print(&render::difference(&difference, Paint::detect()))?,
-            }
+            show(*output, &difference, || render::difference(&difference, Paint::detect()))?;
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -8,7 +8,7 @@ use epicenter_model::{Act, Action, Command, Matcher, Severity, Silence, Timestam
 use epicenter_runtime::now;
 use tokio::time::Instant;
 
-use super::{print, print_json};
+use super::{print, show};
 use crate::cli::{self, Document, Said, Say};
 use crate::render::{self, Paint};
 use crate::settings::Settings;
@@ -150,10 +150,9 @@ fn done(command: &Command) -> String {
 
 pub(super) async fn silences(settings: &Settings, output: Document) -> anyhow::Result<ExitCode> {
     let silences = View::open(settings).await?.silences().await?;
-    match output {
-        Document::Json => print_json(&silences)?,
-        Document::Text if silences.is_empty() => print("there are no silences\n")?,
-        Document::Text => print(&render::silences(&silences, Paint::detect()))?,
-    }
+    show(output, &silences, || match &silences[..] {
+        [] => "there are no silences\n".to_owned(),
+        silences => render::silences(silences, Paint::detect()),
+    })?;
     Ok(ExitCode::SUCCESS)
 }

@@ -44,9 +44,9 @@ fn next(changes: &mut Reader) -> Result<Option<Record>, Fault> {
     }
 }
 
-/// What a line says of an incident.
+/// What a line said of an incident.
 #[derive(PartialEq)]
-struct Face {
+pub(super) struct Shown {
     severity: Severity,
     title: String,
     acknowledged: bool,
@@ -54,10 +54,10 @@ struct Face {
 }
 
 /// The line for a change, if it says something new.
-fn line(change: &IncidentChange, shown: &mut BTreeMap<String, Face>, paint: Paint) -> Option<String> {
+pub(super) fn line(change: &IncidentChange, shown: &mut BTreeMap<String, Shown>, paint: Paint) -> Option<String> {
     let incident = &change.incident;
     let (acknowledged, silent) = (incident.acknowledged.as_ref(), incident.silenced.as_ref());
-    let face = Face {
+    let face = Shown {
         severity: incident.severity,
         title: incident.title.clone(),
         acknowledged: acknowledged.is_some(),

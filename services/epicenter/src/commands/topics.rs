@@ -9,7 +9,7 @@ use epicenter_bus::topics::ALL;
 use epicenter_bus::{Bus, Cleanup, ProcessorSpec, Recovered, Topic, TopicProblem};
 use epicenter_runtime::KafkaSection;
 
-use super::{acls, print};
+use super::{acls, print, progress};
 use crate::cli::{TopicListing, Topics};
 use crate::settings::Settings;
 
@@ -92,14 +92,17 @@ fn migrate(settings: &Settings, bus: &Bus, partitions: u32, to: String) -> anyho
     new.bus.kafka.prefix.clone_from(&to);
     let new = kafka(&new)?;
     let mut said = Ok(());
+    let working = progress::spinner("moving");
     let mut tell = |what: &str| {
         if said.is_ok() {
-            said = print(&format!("{what}\n"));
+            said = working.suspend(|| print(&format!("{what}\n")));
         }
+        working.set_message(what.to_owned());
     };
     let began = Instant::now();
     crate::archive::moving(&settings.archive, bus)?;
     bus.move_to(&new, &processors(), &epicenter_alerts::Positions, &mut tell)?;
+    working.finish_and_clear();
     said?;
     if let Some(generation) = crate::archive::moved(&settings.archive, &new)? {
         print(&format!("the archive goes on with the new topics: set archive.generation: {generation}\n"))?;

@@ -3,6 +3,7 @@
 mod detail;
 mod difference;
 mod table;
+mod timeline;
 mod tree;
 
 use std::io::IsTerminal;
@@ -13,6 +14,7 @@ pub use detail::detail;
 pub use difference::difference;
 pub use epicenter_model::{instant, span};
 pub use table::{Columns, groups, incidents, rules, silences};
+pub use timeline::timeline;
 pub use tree::explained;
 
 /// Colours, or none.
