@@ -154,5 +154,8 @@ fn check(protocol: GroupProtocol, standby: bool, rounds: usize) {
     println!("members agree by the protocol {protocol:?}, standby {standby}");
     println!("planned hand-over: {} (bound for p95: 2 × heartbeat interval + 500 ms = 2500 ms)", shown(planned));
     println!("after kill -9:     {} (bound: session timeout + heartbeat interval + 1 s = 8000 ms)", shown(killed));
-    println!("restore alone, of the 50,000 keys of a partition from 400,000 records: {} (bound: 1000 ms)", shown(restores));
+    println!(
+        "restore alone, of the 50,000 keys of a partition from 400,000 records: {} (bound: 1000 ms)",
+        shown(restores)
+    );
 }

@@ -18,6 +18,7 @@ mod rules;
 mod say;
 mod schemas;
 mod services;
+mod ticker;
 mod timeline;
 mod topics;
 mod up;

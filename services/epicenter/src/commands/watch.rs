@@ -9,8 +9,8 @@ use epicenter_bus::topics::INCIDENT_CHANGES;
 use epicenter_bus::{Bus, Fault, Reader, Start};
 use epicenter_model::{Category, Codec, Incident, IncidentChange, IncidentState, Severity, Transition};
 
-use super::console::{self, Shown};
 use super::print;
+use super::ticker::{self, Shown};
 use crate::cli::{Lines, Watch};
 use crate::render::Paint;
 use crate::settings::Settings;
@@ -144,7 +144,7 @@ impl Screen {
         }
         match self.output {
             Lines::Json => print(&(serde_json::to_string(change)? + "\n")),
-            Lines::Text => match console::line(change, &mut self.shown, self.paint) {
+            Lines::Text => match ticker::line(change, &mut self.shown, self.paint) {
                 Some(line) => print(&line),
                 None => Ok(()),
             },
