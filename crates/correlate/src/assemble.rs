@@ -78,7 +78,11 @@ impl Engine<'_> {
             self.again(no, number, event);
             place = Some((no, number));
         } else if symptomatic(event) {
-            incoming.blamed = self.blame(event, object);
+            let blamed = self.blame(event, object);
+            // What somebody parted from what it would blame has itself to blame.
+            if !self.is_parted_from(&incoming, blamed) {
+                incoming.blamed = blamed;
+            }
             place = self.place(&incoming);
         } else if event.role == Role::Change && event.severity >= Severity::Low && !event.backfill {
             place = self.follow(&incoming);
@@ -116,6 +120,9 @@ impl Engine<'_> {
         let class = self.rules.class(&event.class);
         let mut parents = self.parents(incoming);
         parents.extend(self.alike(incoming));
+        let (home, all) = (self.home(incoming), parents.len());
+        parents.retain(|parent| self.may_be_in(home, parent.place.map(|(no, _)| no)));
+        let kept_apart = home.filter(|_| parents.len() < all).or_else(|| self.claimed(incoming));
         // Noisy-or over the parents of each incident; those of none count alone.
         let mut joint: Vec<(Option<u64>, f64, usize)> = Vec::new();
         for (index, parent) in parents.iter().enumerate() {
@@ -146,14 +153,15 @@ impl Engine<'_> {
         };
         let incident = best(&|no| no.is_some()).filter(|(score, _)| *score >= class.own);
         let before = best(&|no| no.is_none()).filter(|(score, _)| *score >= class.own);
-        let effects = self.effects_of(incoming);
+        let mut effects = self.effects_of(incoming);
+        effects.retain(|effect| self.may_be_in(home, Some(effect.no)));
         let placed = match (incident, before) {
             (Some((score, index)), trigger) if trigger.is_none_or(|(other, _)| score >= other) => {
                 self.join(incoming, &parents[index])
             }
             (_, trigger) => {
                 let trigger = trigger.map(|(_, index)| &parents[index]);
-                match effects.iter().map(|effect| effect.no).min() {
+                match effects.iter().map(|effect| effect.no).min().or(kept_apart) {
                     Some(no) => self.head(incoming, no, trigger),
                     None => self.open(incoming, trigger)?,
                 }
@@ -166,7 +174,11 @@ impl Engine<'_> {
     fn follow(&mut self, incoming: &Incoming<'_>) -> Option<(u64, u32)> {
         let own = self.rules.class(&incoming.event.class).own;
         let mut best: Option<Parent<'_>> = None;
+        let home = self.home(incoming);
         for parent in self.parents(incoming) {
+            if !self.may_be_in(home, parent.place.map(|(no, _)| no)) {
+                continue;
+            }
             let open =
                 parent.place.and_then(|(no, _)| self.state.incidents.get(&no)).is_some_and(|live| live.is_open());
             if open && parent.score >= own && best.as_ref().is_none_or(|best| parent.score > best.score) {

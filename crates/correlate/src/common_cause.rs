@@ -65,7 +65,7 @@ impl Engine<'_> {
             .collect();
         let survivor = cases.iter().map(|(no, _)| *no).chain(known).fold(cases[0].0, |survivor, no| {
             let no = self.state.today(no).map_or(no, |(no, _)| no);
-            self.merge(survivor, no)
+            if self.state.partings.are(survivor, no) { survivor } else { self.merge(survivor, no) }
         });
         let head = self.head_mut(survivor);
         let above = head.candidates.iter().position(|c| c.entity == id && c.common.as_deref() == Some(&rule.id));

@@ -315,6 +315,28 @@ impl Entities {
         }
     }
 
+    /// Gives the places of Events that `moved` knows of other ones. Gives how many were looked at.
+    pub fn move_marks(&mut self, moved: impl Fn((u64, u32)) -> Option<(u64, u32)>) -> usize {
+        let goes = |mark: &Mark| mark.place.and_then(&moved);
+        let mut ids: Vec<u64> = Vec::new();
+        let mut looked = 0;
+        for (id, entity) in &self.by_id {
+            looked += entity.marks.len();
+            if entity.marks.iter().any(|mark| goes(mark).is_some()) {
+                ids.push(*id);
+            }
+        }
+        ids.sort_unstable();
+        for id in ids {
+            self.change(id, |entity| {
+                for mark in &mut entity.marks {
+                    mark.place = mark.place.and_then(&moved).or(mark.place);
+                }
+            });
+        }
+        looked
+    }
+
     pub fn link(&mut self, from: u64, edge: Edge, to: u64, confidence: f64) {
         if let Some(entity) = self.by_id.get_mut(&from)
             && entity.link(Link { edge, to, confidence })

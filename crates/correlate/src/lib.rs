@@ -6,7 +6,7 @@
 //! An Event's way: its object and what that is linked with (`entity`, `neighbours`), the causal rules that could explain
 //! it (`rules`, `parents`, data in `rules/*.yaml`), its incident (`assemble`, `merge`, `common_cause`), what it ends (`lifecycle`),
 //! the most likely root (`rank`), and what is told (`tell`, `explain`), also to the fleet (`signal`).
-//! What people say of incidents comes the same way (`voice`).
+//! What people say of incidents comes the same way (`voice`), also that two are one, or one is two (`part`).
 //!
 //! [`Fleet`] is the same for all clusters together: from what each of them signals to incidents that several share, and to
 //! clusters that are silent.
@@ -27,6 +27,8 @@ mod live;
 mod merge;
 mod neighbours;
 mod parents;
+mod part;
+mod partings;
 mod rank;
 mod recurrence;
 mod rules;

@@ -167,6 +167,9 @@ impl Engine<'_> {
         let Some(live) = self.state.incidents.remove(&no) else { return };
         self.changed(Key::Head(no));
         self.fall_silent(no, &live);
+        for other in self.state.partings.forget(no) {
+            self.changed(Key::Apart(other));
+        }
         self.look(live.rows.len());
         for (number, row) in &live.rows {
             self.state.unindex(no, *number, &row.keys());

@@ -174,6 +174,8 @@ pub(crate) struct Live {
     pub lasting: usize,
     /// Rows that the newest told version does not have as they are.
     pub untold: BTreeSet<u32>,
+    /// What has moved to another incident since the newest told version.
+    pub moved: Vec<Member>,
     /// Rows that changed since they were last written.
     pub dirty: BTreeSet<u32>,
     /// It changed since it was last written, and is listed.
@@ -214,6 +216,17 @@ impl Head {
         } else {
             let reason = if self.by_reason.len() < REASONS { reason } else { "…" };
             *self.by_reason.entry(reason.into()).or_default() += 1;
+        }
+    }
+
+    /// An Event object is elsewhere.
+    pub fn uncount(&mut self, reason: &str) {
+        let counted = if self.by_reason.contains_key(reason) { reason } else { "…" };
+        if let Some(count) = self.by_reason.get_mut(counted) {
+            *count -= 1;
+            if *count <= 0 {
+                self.by_reason.remove(counted);
+            }
         }
     }
 

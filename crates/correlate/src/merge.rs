@@ -103,7 +103,7 @@ impl Engine<'_> {
             let root = &here.head.candidates[row.candidate.map_or(0, |above| here.head.root_of(above))];
             // A link in the middle of a chain gives nothing to a root that began long after.
             let late = root.first.millis_since(there.head.candidates[below].first) > LONG_BEFORE_MS;
-            if own != no && late && *root.class != *row.class {
+            if own != no && late && *root.class != *row.class || self.state.partings.are(own, no) {
                 continue;
             }
             let survivor = self.merge(own, no);
@@ -146,6 +146,9 @@ impl Engine<'_> {
             self.emit(&mut gone, Transition::Merged, into);
         }
         let base = self.take_over(survivor, &gone);
+        for no in self.state.partings.merged(loser, survivor) {
+            self.changed(Key::Apart(no));
+        }
         if gone.voice.is_heard() {
             self.changed(Key::Voice(survivor));
         }

@@ -64,6 +64,7 @@ impl ClusterState {
                 Key::Fingerprint(text) => state.histories.insert(text, CLUSTER.decode::<History>(key, value)?),
                 Key::Voice(no) => _ = voices.insert(no, CLUSTER.decode(key, value)?),
                 Key::Silence(_) => silences.push(CLUSTER.decode(key, value)?),
+                Key::Apart(no) => state.partings.insert(no, CLUSTER.decode(key, value)?),
             }
         }
         state.entities.given = state.clock.entities;
@@ -150,6 +151,7 @@ impl ClusterState {
                 voice.filter(|voice| voice.is_heard()).map(|value| CLUSTER.encode(value))
             }
             Key::Silence(id) => self.silences.get(id).map(|value| CLUSTER.encode(value)),
+            Key::Apart(no) => self.partings.get(*no).map(|value| CLUSTER.encode(value)),
             Key::Fingerprint(text) => self.histories.get(text).map(|value| CLUSTER.encode(value)),
         }
     }

@@ -132,10 +132,11 @@ fn told(
     let best = candidates.first().cloned().unwrap_or_default();
     let severity = live.head.severity();
     let members = std::mem::take(&mut live.untold);
-    let members: Vec<_> = members
+    let moved = std::mem::take(&mut live.moved);
+    let members = members
         .into_iter()
-        .filter_map(|number| Some(live.rows.get(&number)?.member(live.head.root_row == Some(number))))
-        .collect();
+        .filter_map(|number| Some(live.rows.get(&number)?.member(live.head.root_row == Some(number))));
+    let members: Vec<_> = members.chain(moved).collect();
     let impact = live.impact();
     let text = explain::explain(rules, live, ranked, &impact);
     let head = &live.head;

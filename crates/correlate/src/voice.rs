@@ -9,6 +9,7 @@ use epicenter_model::{
 use serde::{Deserialize, Serialize};
 
 use crate::live::Live;
+use crate::part::unpartable;
 use crate::state::{ClusterState, Engine};
 use crate::wire::Key;
 
@@ -43,7 +44,7 @@ impl Voice {
         *self != Self::default()
     }
 
-    fn add(&mut self, note: Note) {
+    pub fn add(&mut self, note: Note) {
         self.notes.push(note);
         self.notes.drain(..self.notes.len().saturating_sub(NOTES));
     }
@@ -101,10 +102,7 @@ impl ClusterState {
         match &command.action {
             Action::Incident { id, act } => {
                 let Some(live) = self.incident(id).and_then(|no| self.incidents.get(&no)) else {
-                    return Some(format!(
-                        "cluster {cluster} has no incident {id} that is open, or was until 10 minutes ago; one that is part of \
-                         another now is spoken of by that one's id"
-                    ));
+                    return Some(self.unknown(id));
                 };
                 let over = live.head.state != IncidentState::Open;
                 match act {
@@ -123,14 +121,35 @@ impl ClusterState {
                  describe more incidents by one"
             )),
             Action::Silence { .. } => None,
+            Action::Merge { id, with } if id == with => Some(format!("incident {id} is one already: name two")),
+            Action::Merge { id, with } => [id, with].into_iter().find_map(|id| self.found_open(id).err()),
+            Action::Split { id, objects } => match self.found_open(id) {
+                Ok(no) => self.incidents.get(&no).and_then(|live| unpartable(live, objects)),
+                Err(why) => Some(why),
+            },
             Action::Unsilence { silence } => self.silences.get(silence).is_none().then(|| {
                 format!("cluster {cluster} has no silence {silence}: `epicenter silences` lists those that there are")
             }),
         }
     }
 
+    fn unknown(&self, id: &str) -> String {
+        format!(
+            "cluster {} has no incident {id} that is open, or was until 10 minutes ago; one that is part of another now is \
+             spoken of by that one's id",
+            self.cluster
+        )
+    }
+
+    /// The number of the open incident of that id, or why there is none.
+    fn found_open(&self, id: &str) -> Result<u64, String> {
+        let no = self.incident(id).ok_or_else(|| self.unknown(id))?;
+        let open = self.incidents.get(&no).is_some_and(|live| live.is_open());
+        open.then_some(no).ok_or_else(|| format!("incident {id} is over already"))
+    }
+
     /// The number of the incident of that id.
-    fn incident(&self, id: &str) -> Option<u64> {
+    pub(crate) fn incident(&self, id: &str) -> Option<u64> {
         self.incidents.iter().find(|(_, live)| live.head.id == id).map(|(no, _)| *no)
     }
 }
@@ -153,6 +172,8 @@ impl Engine<'_> {
                 given_at: command.given_at,
                 why: command.why.clone(),
             }),
+            Action::Merge { id, with } => self.put_together(command, id, with),
+            Action::Split { id, objects } => self.part(command, id, objects),
             Action::Unsilence { silence } => {
                 self.unsilence(silence);
                 self.tell_silences();
@@ -170,7 +191,7 @@ impl Engine<'_> {
         match act {
             Act::Acknowledge => live.voice.acknowledged = Some(note.clone()),
             Act::Unacknowledge => live.voice.acknowledged = None,
-            Act::Note | Act::Resolve | Act::Wrong => {}
+            Act::Note | Act::Resolve | Act::Wrong | Act::Merge | Act::Split => {}
         }
         live.voice.add(note);
         let ends = live.is_open() && matches!(act, Act::Resolve | Act::Wrong);

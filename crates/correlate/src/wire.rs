@@ -48,6 +48,8 @@ pub(crate) enum Key {
     Voice(u64),
     /// A silence.
     Silence(String),
+    /// What an incident was parted from by hand.
+    Apart(u64),
 }
 
 /// Why a stored entry is no state. Never retryable.
@@ -101,6 +103,7 @@ impl Key {
             Self::Fingerprint(text) => [&[b'f'][..], text.as_bytes()].concat(),
             Self::Voice(no) => [&[b'v'][..], &no.to_be_bytes()].concat(),
             Self::Silence(id) => [&[b's'][..], id.as_bytes()].concat(),
+            Self::Apart(no) => [&[b'a'][..], &no.to_be_bytes()].concat(),
         }
     }
 
@@ -118,6 +121,7 @@ impl Key {
             }
             [b'f', rest @ ..] => std::str::from_utf8(rest).ok().map(|text| Self::Fingerprint(text.to_owned())),
             [b'v', rest @ ..] if rest.len() == 8 => number(rest).map(Self::Voice),
+            [b'a', rest @ ..] if rest.len() == 8 => number(rest).map(Self::Apart),
             [b's', rest @ ..] => std::str::from_utf8(rest).ok().map(|text| Self::Silence(text.to_owned())),
             _ => None,
         };

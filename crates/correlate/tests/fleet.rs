@@ -6,7 +6,8 @@ use std::fmt::Write;
 
 use epicenter_correlate::{Effects, Fleet, FleetRules};
 use epicenter_model::{
-    Entity, FleetRecord, FleetSignal, Heartbeat, IncidentChange, IncidentState, Severity, Timestamp,
+    Act, Action, Command, Entity, FLEET, FleetRecord, FleetSignal, Heartbeat, IncidentChange, IncidentState, Severity,
+    Timestamp,
 };
 use expect_test::{Expect, expect, expect_file};
 use proptest::prelude::*;
@@ -342,4 +343,70 @@ fn the_format_of_the_state_is_kept() {
     "#]]
     .assert_eq(&shown);
     assert!(Fleet::restore([(b"x", b"1")]).is_err());
+}
+
+fn command(id: &str, second: i64, incident: &str, act: Act) -> (i64, FleetRecord) {
+    let (cluster, at, by, why) = (FLEET.to_owned(), at(second), "anna".to_owned(), format!("why {id}"));
+    let action = Action::Incident { id: incident.to_owned(), act };
+    (second, FleetRecord::Command(Box::new(Command { cluster, at, id: id.to_owned(), by, given_at: at, why, action })))
+}
+
+#[test]
+fn what_people_say_of_the_fleets_incidents_is_kept_and_can_end_them() {
+    let script = "0..2000 a,b beat
+         0..100 c beat
+         10 a opens i1 image.pull.dns Registry/r.io
+         40 b opens i2 image.pull.dns Registry/r.io
+         100 a ends i1
+         300 a opens i3 image.pull.dns Registry/r.io
+         310 a ends i3
+         320 b ends i2";
+    let (changes, ..) = run(&records(script), &[]);
+    let of =
+        |class: &str| changes.iter().find(|it| it.incident.cause.class.contains(class)).unwrap().incident.id.clone();
+    let (case, silence) = (changes[0].incident.id.clone(), of("silent"));
+    let mut records = records(script);
+    records.extend([
+        command("c1", 50, &case, Act::Acknowledge),
+        command("c1", 51, &case, Act::Acknowledge),
+        command("c2", 60, &case, Act::Resolve),
+        command("c3", 70, "epc-nonesuch", Act::Note),
+        command("c4", 400, &silence, Act::Note),
+        command("c5", 410, &silence, Act::Resolve),
+    ]);
+    records.sort_by_key(|(second, _)| *second);
+    let told = |restarts: &[usize]| {
+        let (changes, store, fleet) = run(&records, restarts);
+        let line = |change: &IncidentChange| {
+            let incident = &change.incident;
+            let notes: Vec<_> = incident.notes.iter().map(|note| format!("{}:{}", note.act, note.text)).collect();
+            let acknowledged = if incident.acknowledged.is_some() { " acknowledged" } else { "" };
+            format!("{}{acknowledged} [{}]\n", show(change).trim_end(), notes.join(", "))
+        };
+        (changes.iter().map(line).collect::<String>(), store, fleet)
+    };
+    let (text, store, fleet) = told(&[]);
+    expect![[r#"
+        40 opened v1 Registry r.io cannot be used: 2 clusters affected [a b] []
+        50 updated v2 Registry r.io cannot be used: 2 clusters affected [] acknowledged [acknowledge:why c1]
+        60 resolved v3 Registry r.io cannot be used: 2 clusters affected [] acknowledged [acknowledge:why c1, resolve:why c2]
+        210 opened v1 Cluster c is silent [] []
+        300 reopened v4 Registry r.io cannot be used: 2 clusters affected [a b] [acknowledge:why c1, resolve:why c2]
+        310 updated v5 Registry r.io cannot be used: 2 clusters affected [a] [acknowledge:why c1, resolve:why c2]
+        320 resolved v6 Registry r.io cannot be used: 2 clusters affected [b] [acknowledge:why c1, resolve:why c2]
+        400 updated v2 Cluster c is silent [] [note:why c4]
+    "#]]
+    .assert_eq(&text);
+    for restart in 0..records.len() {
+        let (again, kept, _) = told(&[restart]);
+        assert_eq!((again, kept), (text.clone(), store.clone()), "restarted before record {restart}");
+    }
+    let refused = |incident: &str, act| match command("c9", 0, incident, act).1 {
+        FleetRecord::Command(command) => fleet.refusal(&command),
+        _ => None,
+    };
+    assert!(refused(&case, Act::Note).unwrap().contains("the fleet has no incident"));
+    assert!(refused(&silence, Act::Resolve).unwrap().contains("`epicenter forget c`"));
+    assert!(refused(&silence, Act::Unacknowledge).unwrap().contains("is not acknowledged"));
+    assert_eq!(refused(&silence, Act::Note), None);
 }

@@ -8,8 +8,8 @@ use std::sync::LazyLock;
 
 use epicenter_correlate::{ClusterState, Effects, Rules, apply};
 use epicenter_model::{
-    Category, Context, ContextUpdate, EnrichedEvent, EnrichedRecord, Entity, Event, Heartbeat, ObjectRef, Role,
-    Severity, Timestamp,
+    Act, Action, Category, Command, Context, ContextUpdate, EnrichedEvent, EnrichedRecord, Entity, Event, Heartbeat,
+    ObjectRef, Role, Severity, Timestamp,
 };
 use proptest::prelude::*;
 
@@ -173,11 +173,17 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: cases(), failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn nothing_makes_it_panic(records in prop::collection::vec(record(), 1..120), restart in 0_usize..120) {
+    fn nothing_makes_it_panic(
+        records in prop::collection::vec((record(), prop::option::weighted(0.1, any::<[u8; 3]>())), 1..120),
+        restart in 0_usize..120,
+    ) {
         let (mut state, mut effects) = (ClusterState::new("test"), Effects::default());
         let mut entries = BTreeMap::new();
-        for (number, record) in records.iter().enumerate() {
+        for (number, (record, said)) in records.iter().enumerate() {
             apply(&RULES, &mut state, record, &mut effects);
+            if let Some(command) = said.and_then(|said| command(number, said, &effects)) {
+                apply(&RULES, &mut state, &EnrichedRecord::Command(Box::new(command)), &mut effects);
+            }
             state.flush(|key, value| {
                 assert!(value.as_ref().is_none_or(|value| value.len() < 64 * 1024));
                 match value {
@@ -194,6 +200,24 @@ proptest! {
             prop_assert!(change.incident.explanation.len() <= 5);
         }
     }
+}
+
+/// Something that somebody says of incidents that were told, and of objects in them.
+fn command(number: usize, [what, one, other]: [u8; 3], effects: &Effects) -> Option<Command> {
+    let told = |pick: u8| effects.changes.get(usize::from(pick) % effects.changes.len().max(1)).map(|it| &it.incident);
+    let (one, other) = (told(one)?, told(other)?);
+    let id = one.id.clone();
+    let action = match what % 3 {
+        0 => Action::Incident { id, act: if what.is_multiple_of(2) { Act::Resolve } else { Act::Acknowledge } },
+        1 => Action::Merge { id, with: other.id.clone() },
+        _ => {
+            let object = &one.members.get(usize::from(what) % one.members.len().max(1))?.regarding;
+            Action::Split { id, objects: vec![ObjectRef::named(&object.kind, &object.namespace, &object.name)] }
+        }
+    };
+    let at = Timestamp::default();
+    let (id, by) = (format!("c{number}"), "anna".to_owned());
+    Some(Command { cluster: "test".to_owned(), at, id, by, given_at: at, why: String::new(), action })
 }
 
 /// What `script` makes of a number takes work in proportion to it.

@@ -3,9 +3,12 @@
 
 mod fixture;
 
+use std::collections::BTreeSet;
+
 use epicenter_correlate::{ClusterState, Effects, apply};
 use epicenter_model::{
-    Act, Action, Command, EnrichedRecord, IncidentChange, Matcher, Severity, Timestamp, incident_id,
+    Act, Action, Command, EnrichedRecord, Incident, IncidentChange, IncidentState, Matcher, Severity, Timestamp,
+    Transition, incident_id,
 };
 use fixture::{at, records, rules};
 
@@ -259,4 +262,130 @@ fn what_is_said_moves_no_time_on_and_counts_once() {
     assert_eq!(told.len(), 1);
     assert!(told[0].at.millis_since(now) < 20_000, "{}", told[0].at);
     assert_ne!(told[0].incident.acknowledged.as_ref().unwrap().at, Timestamp::default());
+}
+
+/// The members of an incident at the end, `Kind/namespace/name`, each once.
+fn members(effects: &Effects, id: &str) -> Vec<String> {
+    let mut incident = Incident::default();
+    for change in effects.changes.iter().filter(|change| change.incident.id == id) {
+        assert!(incident.apply(change, 1_000));
+    }
+    let names = incident.members.iter().map(|member| {
+        let object = &member.regarding;
+        format!("{}/{}", object.kind, object.name)
+    });
+    names.collect::<BTreeSet<_>>().into_iter().collect()
+}
+
+fn split(line: usize, objects: &[&str]) -> Action {
+    Action::Split { id: incident(line), objects: objects.iter().map(|text| fixture::object(text)).collect() }
+}
+
+/// A node that is away, and pods of two workloads on it.
+const SHARED: &str = "0 node.not_ready Node/n1\n\
+    1 node.pod_not_ready Pod/shop/web-1 owners=Deployment/shop/web node=n1\n\
+    2 node.pod_not_ready Pod/shop/api-1 owners=Deployment/shop/api node=n1\n\
+    3 node.pod_not_ready Pod/shop/api-2 owners=Deployment/shop/api node=n1\n";
+
+#[test]
+fn what_is_split_off_stays_apart() {
+    let more = "20 node.pod_not_ready Pod/shop/api-3 owners=Deployment/shop/api node=n1\n\
+        21 node.pod_not_ready Pod/shop/web-2 owners=Deployment/shop/web node=n1\n\
+        22 node.not_ready Node/n1 uid=again\nbeat 40\n";
+    let (state, effects) = run(&mixed(&format!("{SHARED}{more}"), &[(10.0, split(0, &["Deployment/shop/api"]))]));
+    let other = effects.changes.iter().find(|change| change.incident.id != incident(0)).unwrap();
+    assert_eq!((other.transition, other.at), (Transition::Opened, at(10.0)));
+    assert_eq!(other.incident.notes[0].act, Act::Split);
+    let other = other.incident.id.as_str();
+    assert_eq!(members(&effects, other), ["Pod/api-1", "Pod/api-2", "Pod/api-3"]);
+    assert_eq!(members(&effects, &incident(0)), ["Node/n1", "Pod/web-1", "Pod/web-2"]);
+    let newest = |id: &str| &effects.changes.iter().rfind(|change| change.incident.id == id).unwrap().incident;
+    for (id, objects, pods) in [(incident(0).as_str(), 4, 2), (other, 3, 3)] {
+        let incident = newest(id);
+        assert_eq!(
+            (incident.events.objects, incident.impact.pods, incident.truncated),
+            (objects, pods, 0),
+            "{incident:#?}"
+        );
+        assert_eq!((incident.state, incident.merged_into.as_ref()), (IncidentState::Open, None));
+    }
+    assert_eq!(newest(&incident(0)).cause.object.name, "n1");
+    assert_eq!(newest(other).cause.object.kind, "Pod");
+    assert_eq!(state.open(), 2);
+}
+
+#[test]
+fn the_root_can_be_split_off_what_it_explained() {
+    let more = "20 node.pod_not_ready Pod/shop/web-2 owners=Deployment/shop/web node=n1\n";
+    let (_, effects) = run(&mixed(&format!("{SHARED}{more}beat 40\n"), &[(10.0, split(0, &["Node/n1"]))]));
+    let other = effects.changes.iter().find(|change| change.incident.id != incident(0)).unwrap().incident.id.as_str();
+    assert_eq!(members(&effects, other), ["Node/n1"]);
+    assert_eq!(members(&effects, &incident(0)), ["Pod/api-1", "Pod/api-2", "Pod/web-1", "Pod/web-2"]);
+    let left = effects.changes.iter().rfind(|change| change.incident.id == incident(0)).unwrap();
+    assert!(left.incident.cause.object.kind != "Node", "{:?}", left.incident.cause);
+    let parents = effects.changes.iter().filter(|change| change.at >= at(10.0)).flat_map(|it| &it.incident.members);
+    assert!(parents.filter(|it| !it.is_moved()).all(|it| it.because.as_ref().is_none_or(|why| why.parent != "e0")));
+}
+
+#[test]
+fn what_is_put_together_by_hand_is_one_also_after_it_was_split() {
+    let nodes = format!("{NODE}1 node.not_ready Node/n2\n");
+    let both = Action::Merge { id: incident(1), with: incident(0) };
+    let pods = "20 node.pod_not_ready Pod/shop/web-1 owners=Deployment/shop/web node=n2\nbeat 40\n";
+    let (state, effects) = run(&mixed(&format!("{nodes}{pods}"), &[(10.0, both)]));
+    let told: Vec<_> = effects.changes.iter().filter(|it| it.at == at(10.0)).map(line).collect();
+    assert_eq!(
+        told,
+        ["10 updated n1 [merge:why0]", "10 merged n2"].map(str::to_owned).into_iter().rev().collect::<Vec<_>>()
+    );
+    assert_eq!(
+        (members(&effects, &incident(0)), state.open()),
+        (vec!["Node/n1".into(), "Node/n2".into(), "Pod/web-1".into()], 1)
+    );
+
+    let command = Command { id: "c0".into(), ..command(0, 10.0, split(0, &["Deployment/shop/api"])) };
+    let (_, parted) = run(&mixed(&format!("{SHARED}beat 12\n"), &[(10.0, command.action)]));
+    let other = parted.changes.iter().find(|change| change.incident.id != incident(0)).unwrap().incident.id.clone();
+    let again = Action::Merge { id: incident(0), with: other };
+    let more = "20 node.pod_not_ready Pod/shop/api-3 owners=Deployment/shop/api node=n1\nbeat 40\n";
+    let commands = [(10.0, split(0, &["Deployment/shop/api"])), (12.0, again)];
+    let (state, effects) = run(&mixed(&format!("{SHARED}{more}"), &commands));
+    assert_eq!(members(&effects, &incident(0)), ["Node/n1", "Pod/api-1", "Pod/api-2", "Pod/api-3", "Pod/web-1"]);
+    assert_eq!(state.open(), 1);
+}
+
+#[test]
+fn what_cannot_be_parted_is_said() {
+    check_refused(split(0, &["Pod/shop/web-9"]), "remembers no trouble of Pod shop/web-9: `epicenter show");
+    check_refused(split(0, &["Node/n1"]), "is about nothing but Node n1: nothing would be left of it");
+    check_refused(Action::Merge { id: incident(0), with: incident(0) }, "is one already: name two");
+    check_refused(Action::Merge { id: incident(0), with: "epc-x".into() }, "has no incident epc-x that is open");
+}
+
+/// What is parted is written and restored at any record, and gives the same.
+#[test]
+fn what_is_parted_outlives_a_restart() {
+    let more = "20 node.pod_not_ready Pod/shop/api-3 owners=Deployment/shop/api node=n1\n\
+        21 node.pod_not_ready Pod/shop/web-2 owners=Deployment/shop/web node=n1\nbeat 40\n\
+        50 node.ready Node/n1\nbeat 9000\n";
+    let records = mixed(&format!("{SHARED}{more}"), &[(10.0, split(0, &["Deployment/shop/api"]))]);
+    let (_, expected) = run(&records);
+    // At each record while something happens, and now and then while nothing does.
+    for restart in (0..records.len()).filter(|place| *place < 30 || place.is_multiple_of(200)) {
+        let (rules, mut state, mut effects) = (rules(), ClusterState::new("test"), Effects::default());
+        let mut entries = std::collections::BTreeMap::new();
+        for (number, record) in records.iter().enumerate() {
+            apply(&rules, &mut state, record, &mut effects);
+            state.flush(|key, value| match value {
+                Some(value) => _ = entries.insert(key, value),
+                None => _ = entries.remove(&key),
+            });
+            if number == restart {
+                state = ClusterState::restore("test", &entries).unwrap();
+            }
+        }
+        assert_eq!(effects.changes, expected.changes, "restarted after record {restart}");
+        let left: Vec<_> = entries.keys().filter(|key| b"aimv".contains(&key[0])).collect();
+        assert!(left.is_empty(), "nothing is left of what is forgotten: {left:?}");
+    }
 }

@@ -9,6 +9,8 @@ use crate::{Incident, ObjectRef, Severity, Timestamp};
 const TEXT: usize = 1000;
 /// The longest name: of who said it, of what a silence is about, bytes.
 const NAME: usize = 253;
+/// Objects that one command names.
+const OBJECTS: usize = 100;
 
 /// Something that somebody wants done, in the log of the cluster that it concerns.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -49,6 +51,21 @@ pub enum Action {
         /// Until then.
         ends_at: Timestamp,
     },
+    /// Two incidents are one. The one that was opened first takes the other over, and nothing parts them again.
+    Merge {
+        /// The id of one.
+        id: String,
+        /// That of the other.
+        with: String,
+    },
+    /// What an incident has of some objects is another incident. Their Events go there from now on, and neither takes the
+    /// other over again.
+    Split {
+        /// The incident's id.
+        id: String,
+        /// The objects: those that Events are about, or the workloads above them. By kind, namespace and name.
+        objects: Vec<ObjectRef>,
+    },
     /// That silence is over.
     Unsilence {
         /// The silence's id.
@@ -70,9 +87,14 @@ pub enum Act {
     Resolve,
     /// Says that it is none, or not what it says it is, and ends it. A label by which the engine's work is judged.
     Wrong,
+    /// Says that another is part of it. Likewise a label.
+    Merge,
+    /// Says that a part of it is another one. Likewise a label.
+    Split,
 }
 names!(Act or Note {
     Acknowledge => "acknowledge", Unacknowledge => "unacknowledge", Note => "note", Resolve => "resolve", Wrong => "wrong",
+    Merge => "merge", Split => "split",
 });
 
 /// Which incidents a silence is about: those for which all holds that it says. An empty one holds for all of the cluster.
@@ -150,7 +172,7 @@ pub struct Silenced {
 pub enum CommandError {
     /// It does not say what to do, or this version does not know how.
     #[error(
-        "`action` is {0:?}: it must be acknowledge, unacknowledge, note, resolve, wrong, silence or unsilence; if a newer version wrote it, upgrade this one"
+        "`action` is {0:?}: it must be acknowledge, unacknowledge, note, resolve, wrong, merge, split, silence or unsilence; if a newer version wrote it, upgrade this one"
     )]
     Action(String),
     /// A field is missing.
@@ -171,6 +193,12 @@ pub enum CommandError {
         /// What is allowed, bytes.
         limit: usize,
     },
+    /// A text names no object.
+    #[error("`objects` has {0:?}: write KIND/NAMESPACE/NAME, or KIND/NAME of what has no namespace")]
+    Object(String),
+    /// There are too many of them.
+    #[error("`objects` has {0} objects and {OBJECTS} are allowed: name the workloads above them")]
+    Objects(usize),
     /// A silence would be over before it begins.
     #[error("the silence would end at {ends_at}, and it begins at {starts_at}: it must end after it begins")]
     Backwards {
@@ -197,6 +225,8 @@ struct Form {
     starts_at: Option<Timestamp>,
     ends_at: Option<Timestamp>,
     why: String,
+    other: String,
+    objects: Vec<String>,
 }
 
 impl TryFrom<Form> for Command {
@@ -210,6 +240,7 @@ impl TryFrom<Form> for Command {
             ("by", &form.by),
             ("incident", &form.incident),
             ("silence", &form.silence),
+            ("other", &form.other),
             ("matcher.incident", incident),
             ("matcher.namespace", namespace),
             ("matcher.class", class),
@@ -247,8 +278,24 @@ impl TryFrom<Form> for Command {
             "unsilence" => {
                 Action::Unsilence { silence: given("silence", form.silence, "`epicenter silences` lists them")? }
             }
+            "merge" => {
+                let mend = "`epicenter incidents` lists them";
+                Action::Merge { id: given("incident", form.incident, mend)?, with: given("other", form.other, mend)? }
+            }
+            "split" => {
+                let mend = "what is to be another incident, such as Pod/shop/web-1";
+                if form.objects.len() > OBJECTS {
+                    return Err(CommandError::Objects(form.objects.len()));
+                }
+                let objects: Vec<_> = form.objects.iter().map(|text| text.parse()).collect::<Result<_, _>>()?;
+                if objects.is_empty() {
+                    return Err(CommandError::Missing { field: "objects", mend });
+                }
+                Action::Split { id: given("incident", form.incident, "`epicenter incidents` lists them")?, objects }
+            }
             other => {
                 let act = Act::ALL.iter().find(|act| act.name() == other);
+                // Those that need more were read above.
                 let act = *act.ok_or_else(|| CommandError::Action(other.to_owned()))?;
                 if act == Act::Note {
                     given("why", form.why.clone(), "the text of the note")?;
@@ -268,6 +315,10 @@ impl From<Command> for Form {
         match action {
             Action::Incident { id: incident, .. } => Self { incident, ..form },
             Action::Unsilence { silence } => Self { silence, ..form },
+            Action::Merge { id: incident, with: other } => Self { incident, other, ..form },
+            Action::Split { id: incident, objects } => {
+                Self { incident, objects: objects.iter().map(path).collect(), ..form }
+            }
             Action::Silence { matcher, starts_at, ends_at } => {
                 Self { matcher, starts_at: Some(starts_at), ends_at: Some(ends_at), ..form }
             }
@@ -275,11 +326,42 @@ impl From<Command> for Form {
     }
 }
 
+/// Reads `KIND/NAMESPACE/NAME`, or `KIND/NAME`, as it is typed.
+impl std::str::FromStr for ObjectRef {
+    type Err = CommandError;
+
+    fn from_str(text: &str) -> Result<Self, CommandError> {
+        let parts: Vec<&str> = text.split('/').collect();
+        match parts[..] {
+            _ if parts.contains(&"") || parts.iter().any(|part| part.len() > NAME) => {}
+            [kind, namespace, name] => return Ok(Self::named(kind, namespace, name)),
+            [kind, name] => return Ok(Self::named(kind, "", name)),
+            _ => {}
+        }
+        Err(CommandError::Object(text.chars().take(NAME).collect()))
+    }
+}
+
+fn path(object: &ObjectRef) -> String {
+    let (kind, namespace, name) = object.full_name();
+    [kind, namespace, name].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("/")
+}
+
 impl Action {
+    /// The incident that it is about, if it is about one.
+    pub fn incident(&self) -> Option<&str> {
+        match self {
+            Self::Incident { id, .. } | Self::Merge { id, .. } | Self::Split { id, .. } => Some(id),
+            Self::Silence { .. } | Self::Unsilence { .. } => None,
+        }
+    }
+
     /// Its name.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Incident { act, .. } => act.name(),
+            Self::Merge { .. } => Act::Merge.name(),
+            Self::Split { .. } => Act::Split.name(),
             Self::Silence { .. } => "silence",
             Self::Unsilence { .. } => "unsilence",
         }
@@ -342,6 +424,16 @@ mod tests {
             "`incident` is missing: `epicenter incidents` lists",
         );
         check_refused(r#"{"action": "acknowledge", "incident": "epc-a"}"#, "`by` is missing: say who you are");
+        let part = r#""by": "anna", "action": "split", "incident": "epc-a""#;
+        check_refused(&format!("{{{part}}}"), "`objects` is missing: what is to be another incident");
+        check_refused(
+            &format!(r#"{{{part}, "objects": ["Pod"]}}"#),
+            "`objects` has \"Pod\": write KIND/NAMESPACE/NAME",
+        );
+        check_refused(&format!(r#"{{{part}, "objects": ["Pod//x"]}}"#), "`objects` has \"Pod//x\"");
+        let many = vec!["Node/n1"; 101];
+        check_refused(&format!(r#"{{{part}, "objects": {many:?}}}"#), "`objects` has 101 objects and 100 are allowed");
+        check_refused(r#"{"by": "anna", "action": "merge", "incident": "epc-a"}"#, "`other` is missing");
         check_refused(r#"{"by": "anna", "action": "silence"}"#, "`endsAt` is missing");
         check_refused(
             r#"{"by": "anna", "action": "silence", "startsAt": "2026-11-27T16:00:00Z", "endsAt": "2026-11-27T15:00:00Z"}"#,
@@ -354,6 +446,18 @@ mod tests {
             &format!(r#"{{{silence}, "cluster": "{}"}}"#, "x".repeat(300)),
             "`cluster` has 300 bytes and 253",
         );
+    }
+
+    #[test]
+    fn what_parts_and_what_puts_together_is_read_as_it_was_written() {
+        for json in [
+            r#"{"by": "anna", "action": "split", "incident": "epc-a", "objects": ["Node/n1", "Pod/shop/web-1"]}"#,
+            r#"{"by": "anna", "action": "merge", "incident": "epc-a", "other": "epc-b"}"#,
+        ] {
+            let command: Command = serde_json::from_str(json).unwrap();
+            let again: Command = serde_json::from_str(&serde_json::to_string(&command).unwrap()).unwrap();
+            assert_eq!((again.action.incident(), &again), (Some("epc-a"), &command));
+        }
     }
 
     #[track_caller]

@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Category, Codec, CodecError, Entity, Heartbeat, Incident, IncidentState, RecordType, Severity, Timestamp};
+use crate::{
+    Category, Codec, CodecError, Command, Entity, Heartbeat, Incident, IncidentState, RecordType, Severity, Timestamp,
+};
 
 /// The name under which incidents of several clusters are published, in place of a cluster's. No cluster may have it.
 pub const FLEET: &str = "fleet";
@@ -14,6 +16,8 @@ pub enum FleetRecord {
     Heartbeat(Heartbeat),
     /// An incident whose cause may lie outside of its cluster has changed.
     Signal(FleetSignal),
+    /// Somebody wants something done to an incident of the fleet.
+    Command(Box<Command>),
 }
 
 /// An incident whose cause other clusters may share, in short. Written when it opens, ends, or looks different.
@@ -63,6 +67,7 @@ impl FleetRecord {
         match self {
             Self::Heartbeat(record) => &record.cluster,
             Self::Signal(record) => &record.cluster,
+            Self::Command(record) => &record.cluster,
         }
     }
 
@@ -71,6 +76,7 @@ impl FleetRecord {
         match self {
             Self::Heartbeat(record) => record.at,
             Self::Signal(record) => record.at,
+            Self::Command(record) => record.at,
         }
     }
 
@@ -79,6 +85,7 @@ impl FleetRecord {
         match self {
             Self::Heartbeat(_) => RecordType::Heartbeat,
             Self::Signal(_) => RecordType::FleetSignal,
+            Self::Command(_) => RecordType::Command,
         }
     }
 
@@ -87,6 +94,7 @@ impl FleetRecord {
         match self {
             Self::Heartbeat(record) => format!("@{}", record.at.as_micros()),
             Self::Signal(record) => format!("{}/{}", record.incident, record.version),
+            Self::Command(record) => record.id.clone(),
         }
     }
 
@@ -95,6 +103,7 @@ impl FleetRecord {
         match self {
             Self::Heartbeat(record) => codec.encode(record),
             Self::Signal(record) => codec.encode(record),
+            Self::Command(record) => codec.encode(record.as_ref()),
         }
     }
 
@@ -103,6 +112,7 @@ impl FleetRecord {
         Ok(match codec.record_type(bytes)? {
             RecordType::Heartbeat => Self::Heartbeat(codec.decode(bytes)?),
             RecordType::FleetSignal => Self::Signal(codec.decode(bytes)?),
+            RecordType::Command => Self::Command(Box::new(codec.decode(bytes)?)),
             other => return Err(CodecError::Misplaced { found: other, topic: "fleet.signals" }),
         })
     }

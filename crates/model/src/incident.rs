@@ -155,7 +155,7 @@ pub struct Member {
     pub reason: String,
     /// The object it is about.
     pub regarding: MemberObject,
-    /// `root`, `cause`, `symptom`, `change` or `recovery`.
+    /// `root`, `cause`, `symptom`, `change` or `recovery`; in a change also `moved`: it is no longer in this incident.
     pub role: String,
     /// Occurrences.
     pub occurrences: i64,
@@ -226,6 +226,16 @@ pub struct IncidentChange {
     pub incident: Incident,
 }
 
+impl Member {
+    /// The role of what was in an incident, until somebody said that it belongs to another.
+    pub const MOVED: &str = "moved";
+
+    /// It is no longer in this incident.
+    pub fn is_moved(&self) -> bool {
+        self.role == Self::MOVED
+    }
+}
+
 impl Incident {
     /// Takes `change` over: the whole head, and its members merged by Event uid. Keeps at most `limit` members and
     /// counts the rest in [`Incident::truncated`]. A change that is not newer does nothing and gives `false`.
@@ -236,6 +246,8 @@ impl Incident {
         let mut members = std::mem::take(&mut self.members);
         for member in &change.incident.members {
             match members.iter().position(|known| known.event_uid == member.event_uid) {
+                Some(index) if member.is_moved() => _ = members.remove(index),
+                None if member.is_moved() => {}
                 Some(index) => members[index] = member.clone(),
                 None if members.len() < limit => members.push(member.clone()),
                 None if member.role == "root" => {

@@ -106,6 +106,9 @@ static COMPILED: LazyLock<Vec<Compiled>> = LazyLock::new(|| {
 const EARLIER: &[&str] = &[
     include_str!("../../../proto/golden/v1/incident.avsc"),
     include_str!("../../../proto/golden/v1/incident-change.avsc"),
+    include_str!("../../../proto/golden/v2/command.avsc"),
+    include_str!("../../../proto/golden/v2/incident.avsc"),
+    include_str!("../../../proto/golden/v2/incident-change.avsc"),
 ];
 
 static EARLIER_WRITERS: LazyLock<Vec<([u8; 8], Arc<Writer>)>> = LazyLock::new(|| {

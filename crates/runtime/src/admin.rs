@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::{Health, Metrics, Secret, SecretError, same, telemetry};
+use crate::{Access, Health, Metrics, Secret, SecretError, TokenConfig, same, telemetry};
 
 /// Where the admin endpoint listens, and who may read more than probes and metrics.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,13 +22,27 @@ pub struct AdminConfig {
     /// `address:port`; port 0 takes a free one.
     pub listen: String,
     /// A token that all but probes and metrics ask for (`Authorization: Bearer …`); needed when it listens beyond loopback.
+    /// It is for everything.
     pub token: Secret,
+    /// Further ones, each for some clusters and namespaces.
+    pub tokens: Vec<TokenConfig>,
 }
 
 impl Default for AdminConfig {
     fn default() -> Self {
         // Loopback: incidents name workloads, and nobody else needs to see them unasked.
-        Self { listen: "127.0.0.1:0".to_owned(), token: Secret::default() }
+        Self { listen: "127.0.0.1:0".to_owned(), token: Secret::default(), tokens: Vec::new() }
+    }
+}
+
+impl AdminConfig {
+    /// What is wrong with it: (key, what).
+    pub fn problems(&self) -> Vec<(String, String)> {
+        let of = |(place, token): (usize, &TokenConfig)| {
+            let named = move |(key, what): (&str, String)| (format!("admin.tokens[{place}].{key}"), what);
+            token.problems().into_iter().map(named).collect::<Vec<_>>()
+        };
+        (0..).zip(&self.tokens).flat_map(of).collect()
     }
 }
 
@@ -44,8 +58,13 @@ pub enum AdminError {
         source: std::io::Error,
     },
     /// The token cannot be had.
-    #[error("admin.token: {0}")]
-    Token(#[from] SecretError),
+    #[error("{key}: {source}")]
+    Token {
+        /// Which.
+        key: String,
+        /// Why.
+        source: SecretError,
+    },
 }
 
 /// An admin endpoint that is bound and not served yet.
@@ -66,8 +85,16 @@ pub async fn serve(
     let bind = |source| AdminError::Bind { listen: config.listen.clone(), source };
     let listener = TcpListener::bind(&config.listen).await.map_err(bind)?;
     let address = listener.local_addr().map_err(bind)?;
-    let token = if config.token.is_set() { Some(config.token.read()?) } else { None };
-    let guard = Guard { token, loopback: address.ip().is_loopback() };
+    let mut tokens = Vec::new();
+    if config.token.is_set() {
+        let unread = |source| AdminError::Token { key: "admin.token".to_owned(), source };
+        tokens.push((config.token.read().map_err(unread)?, Access::whole()));
+    }
+    for token in &config.tokens {
+        let unread = |source| AdminError::Token { key: format!("admin.tokens: {}", token.name), source };
+        tokens.push((token.token.read().map_err(unread)?, Access::of(token)));
+    }
+    let guard = Guard { tokens, loopback: address.ip().is_loopback() };
     Ok(Serve { listener, address, router: router(guard, health, metrics, guarded) })
 }
 
@@ -108,7 +135,10 @@ async fn log() -> String {
 }
 
 /// Takes a filter, and gives the one that is in force then.
-async fn set_log(filter: String) -> Response {
+async fn set_log(access: Access, filter: String) -> Response {
+    if !access.write || !access.sees_all() {
+        return (StatusCode::FORBIDDEN, "what is logged is for the token of admin.token to say\n").into_response();
+    }
     match telemetry::set_filter(filter.trim()) {
         Ok(()) => log().await.into_response(),
         Err(error) => (StatusCode::BAD_REQUEST, format!("{error}\n")).into_response(),
@@ -117,21 +147,27 @@ async fn set_log(filter: String) -> Response {
 
 /// Who may use what is guarded.
 struct Guard {
-    token: Option<String>,
+    tokens: Vec<(String, Access)>,
     loopback: bool,
 }
 
-async fn admit(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
+async fn admit(State(guard): State<Arc<Guard>>, mut request: Request, next: Next) -> Response {
     let header = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let given = header.and_then(|value| value.strip_prefix("Bearer "));
-    match &guard.token {
-        Some(token) if given.is_some_and(|given| same(given.as_bytes(), token.as_bytes())) => next.run(request).await,
-        Some(_) => {
-            (StatusCode::UNAUTHORIZED, "send the token of admin.token as Authorization: Bearer …\n").into_response()
-        }
-        None if guard.loopback => next.run(request).await,
-        None => (StatusCode::FORBIDDEN, "set admin.token to read this beyond loopback\n").into_response(),
-    }
+    let is_given = |token: &str| given.is_some_and(|given| same(given.as_bytes(), token.as_bytes()));
+    let access = match &guard.tokens[..] {
+        [] if guard.loopback => Access::whole(),
+        [] => return (StatusCode::FORBIDDEN, "set admin.token to read this beyond loopback\n").into_response(),
+        tokens => match tokens.iter().find(|(token, _)| is_given(token)) {
+            Some((_, access)) => access.clone(),
+            None => {
+                let why = "send the token of admin.token as Authorization: Bearer …\n";
+                return (StatusCode::UNAUTHORIZED, why).into_response();
+            }
+        },
+    };
+    request.extensions_mut().insert(access);
+    next.run(request).await
 }
 
 #[cfg(test)]
@@ -177,9 +213,38 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn each_token_is_for_what_it_says() {
+        let who = get(|access: Access| async move { format!("for {}", access.name) });
+        let of = |name: &str, variable: &str| {
+            let token = Secret { env: Some(variable.into()), file: None };
+            TokenConfig { name: name.into(), token, namespaces: vec!["shop".into()], ..TokenConfig::default() }
+        };
+        let token = Secret { env: Some("PATH".into()), file: None };
+        let config = AdminConfig { token, tokens: vec![of("shop", "CARGO_PKG_NAME")], ..AdminConfig::default() };
+        let api = Router::new().route("/api/x", who);
+        let endpoint = serve(&config, Health::new(), Metrics::new("1"), api).await.unwrap();
+        let (address, stop) = (endpoint.address(), CancellationToken::new());
+        let task = tokio::spawn(endpoint.run(stop.clone()));
+        let bearer = |variable: &str| format!("authorization: Bearer {}\r\n", std::env::var(variable).unwrap());
+        for (variable, name) in [("PATH", "admin"), ("CARGO_PKG_NAME", "shop")] {
+            let answer = request(address, "/api/x", &bearer(variable)).await;
+            assert!(answer.ends_with(&format!("for {name}")), "{answer}");
+        }
+        assert!(request(address, "/api/x", &bearer("CARGO_PKG_VERSION")).await.starts_with("HTTP/1.1 401"));
+        let answer = send(address, "PUT /api/log", &bearer("CARGO_PKG_NAME"), "info").await;
+        assert!(answer.starts_with("HTTP/1.1 403"), "{answer}");
+        let missing = AdminConfig { tokens: vec![of("shop", "EPICENTER_NONESUCH")], ..AdminConfig::default() };
+        let error = serve(&missing, Health::new(), Metrics::new("1"), Router::new()).await.err().unwrap();
+        assert!(error.to_string().starts_with("admin.tokens: shop: the secret's environment variable"), "{error}");
+        stop.cancel();
+        task.await.unwrap().unwrap();
+    }
+
+    #[tokio::test]
     async fn beyond_loopback_only_probes_and_metrics_are_open() {
         let check = async |token: Option<&str>, path: &str, expected: StatusCode| {
-            let guard = Guard { token: token.map(str::to_owned), loopback: false };
+            let tokens = token.map(|token| (token.to_owned(), Access::whole())).into_iter().collect();
+            let guard = Guard { tokens, loopback: false };
             let api = Router::new().route("/api/incidents", get(|| async { "secret" }));
             let router = router(guard, Health::new(), Metrics::new("1"), api);
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -5,6 +5,7 @@
 //! process), [`Health`] and [`Metrics`] (what the admin endpoint shows), [`BusConfig::open`].
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
 
+mod access;
 mod admin;
 mod archive;
 mod backoff;
@@ -22,6 +23,7 @@ mod supervise;
 pub mod telemetry;
 mod traces;
 
+pub use access::{Access, Names, TokenConfig};
 pub use admin::{AdminConfig, AdminError, Serve, serve};
 pub use archive::{ArchiveConfig, BatchSection, QuerySection, RetentionRule, RetentionSection, S3Section};
 pub use backoff::Backoff;

@@ -100,6 +100,8 @@ metrics! {
     ALERTS_BEHIND: Gauge "epicenter_alerts_lag_seconds" ["receiver"] "Age of the change of an incident that a receiver is being told of, or that was read last; 0 when there is nothing to read.";
     ALERTS_OPEN: Gauge "epicenter_alerts_incidents" ["receiver"] "Incidents that a receiver knows of, or may be told of yet.";
     WATCHDOG: Counter "epicenter_alerts_watchdog_total" ["receiver", "outcome"] "Signs of life of the dead-man's switch: sent or failed; `heartbeat` is its URL.";
+    COMMANDS: Counter "epicenter_commands_total" ["action", "outcome"] "What people said of incidents: written into the cluster's log, refused with the reason, or failed because the log took nothing; by what it was, such as acknowledge or silence.";
+    APPLICATION_EVENTS: Counter "epicenter_application_events_total" ["outcome"] "Events of applications: written, refused or failed, likewise.";
     ARCHIVED: Counter "epicenter_archived_records_total" ["table", "outcome"] "Records that are in the archive: kept, or raw, with the reason why they could not be decoded.";
     ARCHIVE_COMMIT: Histogram "epicenter_archive_commit_seconds" ["table"] "Writing the files of a batch and committing them, to the archive's store.";
     ARCHIVE_FAILURES: Counter "epicenter_archive_failures_total" ["table"] "Attempts that the archive's store did not take; they are made again.";

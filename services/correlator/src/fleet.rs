@@ -48,6 +48,11 @@ impl Processor for FleetCorrelator {
         let payload =
             payload.ok_or_else(|| Reject("a record of fleet.signals has no payload: its producer is broken".into()))?;
         let signal = FleetRecord::decode(&self.codec, payload).map_err(Reject::because)?;
+        if let FleetRecord::Command(command) = &signal
+            && let Some(why) = self.fleet.refusal(command)
+        {
+            return Err(Reject(format!("command {} of {} ({}): {why}", command.id, command.by, command.action.name())));
+        }
         let mut effects = Effects::default();
         self.fleet.apply(&self.rules, Timestamp::from_millis(record.timestamp), &signal, &mut effects);
         effects.changes.iter().for_each(|change| emit(&self.codec, FLEET, change, step));

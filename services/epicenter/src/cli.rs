@@ -248,6 +248,30 @@ pub enum Say {
         #[command(flatten)]
         said: Said,
     },
+    /// Say that two incidents are one: the one that was opened first takes the other over
+    Merge {
+        /// The id of one, or the beginning of it
+        id: String,
+        /// That of the other
+        with: String,
+        /// Who, and why
+        #[command(flatten)]
+        said: Said,
+    },
+    /// Say that what an incident has of some objects is another incident, and stays one
+    #[command(
+        after_help = "Example:\n  epicenter split epc-7f3k --object Deployment/shop/web -m \"its image is wrong, the node is fine\""
+    )]
+    Split {
+        /// Its id, or the beginning of it
+        id: String,
+        /// KIND/NAMESPACE/NAME or KIND/NAME: an object that has Events in it, or the workload above such; several parted by commas
+        #[arg(long, required = true, value_delimiter = ',', value_name = "OBJECT")]
+        object: Vec<String>,
+        /// Who, and why
+        #[command(flatten)]
+        said: Said,
+    },
     /// Tell nobody of some incidents for a while, now or later
     #[command(after_help = "Examples:\n  epicenter silence epc-7f3k --for 2h -m \"the vendor is on it\"\n  \
                             epicenter silence --object Node/worker1 --from 2026-12-01T22:00:00Z --for 4h -m \"new kernel\"\n  \

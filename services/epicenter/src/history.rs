@@ -26,6 +26,7 @@ impl History {
             return;
         }
         let mut members = std::mem::take(&mut whole.incident.members);
+        // What has moved keeps its place here, and is left out in the end.
         for member in incident.members.drain(..) {
             match whole.place.get(&member.event_uid) {
                 Some(place) => members[*place] = member,
@@ -41,6 +42,7 @@ impl History {
     /// The incidents, the first that opened first.
     pub fn into_incidents(self) -> Vec<Incident> {
         let mut incidents: Vec<_> = self.incidents.into_values().map(|whole| whole.incident).collect();
+        incidents.iter_mut().for_each(|incident| incident.members.retain(|member| !member.is_moved()));
         incidents.sort_by(|a, b| (a.opened_at, &a.cluster, &a.id).cmp(&(b.opened_at, &b.cluster, &b.id)));
         incidents
     }
@@ -69,9 +71,12 @@ mod tests {
         history.take(change(1, &[("a", 1), ("b", 1)]));
         history.take(change(2, &[("c", 1), ("a", 5)]));
         history.take(change(2, &[("d", 1)]));
+        let mut moved = change(3, &[("b", 1)]);
+        moved.incident.members[0].role = Member::MOVED.to_owned();
+        history.take(moved);
         let incidents = history.into_incidents();
         let members: Vec<_> = incidents[0].members.iter().map(|m| (m.event_uid.as_str(), m.occurrences)).collect();
-        assert_eq!(members, [("a", 5), ("b", 1), ("c", 1)]);
-        assert_eq!((incidents[0].version, incidents[0].truncated), (2, 0));
+        assert_eq!(members, [("a", 5), ("c", 1)]);
+        assert_eq!((incidents[0].version, incidents[0].truncated), (3, 0));
     }
 }

@@ -112,6 +112,7 @@ impl Checked for Settings {
         }
         problems.extend(self.registry.problems());
         problems.extend(self.traces.problems());
+        problems.extend(self.admin.problems());
         problems.extend(below("clusters", self.clusters.problems()));
         problems.extend(below("exporter", exporter.problems()));
         problems.extend(below("objects", self.objects.problems()));

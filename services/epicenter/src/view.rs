@@ -10,6 +10,7 @@ use epicenter_bus::topics::{EVENTS_ENRICHED, INCIDENTS, SILENCES};
 use epicenter_bus::{Bus, Start};
 use epicenter_intake::Intake;
 use epicenter_model::{Codec, Command, EnrichedEvent, EnrichedRecord, Incident, Silence};
+use epicenter_runtime::Access;
 use serde::de::DeserializeOwned;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -84,7 +85,7 @@ impl View {
             }
             Self::Log(bus, _) => {
                 let intake = Intake::new(bus.clone(), codec);
-                Ok(tokio::task::spawn_blocking(move || intake.command(command)).await??)
+                Ok(tokio::task::spawn_blocking(move || intake.command(command, &Access::whole())).await??)
             }
         }
     }
@@ -97,7 +98,7 @@ impl View {
             }
             Self::Log(bus, codec) => {
                 let (bus, codec) = (bus.clone(), codec.clone());
-                tokio::task::spawn_blocking(move || events(&bus, &codec, limit)).await?
+                tokio::task::spawn_blocking(move || events(&bus, &codec, limit, &|_| true)).await?
             }
         }
     }
@@ -123,8 +124,13 @@ pub fn silences(bus: &Bus, codec: &Codec) -> anyhow::Result<Vec<Silence>> {
     Ok(silences)
 }
 
-/// The newest `limit` Events of a log. Blocks.
-pub fn events(bus: &Bus, codec: &Codec, limit: usize) -> anyhow::Result<Vec<EnrichedEvent>> {
+/// The newest `limit` Events of a log that `wanted` says are. Blocks.
+pub fn events(
+    bus: &Bus,
+    codec: &Codec,
+    limit: usize,
+    wanted: &dyn Fn(&EnrichedEvent) -> bool,
+) -> anyhow::Result<Vec<EnrichedEvent>> {
     let partitions: Vec<u32> = (0..bus.partitions()).collect();
     let mut reader = bus.reader(EVENTS_ENRICHED.name, &partitions, Start::Earliest)?;
     let mut newest = VecDeque::new();
@@ -132,7 +138,9 @@ pub fn events(bus: &Bus, codec: &Codec, limit: usize) -> anyhow::Result<Vec<Enri
     let wait = if matches!(bus, Bus::Local(_)) { Duration::ZERO } else { Duration::from_secs(2) };
     while let Some(record) = reader.next(wait)? {
         let payload = record.payload.as_deref().unwrap_or_default();
-        if let Ok(EnrichedRecord::Event(event)) = EnrichedRecord::decode(codec, payload) {
+        if let Ok(EnrichedRecord::Event(event)) = EnrichedRecord::decode(codec, payload)
+            && wanted(&event)
+        {
             newest.push_back(*event);
             if newest.len() > limit {
                 newest.pop_front();

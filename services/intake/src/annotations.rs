@@ -8,7 +8,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use epicenter_model::{Act, Action, Command, Matcher, Timestamp};
-use epicenter_runtime::{Backoff, Health};
+use epicenter_runtime::{Access, Backoff, Health};
 use futures::TryStreamExt;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use kube::api::{Api, ApiResource, DynamicObject, ListParams, ObjectMeta, Patch, PatchParams, WatchEvent, WatchParams};
@@ -168,7 +168,9 @@ impl Reader {
 
     async fn write(&self, command: Command) -> Result<(), IntakeError> {
         let (intake, cluster) = (self.intake.clone(), self.cluster.clone());
-        let written = tokio::task::spawn_blocking(move || intake.command(Command { cluster, ..command }).map(|_| ()));
+        let written = tokio::task::spawn_blocking(move || {
+            intake.command(Command { cluster, ..command }, &Access::whole()).map(|_| ())
+        });
         written.await.unwrap_or_else(|error| Err(IntakeError::Refused(error.to_string())))
     }
 }

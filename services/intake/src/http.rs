@@ -10,6 +10,7 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{Extension, Json, Router};
+use epicenter_runtime::Access;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -24,7 +25,7 @@ const AT_ONCE: usize = 16;
 /// How long a request may take: twice as long as the log is tried.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// `POST /api/v1/commands` and `POST /v1/events`. Who may, is for whoever serves them to say.
+/// `POST /api/v1/commands` and `POST /v1/events`. Who may what, is for whoever serves them to say: each request has an [`Access`].
 pub fn routes(intake: Intake) -> Router {
     routes_with(intake, Arc::new(Semaphore::new(AT_ONCE)))
 }
@@ -63,16 +64,17 @@ struct Where {
     cluster: String,
 }
 
-async fn command(State(intake): State<Intake>, place: Place, body: Bytes) -> Response {
+async fn command(State(intake): State<Intake>, access: Access, place: Place, body: Bytes) -> Response {
     let command = match serde_json::from_slice(&body) {
         Ok(command) => command,
         Err(error) => return refused(StatusCode::BAD_REQUEST, &error.to_string()),
     };
-    write(intake, place, move |intake| intake.command(command).map(|written| json!(written))).await
+    write(intake, place, move |intake| intake.command(command, &access).map(|written| json!(written))).await
 }
 
 async fn events(
     State(intake): State<Intake>,
+    access: Access,
     place: Place,
     Query(Where { cluster }): Query<Where>,
     headers: HeaderMap,
@@ -91,7 +93,7 @@ async fn events(
     match read(media, &body) {
         Ok(events) => {
             let accepted = json!({"accepted": events.len()});
-            write(intake, place, move |intake| intake.events(&cluster, events).map(|()| accepted)).await
+            write(intake, place, move |intake| intake.events(&cluster, events, &access).map(|()| accepted)).await
         }
         Err(error) => refused(StatusCode::BAD_REQUEST, &error.to_string()),
     }
@@ -112,6 +114,7 @@ async fn write(
         Ok(Err(error)) => {
             let status = match &error {
                 IntakeError::Refused(_) => StatusCode::BAD_REQUEST,
+                IntakeError::Forbidden(_) => StatusCode::FORBIDDEN,
                 IntakeError::Unknown(_) => StatusCode::NOT_FOUND,
                 IntakeError::Log(_) => StatusCode::SERVICE_UNAVAILABLE,
                 IntakeError::Codec(_) => StatusCode::INTERNAL_SERVER_ERROR,

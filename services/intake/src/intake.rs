@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 
 use epicenter_bus::{Bus, Emit, Fault, Source, topics};
 use epicenter_model::{
-    Act, Action, Codec, CodecError, Command, Event, FLEET, Incident, IncidentState, RawEvent, RawRecord, Timestamp,
-    headers, partition_of,
+    Act, Action, Codec, CodecError, Command, Event, FLEET, FleetRecord, Incident, IncidentState, Matcher, RawEvent,
+    RawRecord, Silence, Timestamp, headers, partition_of,
 };
-use epicenter_runtime::now;
+use epicenter_runtime::metric::{APPLICATION_EVENTS, COMMANDS};
+use epicenter_runtime::{Access, Metrics, now};
 use parking_lot::Mutex;
 
 use crate::clusters::{Cluster, Clusters};
@@ -26,7 +27,10 @@ pub enum IntakeError {
     /// It cannot be written as it is. Not retryable.
     #[error("{0}")]
     Refused(String),
-    /// It is about something that there is not. Not retryable.
+    /// Who says it may not. Not retryable.
+    #[error("{0}")]
+    Forbidden(String),
+    /// It is about something that there is not, or not for who says it. Not retryable.
     #[error("{0}")]
     Unknown(String),
     /// The log takes nothing now. Retryable.
@@ -45,6 +49,7 @@ pub struct Intake {
     /// Of this process alone: nobody fences it, and it fences nobody. What is written twice has one id, and counts once.
     id: String,
     state: Arc<Mutex<State>>,
+    metrics: Metrics,
 }
 
 #[derive(Default)]
@@ -56,7 +61,13 @@ struct State {
 impl Intake {
     /// An intake that writes to `bus` by `codec`.
     pub fn new(bus: Bus, codec: Codec) -> Self {
-        Self { bus, codec, id: format!("intake.{}", name()), state: Arc::default() }
+        let metrics = Metrics::default();
+        Self { bus, codec, id: format!("intake.{}", name()), state: Arc::default(), metrics }
+    }
+
+    /// The same, counted by `metrics`.
+    pub fn counted(self, metrics: &Metrics) -> Self {
+        Self { metrics: metrics.clone(), ..self }
     }
 
     /// Writes a command into its cluster's log. What it does not say is filled in: the cluster (that of its incident, or the
@@ -66,24 +77,33 @@ impl Intake {
     ///
     /// # Errors
     /// See [`IntakeError`].
-    pub fn command(&self, mut command: Command) -> Result<Command, IntakeError> {
-        if let Action::Incident { id, act } = &command.action {
-            let incident = self.incident(id, &command.cluster)?;
-            match act {
-                Act::Acknowledge | Act::Resolve if incident.state != IncidentState::Open => {
-                    return Err(IntakeError::Refused(format!(
-                        "incident {id} is over already: it is {}",
-                        incident.state
-                    )));
-                }
-                Act::Unacknowledge if incident.acknowledged.is_none() => {
-                    return Err(IntakeError::Refused(format!("incident {id} is not acknowledged")));
-                }
-                _ => command.cluster = incident.cluster,
+    pub fn command(&self, command: Command, access: &Access) -> Result<Command, IntakeError> {
+        let action = command.action.name();
+        let written = self.say(command, access);
+        self.metrics.add(&COMMANDS, &[action, outcome(&written)], 1.0);
+        written
+    }
+
+    fn say(&self, mut command: Command, access: &Access) -> Result<Command, IntakeError> {
+        may_write(access)?;
+        if let Some(id) = command.action.incident() {
+            let incident = self.incident(id, &command.cluster, access)?;
+            if let Some(why) = refusal(&command.action, &incident) {
+                return Err(IntakeError::Refused(why));
             }
+            command.cluster = incident.cluster;
+        }
+        if let Action::Merge { with, .. } = &command.action {
+            self.incident(with, &command.cluster, access)?;
         }
         let mut state = self.state.lock();
-        let (name, cluster) = self.cluster(&mut state, &command.cluster)?;
+        let fleet = command.cluster == FLEET && matches!(command.action, Action::Incident { .. });
+        let (name, cluster) = match fleet {
+            // Its time is that at which the log takes what is said.
+            true => (FLEET.to_owned(), Cluster { uid: String::new(), at: now() }),
+            false => self.cluster(&mut state, &command.cluster, access)?,
+        };
+        self.may_silence(&command.action, &name, access)?;
         (command.cluster, command.at) = (name, cluster.at);
         if command.given_at == Timestamp::default() {
             command.given_at = now();
@@ -104,7 +124,11 @@ impl Intake {
         }
         let written = command.clone();
         let id = command.id.clone();
-        self.write(&mut state, &written.cluster, vec![(RawRecord::Command(Box::new(command)), id)])?;
+        if fleet {
+            self.signal(&mut state, command)?;
+        } else {
+            self.write(&mut state, &written.cluster, vec![(RawRecord::Command(Box::new(command)), id)])?;
+        }
         Ok(written)
     }
 
@@ -113,9 +137,24 @@ impl Intake {
     ///
     /// # Errors
     /// See [`IntakeError`].
-    pub fn events(&self, cluster: &str, events: Vec<Event>) -> Result<(), IntakeError> {
+    pub fn events(&self, cluster: &str, events: Vec<Event>, access: &Access) -> Result<(), IntakeError> {
+        let count = events.len();
+        let written = self.tell(cluster, events, access);
+        self.metrics.add(&APPLICATION_EVENTS, &[outcome(&written)], count as f64);
+        written
+    }
+
+    fn tell(&self, cluster: &str, events: Vec<Event>, access: &Access) -> Result<(), IntakeError> {
+        may_write(access)?;
         let mut state = self.state.lock();
-        let (name, Cluster { uid, at }) = self.cluster(&mut state, cluster)?;
+        let (name, Cluster { uid, at }) = self.cluster(&mut state, cluster, access)?;
+        if let Some(event) = events.iter().find(|event| !access.sees(&name, &event.regarding.namespace)) {
+            let Access { name, .. } = access;
+            return Err(IntakeError::Forbidden(format!(
+                "the token of {name} is for events about objects of its namespaces, and not about {}",
+                event.regarding
+            )));
+        }
         let record = |event: Event| {
             let id = format!("0/{}/{}", event.uid, event.resource_version);
             let (cluster, cluster_uid) = (name.clone(), uid.clone());
@@ -125,7 +164,32 @@ impl Intake {
         self.write(&mut state, &name, events.into_iter().map(record).collect())
     }
 
-    fn cluster(&self, state: &mut State, name: &str) -> Result<(String, Cluster), IntakeError> {
+    /// Whether a silence may be made, or ended.
+    fn may_silence(&self, action: &Action, cluster: &str, access: &Access) -> Result<(), IntakeError> {
+        let of = |matcher: &Matcher| match matcher.incident.as_str() {
+            "" => Ok(access.sees_silence(cluster, matcher)),
+            incident => self.incident(incident, cluster, access).map(|_| true),
+        };
+        match action {
+            _ if access.sees_all() => Ok(()),
+            Action::Silence { matcher, .. } if !of(matcher)? => Err(IntakeError::Forbidden(format!(
+                "the token of {} is for silences of one incident, or of one of its namespaces: name it",
+                access.name
+            ))),
+            Action::Unsilence { silence } => {
+                let unknown = || {
+                    let why = format!("cluster {cluster} has no silence {silence}: `epicenter silences` lists them");
+                    IntakeError::Unknown(why)
+                };
+                let table = self.bus.table(topics::SILENCES.name)?;
+                let row = table.get(format!("{cluster}/{silence}").as_bytes()).ok_or_else(unknown)?;
+                of(&self.codec.decode::<Silence>(row)?.matcher)?.then_some(()).ok_or_else(unknown)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn cluster(&self, state: &mut State, name: &str, access: &Access) -> Result<(String, Cluster), IntakeError> {
         if name == FLEET {
             return Err(IntakeError::Refused(format!(
                 "`{FLEET}` stands for all clusters together, and its incidents follow from theirs: name one of the clusters"
@@ -138,21 +202,22 @@ impl Intake {
             name => name.to_owned(),
         };
         match state.clusters.get(&name, &self.bus, &self.codec)? {
-            Some(cluster) => Ok((name, cluster)),
-            None => Err(IntakeError::Unknown(format!("there is no cluster {name}: no exporter has ever read it"))),
+            Some(cluster) if access.clusters.hold(&name) => Ok((name, cluster)),
+            _ => Err(IntakeError::Unknown(format!("there is no cluster {name}: no exporter has ever read it"))),
         }
     }
 
     /// The incident of that id, in that cluster if one is named.
-    fn incident(&self, incident: &str, cluster: &str) -> Result<Incident, IntakeError> {
+    fn incident(&self, incident: &str, cluster: &str, access: &Access) -> Result<Incident, IntakeError> {
         let table = self.bus.table(topics::INCIDENTS.name)?;
         let is_it = |key: &[u8]| {
             let key = std::str::from_utf8(key).ok().and_then(|key| key.rsplit_once('/'));
             key.is_some_and(|(of, id)| id == incident && (cluster.is_empty() || of == cluster))
         };
-        match table.iter().find(|(key, _)| is_it(key)) {
-            Some((_, document)) => Ok(self.codec.decode(document)?),
-            None => Err(IntakeError::Unknown(format!(
+        let found = table.iter().find(|(key, _)| is_it(key));
+        match found.map(|(_, document)| self.codec.decode(document)).transpose()? {
+            Some(found) if access.sees_incident(&found) => Ok(found),
+            _ => Err(IntakeError::Unknown(format!(
                 "there is no incident {incident}{}{cluster}: `epicenter incidents --all` lists them",
                 if cluster.is_empty() { "" } else { " in cluster " }
             ))),
@@ -170,10 +235,26 @@ impl Intake {
                 headers: headers(record.record_type(), cluster, &id, record.at()),
             });
         }
-        let partition = partition_of(cluster, self.bus.partitions());
+        self.committed(state, cluster, partition_of(cluster, self.bus.partitions()), &emits)
+    }
+
+    /// Writes what is to be done to an incident of the fleet to where its processor reads.
+    fn signal(&self, state: &mut State, command: Command) -> Result<(), IntakeError> {
+        let record = FleetRecord::Command(Box::new(command));
+        let emit = Emit {
+            topic: topics::FLEET_SIGNALS.name,
+            timestamp: record.at().as_millis(),
+            key: FLEET.into(),
+            payload: Some(record.encode(&self.codec)?.into()),
+            headers: headers(record.record_type(), FLEET, &record.id(), record.at()),
+        };
+        self.committed(state, FLEET, 0, &[emit])
+    }
+
+    fn committed(&self, state: &mut State, cluster: &str, partition: u32, emits: &[Emit]) -> Result<(), IntakeError> {
         let began = Instant::now();
         loop {
-            match self.commit(state, partition, &emits) {
+            match self.commit(state, partition, emits) {
                 Ok(()) => return Ok(()),
                 Err(fault @ Fault::Fatal { .. }) => return Err(fault.into()),
                 Err(fault) if began.elapsed() > DEADLINE => return Err(fault.into()),
@@ -194,6 +275,36 @@ impl Intake {
         source.commit(emits, &[])?;
         state.sources.insert(partition, source);
         Ok(())
+    }
+}
+
+fn may_write(access: &Access) -> Result<(), IntakeError> {
+    let why = || IntakeError::Forbidden(format!("the token of {} is for reading only", access.name));
+    access.write.then_some(()).ok_or_else(why)
+}
+
+/// The outcome, as metrics name it.
+fn outcome<T>(written: &Result<T, IntakeError>) -> &'static str {
+    match written {
+        Ok(_) => "written",
+        Err(IntakeError::Refused(_) | IntakeError::Unknown(_) | IntakeError::Forbidden(_)) => "refused",
+        Err(IntakeError::Log(_) | IntakeError::Codec(_)) => "failed",
+    }
+}
+
+/// Why the action cannot be done to the incident, as far as its document tells.
+fn refusal(action: &Action, incident: &Incident) -> Option<String> {
+    let Incident { id, state, .. } = incident;
+    match action {
+        Action::Merge { .. } | Action::Split { .. } | Action::Incident { act: Act::Acknowledge | Act::Resolve, .. }
+            if *state != IncidentState::Open =>
+        {
+            Some(format!("incident {id} is over already: it is {state}"))
+        }
+        Action::Incident { act: Act::Unacknowledge, .. } if incident.acknowledged.is_none() => {
+            Some(format!("incident {id} is not acknowledged"))
+        }
+        _ => None,
     }
 }
 

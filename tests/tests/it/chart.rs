@@ -44,6 +44,8 @@ const INSTALLATIONS: [&[&str]; 7] = [
         "kafka.secrets.sasl\\.password.key=password",
         "admin.token.secretName=epicenter",
         "admin.token.key=token",
+        "admin.tokens[0].name=shop,admin.tokens[0].secretName=teams,admin.tokens[0].key=shop",
+        "admin.tokens[0].namespaces={shop,shop-*},admin.tokens[0].write=true",
         "exporter.kubeconfig.secretName=prod-eu-1",
         "exporter.kubeconfig.key=kubeconfig",
         "config.exporter.heartbeat_ms=2000",

@@ -71,6 +71,7 @@ impl Installation {
         let mut command = match service {
             "exporter" => self.program("epicenter-exporter"),
             "sink" => self.command(&["sink", "--role", "central"]),
+            "alerts" => self.command(&["alerts", "run"]),
             service => self.command(&[service]),
         };
         if service == "exporter" {

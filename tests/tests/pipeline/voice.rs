@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use epicenter_bus::topics;
-use epicenter_model::{Act, Codec, DeadLetter, Incident, IncidentState};
+use epicenter_model::{Act, Codec, DeadLetter, Incident, IncidentState, Timestamp};
+use epicenter_tests::hook::Hook;
 use epicenter_tests::kube::{ControlPlane, Options};
 use epicenter_tests::process::Process;
 use epicenter_tests::{http, ports};
@@ -83,6 +84,106 @@ impl Scene {
     fn post(&self, path: &str, content_type: &str, body: &Value) -> (u16, String) {
         http::post(self.intake, path, content_type, &serde_json::to_vec(body).unwrap()).unwrap()
     }
+}
+
+/// Writes an Event about a pod that needs an image which is not there.
+fn cannot_pull(scene: &Scene, namespace: &str, pod: &str) {
+    tokio::runtime::Runtime::new().unwrap().block_on(async {
+        let events: Api<_> = Api::namespaced(client(&scene.plane).await, namespace);
+        let message =
+            format!("Failed to pull image \"registry.example.com/{pod}:9\": rpc error: code = NotFound: not found");
+        let mut event = event(&format!("{pod}.1"), pod, "Failed", &message);
+        event.metadata.namespace = Some(namespace.to_owned());
+        event.involved_object.namespace = Some(namespace.to_owned());
+        events.create(&PostParams::default(), &event).await.unwrap();
+    });
+}
+
+/// Silence by command: nobody is told of what begins in it, until it is over or lifted; of others as ever.
+#[test]
+fn who_tells_of_incidents_heeds_silences() {
+    let mut hook = Hook::new().unwrap();
+    hook.start().unwrap();
+    let mut scene = Scene::start();
+    let file = scene.installation.directory.path().join("alerts.yaml");
+    let receivers = format!("[{{name: hook, per_minute: 6000, webhook: {{url: '{}'}}}}]", hook.url());
+    let text = format!("receivers: {receivers}\nrules: [{{name: all, receivers: [hook], group_wait: 0s}}]\n");
+    std::fs::write(&file, text).unwrap();
+    let setting = [("EPICENTER_ALERTS__FILE", file.display().to_string())];
+    scene.services.push(scene.installation.service_with("alerts", "alerts", &setting));
+    scene.plane.kubectl(&["create", "namespace", "other"]).unwrap();
+    let of = |pod: &str| -> Option<Incident> {
+        let table = scene.installation.bus().table(topics::INCIDENTS.name).unwrap();
+        let mut all = table.values().map(|it| Codec::single_object().decode::<Incident>(it).unwrap());
+        let has = |it: &Incident| it.members.iter().any(|member| member.regarding.name == pod);
+        all.find(|it| it.state != IncidentState::Merged && has(it))
+    };
+    let told = |id: &str| -> Vec<(String, String)> {
+        let told = hook.told();
+        let events = told.iter().map(|told| serde_json::from_slice::<Value>(&told.body).unwrap());
+        let own = events.filter(|event| event["subject"] == id);
+        let text = |event: &Value, key: &str| event[key].as_str().unwrap().to_owned();
+        own.map(|event| (event["data"]["notice"].as_str().unwrap().to_owned(), text(&event, "time"))).collect()
+    };
+    let until = |what: &str, holds: &dyn Fn() -> bool| {
+        let deadline = Instant::now() + LIMIT;
+        while !holds() {
+            assert!(Instant::now() < deadline, "{what}\n{}", scene.tails());
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    };
+
+    scene.done(&["silence", "--namespace", "default", "--for", "20s", "-m", "a drill"], "holds from");
+    cannot_pull(&scene, "default", "web-1");
+    until("an incident that is silent", &|| of("web-1").is_some());
+    cannot_pull(&scene, "other", "api-1");
+    until("an incident that is not", &|| of("api-1").is_some());
+    let (silent, other) = (of("web-1").unwrap(), of("api-1").unwrap());
+    let ends_at = silent.silenced.as_ref().unwrap().until;
+    assert_eq!(other.silenced, None);
+    until("it is told", &|| !told(&other.id).is_empty());
+    assert!(told(&silent.id).is_empty(), "it is silent");
+    until("it is told when the silence is over", &|| !told(&silent.id).is_empty());
+    let [(notice, time)] = &told(&silent.id)[..] else { panic!("{:?}", told(&silent.id)) };
+    assert!(
+        notice == "firing" && time.parse::<Timestamp>().unwrap() >= ends_at,
+        "{notice} at {time}, not before {ends_at}"
+    );
+
+    scene.done(&["silence", "--namespace", "default", "--for", "1h", "-m", "another"], "holds from");
+    cannot_pull(&scene, "default", "db-1");
+    until("another that is silent", &|| of("db-1").is_some_and(|it| it.silenced.is_some()));
+    let lifted = of("db-1").unwrap();
+    cannot_pull(&scene, "other", "mail-1");
+    until("it is told", &|| of("mail-1").is_some_and(|it| !told(&it.id).is_empty()));
+    assert!(told(&lifted.id).is_empty(), "it is silent");
+    scene.done(&["unsilence", &lifted.silenced.unwrap().id], "is over");
+    until("it is told when the silence is lifted", &|| !told(&lifted.id).is_empty());
+    assert_eq!(told(&lifted.id)[0].0, "firing");
+
+    // Two that are one, and two again; seen by who watches, and drawn.
+    let mut watch = scene.installation.command(&["watch", "--namespace", "other", "-o", "json"]);
+    let mut watching =
+        Process::spawn("watch", &mut watch, &scene.installation.directory.path().join("watch.log")).unwrap();
+    watching.until(LIMIT, |said| said.lines().count() >= 2).unwrap();
+    let second = of("mail-1").unwrap();
+    scene.done(&["merge", &second.id, &other.id, "-m", "one tag"], "are one");
+    until("the survivor has both", &|| of("mail-1").is_some_and(|it| it.id == other.id));
+    scene.done(&["split", &other.id, "--object", "Pod/other/mail-1"], "is an incident of its own");
+    until("it is another", &|| of("mail-1").is_some_and(|it| it.id != other.id && it.id != second.id));
+    assert_eq!(of("api-1").unwrap().id, other.id);
+    watching
+        .until(LIMIT, |said| said.contains("\"transition\":\"merged\"") && said.contains("\"role\":\"moved\""))
+        .unwrap();
+    let seen: Vec<Value> = watching.output().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let (ours, opened) = (
+        |it: &&Value| it["incident"]["impact"]["namespaces"][0] == "other",
+        |it: &&Value| it["transition"] == "opened",
+    );
+    assert_eq!((seen.iter().filter(ours).count(), seen.iter().filter(opened).count()), (seen.len(), 3), "{seen:#?}");
+    let drawn = scene.installation.command(&["timeline", &other.id]).output().unwrap();
+    let drawn = String::from_utf8(drawn.stdout).unwrap();
+    assert!(drawn.contains("Pod other/api-1") && drawn.contains("Failed") && !drawn.contains("mail-1"), "{drawn}");
 }
 
 #[test]

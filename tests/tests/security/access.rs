@@ -10,7 +10,7 @@ use epicenter_bus::{Bus, Emit, Fault, KafkaConfig, Start, Stop, topics};
 use epicenter_exporter::{Log, farewell, system_clock};
 use epicenter_intake::Intake;
 use epicenter_model::{Codec, Event, Heartbeat, Incident, ObjectRef, RawEvent, RawRecord, Timestamp, WatchPosition};
-use epicenter_runtime::{Metrics, Traces};
+use epicenter_runtime::{Access, Metrics, Traces};
 use epicenter_tests::kafka::Port;
 use epicenter_tests::process::{self, binary};
 use futures::executor::block_on;
@@ -199,7 +199,7 @@ fn story(site: &Site, buses: &BTreeMap<&str, Bus>) {
     for service in ["intake", "sink-objects", "console"] {
         let said = json!({"id": service, "by": "anna", "action": "silence", "cluster": CLUSTER, "endsAt": "2999-01-01T00:00:00Z"});
         let intake = Intake::new(buses[service].clone(), Codec::single_object());
-        intake.command(serde_json::from_value(said).unwrap()).unwrap();
+        intake.command(serde_json::from_value(said).unwrap(), &Access::whole()).unwrap();
     }
     let silences = || view::silences(viewer, &Codec::single_object()).unwrap();
     until("what was said is carried out", || (silences().len() == 3).then_some(()));

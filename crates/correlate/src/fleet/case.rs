@@ -11,7 +11,7 @@ use super::state::Key;
 use super::tell::Head;
 
 /// An incident that is over comes back, rather than another opens, within so much of the quiet clock, ms.
-const REOPEN_MS: i64 = 600_000;
+pub(super) const REOPEN_MS: i64 = 600_000;
 /// Most incidents that go on in cases; more are not taken in.
 const SIGHTINGS: usize = 100_000;
 /// Most of one case, and of one cluster in it: more of a cluster's own say nothing new.
@@ -124,6 +124,10 @@ impl Step<'_> {
                 head.resolved_at = None;
                 head.last_at = clock.now;
                 self.fleet.ended.remove(&(head.until, id.clone()));
+                if let Some(voice) = self.fleet.voices.get_mut(&head.id) {
+                    // Whoever looked after it did so until it was over.
+                    voice.acknowledged = None;
+                }
                 Transition::Reopened
             }
             None => {
@@ -159,6 +163,10 @@ impl Step<'_> {
         sighting.over = Some(at);
         let goes_on = case.members().any(|(_, one)| one.over.is_none());
         let Some(head) = &mut case.incident else { return };
+        if head.resolved_at.is_some() {
+            // Somebody said so before.
+            return self.write(id, place);
+        }
         let transition = if goes_on {
             Transition::Updated
         } else {
@@ -189,7 +197,9 @@ impl Step<'_> {
             self.fleet.ended.pop_first();
             self.delete(&Key::Case(id.clone()));
             let Some(mut case) = self.fleet.cases.remove(&id) else { continue };
-            case.incident = None;
+            if let Some(head) = case.incident.take() {
+                self.fall_silent(&head.id);
+            }
             let over: Vec<_> = case.members().map(|(place, _)| place.clone()).collect();
             for place in over {
                 case.sightings.remove(&place);

@@ -8,12 +8,14 @@ mod rules;
 mod silence;
 mod state;
 mod tell;
+mod voice;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use epicenter_model::{FleetRecord, Timestamp};
 
 use crate::Effects;
+use crate::voice::Voice;
 use case::{Case, CaseId, Place};
 pub use rules::FleetRules;
 use silence::Cluster;
@@ -38,6 +40,8 @@ pub struct Fleet {
     silent: BTreeSet<(i64, String)>,
     /// Cases whose incident is over, by the quiet clock at which it can no longer come back.
     ended: BTreeSet<(i64, CaseId)>,
+    /// What people did to incidents and said of them, by their ids.
+    voices: BTreeMap<String, Voice>,
     /// Entries that changed since they were last written.
     unwritten: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
 }
@@ -55,6 +59,7 @@ impl Fleet {
             FleetRecord::Heartbeat(beat) if beat.last => step.leave(&beat.cluster),
             FleetRecord::Heartbeat(_) => {}
             FleetRecord::Signal(signal) => step.signal(signal),
+            FleetRecord::Command(command) => step.command(command),
         }
     }
 

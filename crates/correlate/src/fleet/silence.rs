@@ -28,12 +28,14 @@ impl Step<'_> {
             FleetRecord::Heartbeat(beat) if beat.last => return,
             FleetRecord::Heartbeat(_) => true,
             FleetRecord::Signal(_) => false,
+            FleetRecord::Command(_) => return,
         };
         let clock = self.fleet.clock;
         let Some(mut cluster) = self.take(name).or_else(|| begins.then(Cluster::default)) else { return };
         (cluster.at, cluster.heard) = (clock.now, clock.quiet);
         if let Some((mut head, _)) = cluster.silent.take() {
             self.tell_silence(name, &mut head, Transition::Resolved, "It is heard again.");
+            self.fall_silent(&head.id);
         }
         self.keep(name, cluster);
     }
@@ -64,6 +66,8 @@ impl Step<'_> {
         let Some(mut cluster) = self.take(name) else { return };
         if let Some((head, _)) = &mut cluster.silent {
             self.tell_silence(name, head, Transition::Resolved, why);
+            let id = head.id.clone();
+            self.fall_silent(&id);
         }
         self.delete(&Key::Cluster(name.to_owned()));
         self.end_all(name);

@@ -23,6 +23,8 @@ pub(super) enum Key {
     /// The incident of a case.
     Case(CaseId),
     Sighting(CaseId, Place),
+    /// What people did to an incident and said of it, by its id.
+    Voice(String),
 }
 
 /// The log's time, and how much of it passed while the log was there, ms.
@@ -73,6 +75,7 @@ impl Fleet {
             let (key, value) = (key.as_ref(), value.as_ref());
             match Key::decode(key).ok_or_else(|| wire::unknown(key))? {
                 Key::Clock => fleet.clock = FLEET.decode(key, value)?,
+                Key::Voice(id) => _ = fleet.voices.insert(id, FLEET.decode(key, value)?),
                 Key::Cluster(name) => fleet.know(name, FLEET.decode::<Cluster>(key, value)?),
                 Key::Case(id) => {
                     let head: Head = FLEET.decode(key, value)?;

@@ -122,6 +122,10 @@ impl Step<'_> {
         head.version += 1;
         let Story { class, object, observed, confidence, .. } = story;
         let candidate = Candidate { class: class.clone(), object: object.clone(), observed, confidence };
+        let voice = self.fleet.voices.get(&head.id).cloned().unwrap_or_default();
+        if voice.is_heard() {
+            self.put(&Key::Voice(head.id.clone()), &voice);
+        }
         let state = if head.resolved_at.is_some() { IncidentState::Resolved } else { IncidentState::Open };
         let incident = Incident {
             id: head.id.clone(),
@@ -138,6 +142,8 @@ impl Step<'_> {
             last_event_at: head.last_at,
             resolved_at: head.resolved_at,
             members: story.members,
+            acknowledged: voice.acknowledged,
+            notes: voice.notes,
             ..Incident::default()
         };
         self.effects.changes.push(IncidentChange {

@@ -77,6 +77,14 @@ retention:
 {{- if .Values.admin.token }}
 {{- $_ := set $admin "token" (dict "file" "/etc/epicenter/secrets/admin/token") }}
 {{- end }}
+{{- $tokens := list }}
+{{- range .Values.admin.tokens }}
+{{- $token := dict "name" .name "token" (dict "file" (printf "/etc/epicenter/secrets/admin/tokens/%s" .name)) }}
+{{- $tokens = append $tokens (merge $token (pick . "clusters" "namespaces" "write")) }}
+{{- end }}
+{{- with $tokens }}
+{{- $_ := set $admin "tokens" . }}
+{{- end }}
 {{- $_ := set $settings "admin" $admin }}
 {{- with .Values.console }}
 {{- if .enabled }}
@@ -120,6 +128,9 @@ retention:
 {{- include "epicenter.logSecrets" . }}
 {{- with .Values.admin.token }}
 - secret: {name: {{ .secretName }}, items: [{key: {{ .key }}, path: admin/token}]}
+{{- end }}
+{{- range .Values.admin.tokens }}
+- secret: {name: {{ .secretName }}, items: [{key: {{ .key }}, path: {{ printf "admin/tokens/%s" .name }}}]}
 {{- end }}
 {{- end }}
 

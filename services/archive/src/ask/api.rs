@@ -10,12 +10,12 @@ use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use epicenter_model::Timestamp;
-use epicenter_runtime::now;
+use epicenter_model::{IncidentChange, Timestamp};
+use epicenter_runtime::{Access, now};
 use futures::stream;
 use serde_json::{Value, json};
 
-use super::{Aggregate, Answer, Archive, Cursor, Filter, Malformed, Of, Page, stretch};
+use super::{Aggregate, Answer, Archive, Cursor, Filter, Malformed, Of, Page, Row, stretch};
 use crate::ArchiveError;
 
 /// Rows of a page, and groups, unless asked otherwise; and at most.
@@ -26,7 +26,7 @@ const MISSING: HeaderName = HeaderName::from_static("epicenter-missing");
 /// Bytes that a query has at most.
 const QUERY: usize = 64 * 1024;
 
-/// Its routes, with their whole paths. Who may use them is for whoever serves them to say.
+/// Its routes, with their whole paths. Who may see what, is for whoever serves them to say: each request has an [`Access`].
 pub fn routes(archive: Arc<Archive>) -> Router {
     Router::new()
         .route("/api/v1/events", get(events))
@@ -45,21 +45,40 @@ async fn openapi() -> Response {
     ([(header::CONTENT_TYPE, "application/json")], OPENAPI).into_response()
 }
 
-async fn events(State(archive): State<Arc<Archive>>, RawQuery(query): RawQuery) -> Result<Response, ArchiveError> {
-    let (filter, limit, after) = page(query.as_deref())?;
+async fn events(
+    State(archive): State<Arc<Archive>>,
+    access: Access,
+    RawQuery(query): RawQuery,
+) -> Result<Response, ArchiveError> {
+    let (filter, limit, after) = page(query.as_deref(), access)?;
     let page = archive.events(&filter, limit, after).await?;
     Ok(told(&archive, page).await)
 }
 
-async fn incidents(State(archive): State<Arc<Archive>>, RawQuery(query): RawQuery) -> Result<Response, ArchiveError> {
-    let (filter, limit, after) = page(query.as_deref())?;
-    let page = archive.incidents(&filter, limit, after).await?;
+async fn incidents(
+    State(archive): State<Arc<Archive>>,
+    access: Access,
+    RawQuery(query): RawQuery,
+) -> Result<Response, ArchiveError> {
+    let (filter, limit, after) = page(query.as_deref(), access)?;
+    let mut page = archive.incidents(&filter, limit, after).await?;
+    if !filter.access.sees_all() {
+        page.rows.iter_mut().for_each(|row| cut(row, &filter.access));
+    }
     Ok(told(&archive, page).await)
 }
 
-fn page(query: Option<&str>) -> Result<(Filter, NonZeroU32, Option<Cursor>), Malformed> {
+/// Leaves of a record what somebody may see.
+fn cut(row: &mut Row, access: &Access) {
+    let Some(record) = row.get_mut("record") else { return };
+    let change = serde_json::from_value::<IncidentChange>(record.take());
+    let shown = change.ok().and_then(|it| Some(IncidentChange { incident: access.show(it.incident)?, ..it }));
+    *record = shown.and_then(|shown| serde_json::to_value(shown).ok()).unwrap_or(Value::Null);
+}
+
+fn page(query: Option<&str>, access: Access) -> Result<(Filter, NonZeroU32, Option<Cursor>), Malformed> {
     let (mut limit, mut after) = (ROWS, None);
-    let filter = filter(query, now(), |key, value| {
+    let filter = filter(query, now(), access, |key, value| {
         match key {
             "limit" => limit = rows(value)?,
             "cursor" => after = Some(value.parse()?),
@@ -75,10 +94,14 @@ async fn told(archive: &Archive, page: Page) -> Response {
     Json(json!({"rows": page.rows, "next": next, "missing": archive.missing().await})).into_response()
 }
 
-async fn aggregate(State(archive): State<Arc<Archive>>, RawQuery(query): RawQuery) -> Result<Response, ArchiveError> {
+async fn aggregate(
+    State(archive): State<Arc<Archive>>,
+    access: Access,
+    RawQuery(query): RawQuery,
+) -> Result<Response, ArchiveError> {
     let now = now();
     let mut how = Aggregate { of: Of::Events, by: Vec::new(), every: None, limit: ROWS };
-    let filter = filter(query.as_deref(), now, |key, value| {
+    let filter = filter(query.as_deref(), now, access, |key, value| {
         match (key, value) {
             ("of", "events") => how.of = Of::Events,
             ("of", "incidents") => how.of = Of::Incidents,
@@ -102,9 +125,10 @@ async fn aggregate(State(archive): State<Arc<Archive>>, RawQuery(query): RawQuer
 fn filter(
     query: Option<&str>,
     now: Timestamp,
+    access: Access,
     mut own: impl FnMut(&str, &str) -> Result<bool, Malformed>,
 ) -> Result<Filter, Malformed> {
-    let mut filter = Filter::new(now);
+    let mut filter = Filter { access, ..Filter::new(now) };
     for (key, value) in url::form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
         if !own(&key, &value)? && !filter.set(&key, &value, now)? {
             return Err(Malformed::new(key, &value, "is not asked for by this name: see /api/v1/openapi.json"));
@@ -119,7 +143,15 @@ fn rows(value: &str) -> Result<NonZeroU32, Malformed> {
 }
 
 /// Rows as they are found. What goes wrong after the first is told in the last line.
-async fn sql(State(archive): State<Arc<Archive>>, query: String) -> Result<Response, ArchiveError> {
+async fn sql(State(archive): State<Arc<Archive>>, access: Access, query: String) -> Result<Response, ArchiveError> {
+    if !access.sees_all() {
+        let why = format!(
+            "the token of {} is for some namespaces only, and SQL reads all: ask for events, incidents or \
+                           an aggregate",
+            access.name
+        );
+        return Ok((StatusCode::FORBIDDEN, Json(json!({"error": why}))).into_response());
+    }
     let mut answer = archive.sql(&query).await?;
     let first = answer.lines().await?;
     let lines = stream::unfold((first, Some(answer)), |(lines, answer)| async move {

@@ -1,10 +1,11 @@
 //! What is asked for, of Events and of incidents alike, and the condition on rows that it comes to.
 
-use epicenter_model::{Category, Severity, Timestamp};
+use epicenter_model::{Category, IncidentChange, Severity, Timestamp};
+use epicenter_runtime::{Access, Names};
 use jiff::tz::TimeZone;
 
-use crate::Kind;
 use crate::ask::Malformed;
+use crate::{Entry as _, Kind};
 
 /// How far back one looks who does not say.
 const SPAN: &str = "7d";
@@ -38,6 +39,8 @@ pub struct Filter {
     pub incident: Vec<String>,
     /// A text in the message or in the title, in upper or lower case.
     pub text: Option<String>,
+    /// For whom: of nothing else there is an answer.
+    pub access: Access,
 }
 
 impl Filter {
@@ -57,6 +60,7 @@ impl Filter {
             class: list(),
             incident: list(),
             text: None,
+            access: Access::whole(),
         }
     }
 
@@ -119,6 +123,7 @@ impl Filter {
             all.push(format!("date <= {} AND time < {}", day(to), instant(to)));
         }
         all.extend(one_of("cluster", self.cluster.iter().map(String::as_str)));
+        all.extend(names("cluster", &self.access.clusters));
         all
     }
 
@@ -137,6 +142,11 @@ impl Filter {
         .into_iter()
         .flatten()
         .collect();
+        if let Some(own) = names("namespace", &self.access.namespaces) {
+            // Which namespaces an incident touches only the record says.
+            let touched = (kind == IncidentChange::KIND).then(|| touches(&self.access.namespaces));
+            all.push(touched.map_or_else(|| own.clone(), |touched| format!("({own} OR {touched})")));
+        }
         all.extend(
             self.text.as_ref().map(|text| format!("contains(lower({}), {})", kind.text, quoted(&text.to_lowercase()))),
         );
@@ -157,6 +167,27 @@ fn named<T: Copy>(key: &str, value: &str, all: &[T], name: fn(T) -> &'static str
 fn one_of<'v>(column: &str, values: impl Iterator<Item = &'v str>) -> Option<String> {
     let quoted: Vec<_> = values.map(quoted).collect();
     (!quoted.is_empty()).then(|| format!("{column} IN ({})", quoted.join(", ")))
+}
+
+/// The condition that a column has one of these names; `None` when they are all.
+fn names(column: &str, names: &Names) -> Option<String> {
+    let each = names.each().map(|name| match name {
+        Ok(whole) => format!("{column} = {}", quoted(whole)),
+        Err(beginning) => format!("starts_with({column}, {})", quoted(beginning)),
+    });
+    (!names.are_all()).then(|| format!("({})", each.collect::<Vec<_>>().join(" OR ")))
+}
+
+/// The condition that an incident touches one of these namespaces, by its record. A quote within a text stands behind a backslash
+/// there, so that no title passes for a list.
+fn touches(names: &Names) -> String {
+    let plain = |name: &str| name.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').collect::<String>();
+    let each = names.each().map(|name| match name {
+        Ok(whole) => plain(whole),
+        Err(beginning) => plain(beginning) + "[a-z0-9-]*",
+    });
+    let pattern = format!("\"namespaces\":\\[[^\\]]*\"({})\"", each.collect::<Vec<_>>().join("|"));
+    format!("regexp_like(record, {})", quoted(&pattern))
 }
 
 /// Reads a time: an instant (2026-11-20T08:00:00Z), the beginning of a day, UTC (2026-11-20), or how long ago (7d, 12h, 30m).
@@ -201,9 +232,9 @@ fn day(at: Timestamp) -> String {
 #[cfg(test)]
 mod tests {
     use epicenter_model::EnrichedEvent;
+    use epicenter_runtime::TokenConfig;
 
     use super::*;
-    use crate::Entry as _;
 
     /// 2026-11-27T00:00:00Z.
     const NOW: Timestamp = Timestamp::from_micros(1_795_737_600_000_000);
@@ -238,6 +269,21 @@ mod tests {
             "date >= DATE '2026-11-01' AND time >= arrow_cast(1793491200000000, 'Timestamp(Microsecond, Some(\"UTC\"))') \
              AND date <= DATE '2026-11-02' AND time < arrow_cast(1793577600000000, 'Timestamp(Microsecond, Some(\"UTC\"))')",
         );
+    }
+
+    #[test]
+    fn asks_for_nothing_that_is_not_shown() {
+        let token = TokenConfig {
+            clusters: vec!["prod-*".into()],
+            namespaces: vec!["shop".into(), "team'-*".into()],
+            ..TokenConfig::default()
+        };
+        let filter = Filter { access: Access::of(&token), ..Filter::new(NOW) };
+        let own = "(namespace = 'shop' OR starts_with(namespace, 'team''-'))";
+        assert_eq!(filter.when()[1], "(starts_with(cluster, 'prod-'))");
+        assert_eq!(filter.which(EnrichedEvent::KIND), [own]);
+        let touched = r#"regexp_like(record, '"namespaces":\[[^\]]*"(shop|team-[a-z0-9-]*)"')"#;
+        assert_eq!(filter.which(IncidentChange::KIND), [format!("({own} OR {touched})")]);
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! Events and incidents, the newest first, page by page.
 
+use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 
-use epicenter_model::{EnrichedEvent, IncidentChange};
+use epicenter_model::{EnrichedEvent, Incident, IncidentChange};
 use serde_json::{Map, Value};
 
 use super::cursor::ORDER;
@@ -96,13 +97,21 @@ impl Archive {
         let rows = self
             .query(&format!("SELECT record FROM incident_changes WHERE {condition} AND record IS NOT NULL"))
             .await?;
-        let mut uids = Vec::new();
+        let mut changes = Vec::new();
         for row in rows {
             let record = row.get("record").and_then(Value::as_str).unwrap_or_default();
             let change: IncidentChange =
                 serde_json::from_str(record).map_err(|error| ArchiveError::Record { error })?;
-            uids.extend(change.incident.members.iter().map(|member| quoted(&member.event_uid)));
+            changes.push(change.incident);
         }
+        changes.sort_by(|a, b| (&a.cluster, &a.id, a.version).cmp(&(&b.cluster, &b.id, b.version)));
+        let mut members = BTreeMap::new();
+        for Incident { cluster, id, members: told, .. } in changes {
+            members.extend(
+                told.into_iter().map(|it| ((cluster.clone(), id.clone(), it.event_uid.clone()), it.is_moved())),
+            );
+        }
+        let mut uids: Vec<_> = members.iter().filter(|(_, moved)| !**moved).map(|((.., uid), _)| quoted(uid)).collect();
         uids.sort_unstable();
         uids.dedup();
         if uids.len() > MEMBERS {

@@ -3,8 +3,9 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use axum::Extension;
 use epicenter_archive::ask::{Filter, Group, routes};
-use epicenter_runtime::QuerySection;
+use epicenter_runtime::{Access, QuerySection, TokenConfig};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -25,7 +26,11 @@ impl Server {
     }
 
     fn over(site: Site, limits: QuerySection) -> Self {
-        let router = routes(Arc::new(open(&site, limits)));
+        Self::to(site, limits, Access::whole())
+    }
+
+    fn to(site: Site, limits: QuerySection, access: Access) -> Self {
+        let router = routes(Arc::new(open(&site, limits))).layer(Extension(access));
         let address = site.runtime.block_on(async {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let address = listener.local_addr().unwrap();
@@ -88,6 +93,42 @@ fn answers_what_is_asked() {
     let (status, head, body) = server.send("POST /api/v1/sql", b"SELECT name FROM events WHERE FALSE");
     assert_eq!((status, body.as_str()), (200, ""));
     assert!(head.contains("content-type: application/x-ndjson"), "{head}");
+}
+
+#[test]
+fn a_token_shows_its_clusters_and_namespaces_and_nothing_else() {
+    let span = "from=2026-11-20&to=2026-11-27";
+    let token = |clusters: &str, namespaces: &str| {
+        let names = |name: &str| vec![name.to_owned()];
+        let token = TokenConfig { clusters: names(clusters), namespaces: names(namespaces), ..TokenConfig::default() };
+        Server::to(site(), QuerySection::default(), Access::of(&token))
+    };
+    let count = |server: &Server, path: &str| {
+        let (status, answer) = server.get(path);
+        assert_eq!(status, 200, "{path}: {answer}");
+        answer["rows"].as_array().unwrap().len()
+    };
+    for (clusters, namespaces, events, incidents) in [
+        ("*", "sho*", 120, 3),
+        ("a", "shop", 60, 3),
+        ("b*", "*", 60, 0),
+        ("a", "bank", 0, 0),
+        ("a", "shop' OR TRUE --", 0, 0),
+    ] {
+        let server = token(clusters, namespaces);
+        assert_eq!(count(&server, &format!("/events?{span}&limit=1000")), events, "{clusters} {namespaces}");
+        assert_eq!(count(&server, &format!("/incidents?{span}")), incidents, "{clusters} {namespaces}");
+        // What is asked for takes nothing away from that.
+        let asked = format!("/events?{span}&limit=1000&cluster=a,b&namespace=shop");
+        assert_eq!(count(&server, &asked), events, "{clusters} {namespaces}");
+        let (_, sums) = server.get(&format!("/aggregate?{span}"));
+        assert_eq!(sums["rows"][0]["events"], events, "{clusters} {namespaces}");
+        let (status, said) = server.sql("SELECT * FROM events");
+        assert_eq!(status, 403, "{said:?}");
+    }
+    let server = token("a", "shop");
+    let (_, page) = server.get(&format!("/incidents?{span}&incident=epc-a"));
+    assert_eq!(page["rows"][0]["record"]["incident"]["id"], "epc-aaaaaaaaaa");
 }
 
 #[test]

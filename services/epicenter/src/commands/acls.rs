@@ -54,7 +54,7 @@ fn services() -> Vec<(&'static str, Vec<Grant>)> {
 
 /// What it takes to say something: `epicenter ack` and the like, HTTP, annotations.
 fn intake() -> Vec<Grant> {
-    let mut grants = Grant::of_sources("intake.", POSITIONS.name, &[EVENTS_RAW.name]);
+    let mut grants = Grant::of_sources("intake.", POSITIONS.name, &[EVENTS_RAW.name, FLEET_SIGNALS.name]);
     let read = [INCIDENTS.name, SILENCES.name].map(|topic| Grant::topic(topic, &[Operation::Read]));
     grants.extend(read);
     grants.push(Grant::group("table"));
@@ -152,7 +152,7 @@ mod tests {
             [
                 "--operation Read --topic epicenter.incidents --topic epicenter.silences",
                 "--operation Read --operation Write --topic epicenter.positions",
-                "--operation Write --topic epicenter.events.raw",
+                "--operation Write --topic epicenter.events.raw --topic epicenter.fleet.signals",
                 "--operation Read --group epicenter.table",
                 "--operation Read --resource-pattern-type prefixed --group epicenter.sink-objects. --group epicenter.intake.",
                 "--operation Write --resource-pattern-type prefixed --transactional-id epicenter.intake.",

@@ -6,7 +6,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use epicenter_bus::Bus;
-use epicenter_model::Codec;
+use epicenter_model::{Codec, EnrichedEvent, Incident, Silence};
+use epicenter_runtime::Access;
 use serde::{Deserialize, Serialize};
 
 use crate::view;
@@ -32,16 +33,32 @@ struct Limit {
 /// Events that one answer has at most.
 const MOST: usize = 10_000;
 
-async fn incidents(State((bus, codec)): State<Log>) -> Response {
-    answer(move || view::incidents(&bus, &codec)).await
+async fn incidents(State((bus, codec)): State<Log>, access: Access) -> Response {
+    answer(move || shown(&bus, &codec, &access)).await
 }
 
-async fn silences(State((bus, codec)): State<Log>) -> Response {
-    answer(move || view::silences(&bus, &codec)).await
+/// The incidents that somebody may see, as they may be seen.
+fn shown(bus: &Bus, codec: &Codec, access: &Access) -> anyhow::Result<Vec<Incident>> {
+    Ok(view::incidents(bus, codec)?.into_iter().filter_map(|incident| access.show(incident)).collect())
 }
 
-async fn incident(State((bus, codec)): State<Log>, Path(id): Path<String>) -> Response {
-    let found = tokio::task::spawn_blocking(move || view::incidents(&bus, &codec)).await;
+async fn silences(State((bus, codec)): State<Log>, access: Access) -> Response {
+    answer(move || {
+        let mut silences = view::silences(&bus, &codec)?;
+        if !access.sees_all() {
+            let incidents = shown(&bus, &codec, &access)?;
+            let of_one = |silence: &Silence| {
+                incidents.iter().any(|it| it.cluster == silence.cluster && it.id == silence.matcher.incident)
+            };
+            silences.retain(|it| access.sees_silence(&it.cluster, &it.matcher) || of_one(it));
+        }
+        Ok(silences)
+    })
+    .await
+}
+
+async fn incident(State((bus, codec)): State<Log>, access: Access, Path(id): Path<String>) -> Response {
+    let found = tokio::task::spawn_blocking(move || shown(&bus, &codec, &access)).await;
     match found {
         Ok(Ok(incidents)) => match incidents.into_iter().find(|incident| incident.id == id) {
             Some(incident) => Json(incident).into_response(),
@@ -52,8 +69,9 @@ async fn incident(State((bus, codec)): State<Log>, Path(id): Path<String>) -> Re
     }
 }
 
-async fn events(State((bus, codec)): State<Log>, Query(Limit { limit }): Query<Limit>) -> Response {
-    answer(move || view::events(&bus, &codec, limit.unwrap_or(100).min(MOST))).await
+async fn events(State((bus, codec)): State<Log>, access: Access, Query(Limit { limit }): Query<Limit>) -> Response {
+    let seen = move |event: &EnrichedEvent| access.sees(&event.cluster, &event.event.regarding.namespace);
+    answer(move || view::events(&bus, &codec, limit.unwrap_or(100).min(MOST), &seen)).await
 }
 
 /// Runs what blocks.

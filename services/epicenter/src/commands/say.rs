@@ -1,10 +1,10 @@
-//! `epicenter ack`, `unack`, `note`, `resolve`, `wrong`, `silence`, `unsilence` and `silences`.
+//! `epicenter ack`, `unack`, `note`, `resolve`, `wrong`, `merge`, `split`, `silence`, `unsilence` and `silences`.
 
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
-use epicenter_model::{Act, Action, Command, Matcher, Severity, Silence, Timestamp};
+use epicenter_model::{Act, Action, Command, CommandError, Incident, Matcher, Severity, Silence, Timestamp};
 use epicenter_runtime::now;
 use tokio::time::Instant;
 
@@ -51,6 +51,25 @@ async fn command(view: &View, what: Say) -> anyhow::Result<Command> {
         Say::Note { id, text, by } => act(view, &id, Act::Note, Said { message: text, by }).await?,
         Say::Resolve { id, said } => act(view, &id, Act::Resolve, said).await?,
         Say::Wrong { id, said } => act(view, &id, Act::Wrong, said).await?,
+        Say::Merge { id, with, said } => {
+            let incidents = view.incidents().await?;
+            let one = super::incidents::one(incidents.clone(), &id)?;
+            let other = super::incidents::one(incidents, &with)?;
+            ensure!(
+                one.cluster == other.cluster,
+                "{} is of cluster {}, and {} of {}: only incidents of one cluster can be one",
+                one.id,
+                one.cluster,
+                other.id,
+                other.cluster
+            );
+            (one.cluster, Action::Merge { id: one.id, with: other.id }, said)
+        }
+        Say::Split { id, object, said } => {
+            let incident = super::incidents::one(view.incidents().await?, &id)?;
+            let objects = object.iter().map(|text| text.parse()).collect::<Result<_, CommandError>>()?;
+            (incident.cluster, Action::Split { id: incident.id, objects }, said)
+        }
         Say::Silence(arguments) => silence(view, arguments).await?,
         Say::Unsilence { id, said } => {
             let silences = view.silences().await?;
@@ -115,10 +134,10 @@ async fn silence(view: &View, arguments: cli::Silence) -> anyhow::Result<Typed> 
 async fn is_seen(view: &View, command: &Command) -> anyhow::Result<bool> {
     let listed = |silences: Vec<Silence>, id: &str| silences.iter().any(|silence| silence.id == id);
     Ok(match &command.action {
-        Action::Incident { id, .. } => {
-            let incidents = view.incidents().await?;
-            let incident = incidents.iter().find(|incident| incident.cluster == command.cluster && incident.id == *id);
-            incident.is_some_and(|incident| incident.notes.iter().any(|note| note.id == command.id))
+        // Of two that became one, the survivor has the note.
+        Action::Incident { .. } | Action::Merge { .. } | Action::Split { .. } => {
+            let said = |incident: &Incident| incident.notes.iter().any(|note| note.id == command.id);
+            view.incidents().await?.iter().any(|incident| incident.cluster == command.cluster && said(incident))
         }
         Action::Silence { .. } => listed(view.silences().await?, &command.id),
         Action::Unsilence { silence } => !listed(view.silences().await?, silence),
@@ -135,7 +154,14 @@ fn done(command: &Command) -> String {
             Act::Note => format!("{id} has a note by {by}"),
             Act::Resolve => format!("{id} is resolved"),
             Act::Wrong => format!("{id} is resolved, and marked as wrong by {by}"),
+            // They have actions of their own.
+            Act::Merge | Act::Split => format!("{id} has a note by {by}"),
         },
+        Action::Merge { id, with } => format!("{id} and {with} are one"),
+        Action::Split { id, objects } => {
+            let objects: Vec<_> = objects.iter().map(ToString::to_string).collect();
+            format!("what {id} had of {} is an incident of its own", objects.join(", "))
+        }
         Action::Silence { starts_at, ends_at, .. } => {
             format!(
                 "silence {} holds from {} to {}",

@@ -303,8 +303,9 @@ pub(super) fn forget(settings: &Settings, cluster: &str) -> anyhow::Result<ExitC
 
 /// The door for commands and for events of applications.
 pub(super) async fn intake(settings: Settings) -> anyhow::Result<ExitCode> {
-    let door =
-        |bus: &Bus, _: &Codec, _: &Metrics| Ok(epicenter_intake::routes(Intake::new(bus.clone(), settings.writer()?)));
+    let door = |bus: &Bus, _: &Codec, metrics: &Metrics| {
+        Ok(epicenter_intake::routes(Intake::new(bus.clone(), settings.writer()?).counted(metrics)))
+    };
     let frame = Frame::with("intake", &settings, door).await?;
     frame.health.well("intake");
     frame.run().await
@@ -340,7 +341,8 @@ pub(super) async fn sink(mut settings: Settings, role: Role) -> anyhow::Result<E
         }
         let (bus, codec) = (frame.bus.clone(), frame.codec.clone());
         let (token, health) = (frame.shutdown.token().clone(), frame.health.clone());
-        let (intake, name) = (Intake::new(bus.clone(), codec.clone()), settings.exporter.cluster.clone());
+        let (intake, name) =
+            (Intake::new(bus.clone(), codec.clone()).counted(&frame.metrics), settings.exporter.cluster.clone());
         let (watching, heard) = (cluster.client()?, health.clone());
         let reading = epicenter_intake::run_annotations(watching, intake, name, token.clone(), heard);
         frame.supervisor.task("annotations", reading);

@@ -37,7 +37,7 @@ pub(super) async fn run(mut settings: Settings, arguments: Up) -> anyhow::Result
         settings.objects.log_epoch = log.created();
     }
     metrics.set(&PARTITIONS, &[], f64::from(bus.partitions()));
-    let intake = Intake::new(bus.clone(), engine.codec.clone());
+    let intake = Intake::new(bus.clone(), engine.codec.clone()).counted(&metrics);
     let archive = directory.archive();
     let past = crate::archive::past(&settings.archive, Some(&archive), &bus, &engine.codec, &metrics)?;
     let routes = api::routes(bus.clone(), engine.codec.clone())

@@ -1,6 +1,7 @@
 use axum::body::{Body, to_bytes};
 use epicenter_bus::{Bus, LocalConfig, Start, topics};
-use epicenter_model::{Codec, Incident, RawRecord, Timestamp, WatchPosition};
+use epicenter_model::{Codec, Impact, Incident, RawRecord, Timestamp, WatchPosition};
+use epicenter_runtime::TokenConfig;
 use tower::ServiceExt;
 
 use super::*;
@@ -13,9 +14,12 @@ fn log(directory: &std::path::Path) -> Bus {
     let at = Timestamp::from_millis(50_000);
     let position = WatchPosition { cluster: "test".into(), cluster_uid: "uid".into(), at, ..WatchPosition::default() };
     let incident = Incident { id: "epc-a".into(), cluster: "test".into(), version: 1, ..Incident::default() };
+    let impact = Impact { namespaces: vec!["bank".into(), "shop".into()], ..Impact::default() };
+    let of_shop = Incident { id: "epc-s".into(), impact, ..incident.clone() };
     let rows = [
         (topics::POSITIONS.name, "test/heartbeat", codec.encode(&position).unwrap()),
         (topics::INCIDENTS.name, "test/epc-a", codec.encode(&incident).unwrap()),
+        (topics::INCIDENTS.name, "test/epc-s", codec.encode(&of_shop).unwrap()),
     ];
     for (table, key, value) in rows {
         let (mut source, _) = bus.source_in(table, "test", 0, b"").unwrap();
@@ -27,13 +31,15 @@ fn log(directory: &std::path::Path) -> Bus {
 struct Site {
     bus: Bus,
     places: Arc<Semaphore>,
+    access: Access,
     _directory: tempfile::TempDir,
 }
 
 impl Site {
     fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
-        Self { bus: log(directory.path()), places: Arc::new(Semaphore::new(1)), _directory: directory }
+        let (bus, places) = (log(directory.path()), Arc::new(Semaphore::new(1)));
+        Self { bus, places, access: Access::whole(), _directory: directory }
     }
 
     async fn post(&self, path: &str, headers: &[(&str, &str)], body: impl Into<Body>) -> (u16, String) {
@@ -42,7 +48,7 @@ impl Site {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let routes = routes_with(intake, Arc::clone(&self.places));
+        let routes = routes_with(intake, Arc::clone(&self.places)).layer(Extension(self.access.clone()));
         let answer = routes.oneshot(request.body(body.into()).unwrap()).await.unwrap();
         let status = answer.status().as_u16();
         (status, String::from_utf8(to_bytes(answer.into_body(), 1 << 20).await.unwrap().to_vec()).unwrap())
@@ -94,4 +100,42 @@ async fn says_what_is_wrong_and_writes_nothing() {
     check("/v1/events", JSON, "[]", (202, r#"{"accepted":0}"#)).await;
     assert!(site.written().is_empty());
     assert_eq!(site.places.available_permits(), 1);
+}
+
+#[tokio::test]
+async fn a_token_is_for_its_own_namespaces() {
+    let mut site = Site::new();
+    let token = TokenConfig { namespaces: vec!["shop".into()], write: true, ..TokenConfig::default() };
+    site.access = Access::of(&TokenConfig { name: "shop-team".into(), ..token.clone() });
+    let check = async |site: &Site, path: &str, body: String, (expected, why): (u16, &str)| {
+        let (status, said) = site.post(path, JSON, body.clone()).await;
+        assert!(status == expected && said.contains(why), "{body}: {status} {said}");
+    };
+    let of = |action: &str| format!(r#"{{"by": "anna", "action": {action}}}"#);
+    let note = |incident: &str| of(&format!(r#""note", "why": "x", "incident": "{incident}""#));
+    check(&site, COMMANDS, note("epc-s"), (202, "epc-s")).await;
+    check(&site, COMMANDS, note("epc-a"), (404, "there is no incident epc-a")).await;
+    check(&site, COMMANDS, of(r#""merge", "incident": "epc-s", "other": "epc-a""#), (404, "no incident epc-a")).await;
+    let silence =
+        |matcher: &str| of(&format!(r#""silence", "endsAt": "2999-01-01T00:00:00Z", "matcher": {{{matcher}}}"#));
+    check(&site, COMMANDS, silence(""), (403, "the token of shop-team is for silences of one incident")).await;
+    check(&site, COMMANDS, silence(r#""namespace": "bank""#), (403, "name it")).await;
+    check(&site, COMMANDS, silence(r#""incident": "epc-a""#), (404, "no incident epc-a")).await;
+    check(&site, COMMANDS, silence(r#""namespace": "shop""#), (202, "shop")).await;
+    check(&site, COMMANDS, silence(r#""incident": "epc-s""#), (202, "epc-s")).await;
+    check(&site, COMMANDS, of(r#""unsilence", "silence": "s""#), (404, "has no silence s")).await;
+    let event = |namespace: &str| {
+        format!(
+            r#"[{{"source": "/x", "id": "1", "reason": "B", "message": "m",
+            "regarding": {{"kind": "Pod", "namespace": "{namespace}", "name": "p"}}}}]"#
+        )
+    };
+    let (status, said) = site.post("/v1/events", JSON, event("bank")).await;
+    assert!(status == 403 && said.contains("not about Pod bank/p"), "{status} {said}");
+    let (status, said) = site.post("/v1/events", JSON, event("shop")).await;
+    assert_eq!(status, 202, "{said}");
+    assert_eq!(site.written().len(), 4);
+    site.access = Access::of(&TokenConfig { write: false, ..token });
+    check(&site, COMMANDS, note("epc-s"), (403, "for reading only")).await;
+    assert_eq!(site.written().len(), 4);
 }
