@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
 use epicenter_bus::{Bus, LocalConfig};
-use epicenter_console::{Board, Console, ConsoleConfig, system_clock};
+use epicenter_console::{Board, Console, ConsoleConfig};
 use epicenter_intake::Intake;
 use epicenter_model::{Because, Codec, Incident, Member, MemberObject, ObjectRef, Severity};
 use epicenter_rules::RuleSet;
@@ -67,7 +67,7 @@ async fn run(report: &mut Report, asked: &Asked) -> anyhow::Result<()> {
         rules: RuleSet::builtin().causal,
         health: Health::new(),
         user: String::new(),
-        clock: system_clock,
+        clock: Arc::new(epicenter_runtime::now),
     };
     let serve = epicenter_console::serve(&ConsoleConfig::default(), console, token.clone()).await?;
     let address = serve.address();
@@ -102,7 +102,7 @@ async fn run(report: &mut Report, asked: &Asked) -> anyhow::Result<()> {
 }
 
 fn put(board: &Board, codec: &Codec, number: usize, version: i64) -> anyhow::Result<()> {
-    let namespace = format!("team-{}", number % 50);
+    let (namespace, now) = (format!("team-{}", number % 50), epicenter_runtime::now());
     let member = |index: usize| Member {
         event_uid: format!("{number}-{index}"),
         namespace: namespace.clone(),
@@ -129,8 +129,8 @@ fn put(board: &Board, codec: &Codec, number: usize, version: i64) -> anyhow::Res
         severity: Severity::ALL[number % Severity::ALL.len()],
         title: format!("Pod web-{number} cannot start: its volume is not there"),
         explanation: vec!["Claim data of pod web names storage class fast, which does not exist.".into(); 3],
-        opened_at: system_clock().plus_millis(-(number as i64) * 1_000),
-        last_event_at: system_clock(),
+        opened_at: now.plus_millis(-(number as i64) * 1_000),
+        last_event_at: now,
         members: (0..MEMBERS).map(member).collect(),
         ..Incident::default()
     };

@@ -8,11 +8,18 @@ use epicenter_model::Incident;
 
 #[cfg(feature = "archive")]
 pub use epicenter_archive::ask::Archive;
+#[cfg(feature = "archive")]
+pub(crate) use epicenter_archive::report::Report;
 
 /// There is none without the cargo feature `archive`.
 #[cfg(not(feature = "archive"))]
 #[derive(Debug)]
 pub enum Archive {}
+
+/// There is none without the cargo feature `archive`.
+#[cfg(not(feature = "archive"))]
+#[derive(Debug)]
+pub(crate) enum Report {}
 
 /// The archive, if there is one.
 pub type Past = Option<Arc<Archive>>;
@@ -47,24 +54,30 @@ pub(crate) fn is_there(past: &Past) -> bool {
 }
 
 #[cfg(not(feature = "archive"))]
-pub(crate) use absent::{events, incident, like};
+pub(crate) use absent::{events, incident, like, report};
 #[cfg(feature = "archive")]
-pub(crate) use asking::{events, incident, like};
+pub(crate) use asking::{events, incident, like, report};
 
 #[cfg(not(feature = "archive"))]
 mod absent {
-    use super::{Events, Incident, Past, Trouble};
+    use epicenter_model::Timestamp;
 
-    pub async fn incident(_: &Past, _: &str) -> Result<Option<Incident>, Trouble> {
+    use super::{Events, Incident, Past, Report, Trouble};
+
+    pub async fn incident(_: &Past, _: &str, _: Timestamp) -> Result<Option<Incident>, Trouble> {
         Ok(None)
     }
 
-    pub async fn like(_: &Past, _: &Incident) -> Result<Vec<Incident>, Trouble> {
+    pub async fn like(_: &Past, _: &Incident, _: Timestamp) -> Result<Vec<Incident>, Trouble> {
         Ok(Vec::new())
     }
 
-    pub async fn events(_: &Past, _: &[(String, String)], _: Option<&str>) -> Result<Events, Trouble> {
+    pub async fn events(_: &Past, _: &[(String, String)], _: Option<&str>, _: Timestamp) -> Result<Events, Trouble> {
         Ok(Events::default())
+    }
+
+    pub async fn report(_: &Past, _: &[(String, String)], _: Timestamp) -> Result<Option<Report>, Trouble> {
+        Ok(None)
     }
 }
 
@@ -74,10 +87,9 @@ mod asking {
 
     use epicenter_archive::ArchiveError;
     use epicenter_archive::ask::Filter;
-    use epicenter_model::{IncidentState, Member};
+    use epicenter_model::{IncidentState, Member, Timestamp};
 
-    use super::{Events, Incident, Past, Row, StatusCode, Trouble};
-    use epicenter_runtime::now;
+    use super::{Events, Incident, Past, Report, Row, StatusCode, Trouble};
 
     /// Incidents of before that are looked at.
     const LIKE: NonZeroU32 = NonZeroU32::new(20).expect("it is not 0");
@@ -102,18 +114,25 @@ mod asking {
         }
     }
 
-    fn filter(pairs: &[(&str, &str)]) -> Result<Filter, Trouble> {
-        let mut filter = Filter::new(now());
+    fn filter(pairs: &[(&str, &str)], now: Timestamp) -> Result<Filter, Trouble> {
+        let mut filter = Filter::new(now);
         for (key, value) in pairs {
-            filter.set(key, value, now()).map_err(ArchiveError::from)?;
+            filter.set(key, value, now).map_err(ArchiveError::from)?;
         }
         Ok(filter)
     }
 
-    /// The incident of that id as it was last, with the members that its Events tell of.
-    pub async fn incident(past: &Past, id: &str) -> Result<Option<Incident>, Trouble> {
+    /// What the time that is asked for comes to.
+    pub async fn report(past: &Past, asked: &[(String, String)], now: Timestamp) -> Result<Option<Report>, Trouble> {
         let Some(archive) = past else { return Ok(None) };
-        let filter = filter(&[("from", FAR), ("incident", id)])?;
+        let pairs: Vec<_> = asked.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+        Ok(Some(Report::of(archive, &filter(&pairs, now)?, now).await?))
+    }
+
+    /// The incident of that id as it was last, with the members that its Events tell of.
+    pub async fn incident(past: &Past, id: &str, now: Timestamp) -> Result<Option<Incident>, Trouble> {
+        let Some(archive) = past else { return Ok(None) };
+        let filter = filter(&[("from", FAR), ("incident", id)], now)?;
         let page = match archive.incidents(&filter, NonZeroU32::MIN, None).await {
             Err(ArchiveError::Absent { .. }) => return Ok(None),
             page => page?,
@@ -122,10 +141,10 @@ mod asking {
     }
 
     /// Incidents of the same class about the same kind of object, the newest first.
-    pub async fn like(past: &Past, incident: &Incident) -> Result<Vec<Incident>, Trouble> {
+    pub async fn like(past: &Past, incident: &Incident, now: Timestamp) -> Result<Vec<Incident>, Trouble> {
         let Some(archive) = past else { return Ok(Vec::new()) };
         let cause = &incident.cause;
-        let filter = filter(&[("from", QUARTER), ("class", &cause.class), ("kind", &cause.object.kind)])?;
+        let filter = filter(&[("from", QUARTER), ("class", &cause.class), ("kind", &cause.object.kind)], now)?;
         let page = archive.incidents(&filter, LIKE, None).await?;
         let mut found: Vec<Incident> = page.rows.iter().filter_map(read).collect();
         found.retain(|it| it.id != incident.id && it.state != IncidentState::Merged);
@@ -133,11 +152,16 @@ mod asking {
     }
 
     /// Events that fit, by the names that the archive knows.
-    pub async fn events(past: &Past, asked: &[(String, String)], after: Option<&str>) -> Result<Events, Trouble> {
+    pub async fn events(
+        past: &Past,
+        asked: &[(String, String)],
+        after: Option<&str>,
+        now: Timestamp,
+    ) -> Result<Events, Trouble> {
         let Some(archive) = past else { return Ok(Events::default()) };
         let pairs: Vec<_> = asked.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
         let after = after.map(str::parse).transpose().map_err(ArchiveError::from)?;
-        let page = archive.events(&filter(&pairs)?, EVENTS, after).await?;
+        let page = archive.events(&filter(&pairs, now)?, EVENTS, after).await?;
         Ok(Events { rows: page.rows, next: page.next.map(|cursor| cursor.to_string()) })
     }
 

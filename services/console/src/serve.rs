@@ -46,9 +46,12 @@ pub struct Console {
     pub health: Health,
     /// Who is taken to sit before the browser until they say otherwise; empty for nobody.
     pub user: String,
-    /// What time it is: [`epicenter_runtime::now`], or that of a test.
-    pub clock: fn() -> Timestamp,
+    /// What time it is: that of the machine, or of a recording.
+    pub clock: Clock,
 }
+
+/// Tells the time.
+pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
 /// Why there is no console. Not retryable.
 #[derive(Debug, thiserror::Error)]
@@ -80,7 +83,7 @@ pub(crate) struct Site {
     pub rules: Arc<Rules>,
     pub health: Health,
     pub user: String,
-    pub clock: fn() -> Timestamp,
+    pub clock: Clock,
     pub has_token: bool,
     pub browsers: Arc<Semaphore>,
     pub writers: Arc<Semaphore>,
@@ -145,6 +148,7 @@ fn router(console: Console, guard: Guard, stop: CancellationToken) -> Router {
         .route("/incidents/{id}", get(incident).post(act::on_incident))
         .route("/incidents/{id}/past", get(past_of))
         .route("/search", get(search))
+        .route("/reports", get(reports))
         .route("/silences", get(silences).post(act::on_silences))
         .route("/clusters", get(clusters))
         .layer(middleware::from_fn(in_time))
@@ -209,6 +213,10 @@ async fn past_of(State(site): State<Arc<Site>>, Path(id): Path<String>) -> Respo
 
 async fn search(State(site): State<Arc<Site>>, RawQuery(query): RawQuery) -> Response {
     page::search(&site, query.as_deref()).await.into_response()
+}
+
+async fn reports(State(site): State<Arc<Site>>, RawQuery(query): RawQuery) -> Response {
+    page::reports(&site, query.as_deref()).await.into_response()
 }
 
 async fn silences(State(site): State<Arc<Site>>, headers: HeaderMap) -> Response {

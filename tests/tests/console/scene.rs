@@ -12,10 +12,10 @@ use epicenter::replay::timeline::Timeline;
 use epicenter::replay::{document, file};
 use epicenter_bus::topics::EVENTS_RAW;
 use epicenter_bus::{Bus, Emit, LocalConfig, Source, Stop};
-use epicenter_console::{Board, Console, ConsoleConfig, Past};
+use epicenter_console::{Board, Console, ConsoleConfig};
 use epicenter_intake::Intake;
 use epicenter_model::{Codec, RawRecord, Timestamp, WatchPosition};
-use epicenter_runtime::{Health, Metrics};
+use epicenter_runtime::{ArchiveConfig, BatchSection, Health, Metrics, ServiceError, Shutdown, Supervisor};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
@@ -28,13 +28,6 @@ const RECORDED: [&str; 5] = [
     "watch-replicasets.jsonl.gz",
 ];
 
-/// What time it is in the recording, µs since the epoch.
-static NOW: AtomicI64 = AtomicI64::new(0);
-
-fn clock() -> Timestamp {
-    Timestamp::from_micros(NOW.load(Ordering::Relaxed))
-}
-
 /// The services on a log, a source of what was recorded, and a console.
 pub struct Scene {
     pub address: SocketAddr,
@@ -42,16 +35,20 @@ pub struct Scene {
     source: Source,
     /// What has not happened yet, in order.
     left: std::vec::IntoIter<RawRecord>,
+    /// What time it is in the recording, µs since the epoch.
+    now: Arc<AtomicI64>,
     stop: Stop,
     token: CancellationToken,
     threads: Vec<JoinHandle<()>>,
+    shutdown: Shutdown,
+    archiving: Option<tokio::task::JoinHandle<Result<(), ServiceError>>>,
     runtime: Runtime,
     _directory: TempDir,
 }
 
 impl Scene {
-    /// A scene in which nothing has happened yet. `past` opens its archive.
-    pub fn start(config: &ConsoleConfig, past: impl FnOnce(&Path) -> Past) -> Self {
+    /// A scene in which nothing has happened yet. What happens is archived at once, where the archive is built in.
+    pub fn start(config: &ConsoleConfig) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let log = LocalConfig { directory: directory.path().join("log"), partitions: 1, retention: Duration::MAX };
         let bus = Bus::local(log).unwrap();
@@ -68,26 +65,52 @@ impl Scene {
             let (engine, bus, stop) = (engine.clone(), bus.clone(), stop.clone());
             threads.push(std::thread::spawn(move || run(&engine, &bus, &Metrics::default(), &stop).unwrap()));
         }
+        let archive =
+            ArchiveConfig { batch: BatchSection { seconds: 1, ..BatchSection::default() }, ..ArchiveConfig::default() };
+        let (place, shutdown, codec) = (directory.path().join("archive"), Shutdown::new(), Codec::single_object());
+        let runtime = Runtime::new().unwrap();
+        let supervisor = runtime.block_on(async {
+            let mut supervisor = Supervisor::new(shutdown.clone());
+            let metrics = Metrics::default();
+            epicenter::archive::start(&mut supervisor, &archive, Some(&place), &bus, &codec, &health, &metrics)
+                .unwrap();
+            supervisor
+        });
+        let archiving = runtime.spawn(supervisor.run());
         let board = Board::new(Codec::single_object());
         for topic in epicenter_console::TOPICS {
             let (bus, board, health, stop) = (bus.clone(), board.clone(), health.clone(), stop.clone());
             let follow = move || epicenter_console::follow(&bus, topic, &board, &health, &stop).unwrap();
             threads.push(std::thread::spawn(follow));
         }
+        let now = Arc::new(AtomicI64::new(0));
+        let clock = Arc::clone(&now);
         let console = Console {
             board,
             intake: Intake::new(bus.clone(), Codec::single_object()),
-            past: past(directory.path()),
+            past: epicenter::archive::past(&archive, Some(&place)).unwrap(),
             rules: Arc::clone(&engine.rules.causal),
             health,
             user: String::new(),
-            clock,
+            clock: Arc::new(move || Timestamp::from_micros(clock.load(Ordering::Relaxed))),
         };
-        let runtime = Runtime::new().unwrap();
         let serve = runtime.block_on(epicenter_console::serve(config, console, token.clone())).unwrap();
         let address = serve.address();
         runtime.spawn(serve.run());
-        Self { address, bus, source, left: records.into_iter(), stop, token, threads, runtime, _directory: directory }
+        Self {
+            address,
+            bus,
+            source,
+            left: records.into_iter(),
+            now,
+            stop,
+            token,
+            threads,
+            shutdown,
+            archiving: Some(archiving),
+            runtime,
+            _directory: directory,
+        }
     }
 
     /// Lets happen what was recorded until `at`.
@@ -117,7 +140,7 @@ impl Scene {
         }
         let position = position.map(|position| (b"shop/events".to_vec(), codec.encode(&position).unwrap()));
         self.source.commit(&emits, position.as_slice()).unwrap();
-        NOW.store(until.as_micros(), Ordering::Relaxed);
+        self.now.store(until.as_micros(), Ordering::Relaxed);
     }
 
     /// An address of the console.
@@ -134,6 +157,10 @@ impl Drop for Scene {
             let ended = thread.join();
             assert!(ended.is_ok() || std::thread::panicking(), "a service failed");
         }
-        let _ = &self.runtime;
+        self.shutdown.request();
+        if let Some(archiving) = self.archiving.take() {
+            let ended = self.runtime.block_on(archiving);
+            assert!(ended.is_ok_and(|ended| ended.is_ok()) || std::thread::panicking(), "the archive failed");
+        }
     }
 }

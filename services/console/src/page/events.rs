@@ -86,7 +86,7 @@ pub(crate) async fn search(site: &Site, query: Option<&str>) -> Page {
     let title = "Events";
     let is_there = past::is_there(&site.past);
     let found = if asked.in_archive && is_there {
-        match past::events(&site.past, &asked.fields, asked.cursor.as_deref()).await {
+        match past::events(&site.past, &asked.fields, asked.cursor.as_deref(), site.now()).await {
             Ok(found) => Some(found),
             Err(error) => return trouble(site, Part::Search, error.status, "The Events cannot be shown", &error.why),
         }

@@ -34,7 +34,7 @@ pub(crate) struct Said {
 pub(crate) async fn incident(site: &Site, id: &str, said: Said) -> Page {
     let (found, is_live) = match site.board.incident(id) {
         Ok(Some(incident)) => (Ok(Some(incident)), true),
-        Ok(None) => (past::incident(&site.past, id).await, false),
+        Ok(None) => (past::incident(&site.past, id, site.now()).await, false),
         Err(error) => (Err(Trouble::new(error)), true),
     };
     let incident = match found {
@@ -294,7 +294,7 @@ fn like(incident: &Incident, is_same: bool) -> Markup {
 pub(crate) async fn past(site: &Site, id: &str) -> Page {
     let incident = match site.board.incident(id) {
         Ok(Some(incident)) => Ok(Some(incident)),
-        Ok(None) => past::incident(&site.past, id).await,
+        Ok(None) => past::incident(&site.past, id, site.now()).await,
         Err(error) => Err(Trouble::new(error)),
     };
     let title = "Its like in the archive";
@@ -311,7 +311,8 @@ pub(crate) async fn past(site: &Site, id: &str) -> Page {
         }
         Err(error) => return trouble(site, Part::Incidents, error.status, title, &error.why),
     };
-    let found = if past::is_there(&site.past) { Some(past::like(&site.past, &incident).await) } else { None };
+    let found =
+        if past::is_there(&site.past) { Some(past::like(&site.past, &incident, site.now()).await) } else { None };
     let body = html! {
         p.crumbs { a href="/" { "Incidents" } " / " a href=(incident_address(id)) { (id) } }
         h1 { (title) }

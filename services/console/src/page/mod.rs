@@ -1,11 +1,14 @@
 //! Pages: what all of them have.
 
+#[cfg(feature = "archive")]
+mod chart;
 mod clusters;
 mod events;
 mod incident;
 mod incidents;
 mod lanes;
 mod login;
+mod reports;
 mod silences;
 mod tree;
 
@@ -22,6 +25,7 @@ pub(crate) use events::search;
 pub(crate) use incident::{Said, incident, past};
 pub(crate) use incidents::incidents;
 pub(crate) use login::login;
+pub(crate) use reports::reports;
 pub(crate) use silences::silences;
 
 /// A page that is made; its status, and its text.
@@ -38,13 +42,15 @@ impl IntoResponse for Page {
 enum Part {
     Incidents,
     Search,
+    Reports,
     Silences,
     Clusters,
 }
 
-const PARTS: [(Part, &str, &str); 4] = [
+const PARTS: [(Part, &str, &str); 5] = [
     (Part::Incidents, "/", "Incidents"),
     (Part::Search, "/search", "Events"),
+    (Part::Reports, "/reports", "Reports"),
     (Part::Silences, "/silences", "Silences"),
     (Part::Clusters, "/clusters", "Clusters"),
 ];

@@ -50,20 +50,17 @@ pub(super) fn tree(incident: &Incident) -> Markup {
 }
 
 impl<'i> Drawing<'i> {
-    /// Places a branch, leaves below each other and causes beside the middle of what they brought about; gives its middle.
+    /// Places a branch, leaves below each other and causes beside the first of what they brought about; gives its middle.
     fn place(&mut self, branch: &'i Branch<'i>, level: i64) -> i64 {
         let x = level * (WIDE + BESIDE) + 1;
         self.wide = self.wide.max(x + WIDE + 1);
         let below: &[Branch<'_>] = if let Branch::Member { below, .. } = branch { below } else { &[] };
         let middles: Vec<i64> = below.iter().map(|branch| self.place(branch, level + 1)).collect();
-        let middle = match (middles.first(), middles.last()) {
-            (Some(first), Some(last)) => (first + last) / 2,
-            _ => {
-                let middle = self.next + HIGH / 2;
-                self.next += HIGH + BELOW;
-                middle
-            }
-        };
+        let middle = middles.first().copied().unwrap_or_else(|| {
+            let middle = self.next + HIGH / 2;
+            self.next += HIGH + BELOW;
+            middle
+        });
         for (middle_of, branch) in middles.iter().zip(below) {
             self.links.push(((x + WIDE, middle), (x + WIDE + BESIDE, *middle_of), lag(branch)));
         }

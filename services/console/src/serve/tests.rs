@@ -50,7 +50,7 @@ impl Desk {
             rules: epicenter_rules::RuleSet::builtin().causal,
             health: Health::new(),
             user: String::new(),
-            clock,
+            clock: Arc::new(clock),
         };
         Self { router: router(console, guard, stop.clone()), board, bus, stop, _directory: directory }
     }
