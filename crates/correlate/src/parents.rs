@@ -9,7 +9,7 @@ use crate::assemble::Incoming;
 use crate::entity::{Entity, EventRef, Mark};
 use crate::live::{Live, Row, RowRole};
 use crate::rules::Causal;
-use crate::score;
+use crate::score::{self, When};
 use crate::state::Engine;
 
 /// Another Event about an object whose incident is still remembered.
@@ -46,7 +46,6 @@ impl<'r> Engine<'r> {
                 let Some(shared) = self.state.entities.get(id) else { continue };
                 self.look(shared.marks.len());
                 let first = parents.len();
-                let newest = self.newest_change(shared, causal, began.first);
                 for mark in
                     shared.marks.iter().filter(|mark| mark.edge == rule.of && causal.causes.contains(&mark.class))
                 {
@@ -56,7 +55,7 @@ impl<'r> Engine<'r> {
                         continue;
                     }
                     // What came of a change has come before the next.
-                    if newest.is_some_and(|newest| newest > mark.last) && mark.place.is_some() && self.is_change(mark) {
+                    if mark.place.is_some() && self.is_change(mark) && self.changed_since(shared, causal, mark, began) {
                         continue;
                     }
                     let place = match mark.place {
@@ -91,14 +90,13 @@ impl<'r> Engine<'r> {
         parents
     }
 
-    /// When an object, and not one that many share, last changed before `before` in a way that `causal` is about.
-    fn newest_change(&self, object: &Entity, causal: &Causal, before: Timestamp) -> Option<Timestamp> {
-        let changes = object
-            .marks
-            .iter()
-            .filter(|mark| mark.edge == causal.rule.of && causal.causes.contains(&mark.class) && self.is_change(mark));
-        let times = changes.map(|mark| mark.first).filter(|at| *at <= before.plus_millis(score::SKEW_MS));
-        times.max().filter(|_| !causal.rule.edge.shared())
+    /// Whether an object, and not one that many share, changed again in a way that `causal` is about, after what `mark` tells and
+    /// before what began then.
+    fn changed_since(&self, object: &Entity, causal: &Causal, mark: &Mark, began: When) -> bool {
+        let since = |at: Timestamp| at > mark.last && at <= began.first.plus_millis(score::SKEW_MS);
+        let like = |other: &Mark| other.edge == causal.rule.of && causal.causes.contains(&other.class);
+        !causal.rule.edge.shared()
+            && object.marks.iter().any(|other| since(other.first) && like(other) && self.is_change(other))
     }
 
     fn is_change(&self, mark: &Mark) -> bool {
