@@ -143,6 +143,11 @@ fn quiet(engine: &Engine, set: Set, verbose: bool) -> anyhow::Result<String> {
     let days = corpus::quiet_days(set);
     let mut events = 0;
     let mut alarms: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
+    let left_out = if set == Set::Test { &Without::ALL[..] } else { &[] };
+    let mut ablated = Vec::new();
+    for without in left_out {
+        ablated.push((without.name(), Engine::new(*without)?, 0));
+    }
     for case in &days {
         let recording = epicenter_scenarios::play(&case.plan);
         events += recording.events;
@@ -152,6 +157,9 @@ fn quiet(engine: &Engine, set: Set, verbose: bool) -> anyhow::Result<String> {
         (*count, *days) = (*count + loud.len(), *days + 1);
         for guess in loud.iter().filter(|_| verbose) {
             eprintln!("quiet day {} ({}): {}", case.plan.seed, case.form, guess.told());
+        }
+        for (_, engine, count) in &mut ablated {
+            *count += engine.run(&recording)?.guesses.iter().filter(|guess| guess.loud).count();
         }
     }
     let all: usize = alarms.values().map(|(count, _)| count).sum();
@@ -164,6 +172,9 @@ fn quiet(engine: &Engine, set: Set, verbose: bool) -> anyhow::Result<String> {
     );
     for (form, (count, days)) in &alarms {
         write!(text, " {form}: {count} in {days} days, at most {:.3} a day.", at_most(*count, *days))?;
+    }
+    for (name, _, count) in &ablated {
+        write!(text, " Without {name}: {:.3} a day.", *count as f64 / days.len() as f64)?;
     }
     Ok(text)
 }

@@ -21,6 +21,9 @@ const SKEW_MS: i64 = 5_000;
 #[derive(Deserialize)]
 struct Truth {
     faults: Vec<Injected>,
+    /// How many faults had an incident with the right root when the engine first met the recording, in each form; absent where
+    /// rules were written with it at hand.
+    first_look: Option<[usize; 3]>,
 }
 
 #[derive(Deserialize)]
@@ -40,7 +43,7 @@ struct Affected {
 }
 
 /// A way in which a recording is taken: which of its files.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Form {
     Watches,
     EventsWatch,
@@ -72,6 +75,7 @@ struct Judged {
     recording: String,
     form: Form,
     faults: usize,
+    first_look: Option<usize>,
     /// Names of the faults of which no incident above `info` has the right root.
     missed: Vec<String>,
     outcome: Outcome,
@@ -93,8 +97,8 @@ enum Verdict {
 /// else is told. Says each incident on standard error where `verbose`.
 pub fn measure(report: &mut Report, engine: &Engine, verbose: bool) -> anyhow::Result<()> {
     let mut text = String::from(
-        "| recording, taken as | right root | incidents above `info` | second of a fault | of a fault, with a \
-         wrong root | of no fault |\n|---|---|---|---|---|---|\n",
+        "| recording, taken as | right root | at first look | incidents above `info` | second of a fault | of a fault, with a \
+         wrong root | of no fault |\n|---|---|---|---|---|---|---|\n",
     );
     for judged in judge_all(engine)? {
         if verbose {
@@ -103,11 +107,12 @@ pub fn measure(report: &mut Report, engine: &Engine, verbose: bool) -> anyhow::R
         let count = |verdict| judged.verdicts.iter().filter(|(it, _)| *it == verdict).count();
         writeln!(
             text,
-            "| `{}`: {} | {} of {} | {} | {} | {} | {} |",
+            "| `{}`: {} | {} of {} | {} | {} | {} | {} | {} |",
             judged.recording,
             judged.form.name(),
             judged.faults - judged.missed.len(),
             judged.faults,
+            judged.first_look.map_or("–".to_owned(), |first| first.to_string()),
             judged.verdicts.len(),
             count(Verdict::Again),
             count(Verdict::WrongRoot),
@@ -175,7 +180,9 @@ fn judge(engine: &Engine, folder: &Path, form: Form) -> anyhow::Result<Judged> {
     let missed = truth.faults.iter().filter(|fault| !found.contains(&fault.name.as_str()));
     let missed = missed.map(|fault| fault.name.clone()).collect();
     let recording = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    Ok(Judged { recording, form, faults: truth.faults.len(), missed, outcome, verdicts })
+    let first_look = truth.first_look.zip(Form::ALL.iter().position(|known| *known == form));
+    let first_look = first_look.map(|(first, index)| first[index]);
+    Ok(Judged { recording, form, faults: truth.faults.len(), first_look, missed, outcome, verdicts })
 }
 
 impl Judged {
