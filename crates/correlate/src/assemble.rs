@@ -59,6 +59,7 @@ impl Engine<'_> {
         let rules = self.rules;
         let class = rules.class(&event.class);
         let object = self.learn(event);
+        self.note_load(event);
         let known = self.state.uids.get(bounded(&event.event.uid)).copied();
         if class.gone || event.context.deleting {
             self.gone(event, object);

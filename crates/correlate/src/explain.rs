@@ -6,11 +6,13 @@ use std::sync::Arc;
 use epicenter_model::{Impact, ObjectRef, Timestamp};
 
 use crate::live::{Candidate, Live, Row};
+use crate::memory::Known;
 use crate::rank::Ranked;
+use crate::recall::recall;
 use crate::rules::Rules;
 
 /// Most sentences.
-const SENTENCES: usize = 5;
+const SENTENCES: usize = 7;
 
 /// Title and sentences.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -41,8 +43,8 @@ struct Root {
     rules: Arc<str>,
 }
 
-/// What happened and when, what it explains, what it touches, and what to look at.
-pub(crate) fn explain(rules: &Rules, live: &mut Live, ranked: &[Ranked], impact: &Impact) -> Text {
+/// What happened and when, what it explains, what it touches, what was before, and what to look at.
+pub(crate) fn explain(rules: &Rules, live: &mut Live, ranked: &[Ranked], impact: &Impact, known: &Known) -> Text {
     let Some(best) = ranked.first() else { return Text::default() };
     let candidate = &live.head.candidates[best.index];
     let row = live.rows.get(&candidate.row);
@@ -67,6 +69,7 @@ pub(crate) fn explain(rules: &Rules, live: &mut Live, ranked: &[Ranked], impact:
     let touched = Touched::of(impact, live.pods_of_workloads());
     let others = touched.as_ref().filter(|_| !is_all(candidate, impact));
     sentences.extend(others.map(|touched| touched.sentence(impact)));
+    sentences.extend(recall(&known.recurrence, &candidate.object, known.watched_ms));
     sentences.extend(words.hidden.iter().chain(&words.command).cloned());
     let title = match touched.filter(|_| goes_beyond(candidate, row, impact)) {
         Some(touched) => [&*words.title, ": ", &touched.what, " affected", &touched.whose].concat(),

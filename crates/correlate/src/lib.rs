@@ -7,6 +7,8 @@
 //! it (`rules`, `parents`, data in `rules/*.yaml`), its incident (`assemble`, `merge`, `common_cause`), what it ends (`lifecycle`),
 //! the most likely root (`rank`), and what is told (`tell`, `explain`), also to the fleet (`signal`).
 //! What people say of incidents comes the same way (`voice`), also that two are one, or one is two (`part`).
+//! What people say of incidents comes the same way (`voice`). What was known of an incident's like before it, is remembered
+//! (`memory`, `recurrence`, `habit`) and told (`recall`).
 //!
 //! [`Fleet`] is the same for all clusters together: from what each of them signals to incidents that several share, and to
 //! clusters that are silent.
@@ -21,15 +23,19 @@ mod effects;
 mod entity;
 mod explain;
 mod fleet;
+mod habit;
 mod lifecycle;
 mod listed;
 mod live;
+mod memory;
 mod merge;
 mod neighbours;
 mod parents;
 mod part;
 mod partings;
+mod patterns;
 mod rank;
+mod recall;
 mod recurrence;
 mod rules;
 mod score;

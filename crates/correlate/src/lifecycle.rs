@@ -3,7 +3,7 @@
 use std::ops::Bound;
 use std::sync::Arc;
 
-use epicenter_model::{EnrichedEvent, EnrichedRecord, IncidentState, Timestamp, Transition};
+use epicenter_model::{Act, EnrichedEvent, EnrichedRecord, IncidentState, Timestamp, Transition};
 
 use crate::assemble::Incoming;
 use crate::edge::Edge;
@@ -40,9 +40,10 @@ impl Engine<'_> {
         clock.started = true;
         clock.now = at;
         let quiet = clock.quiet;
+        self.remember_from_now();
         self.signal_time(record, before);
         while let Some(no) = self.quietest(quiet) {
-            self.resolve(no);
+            self.resolve(no, None);
         }
         self.turn_silences();
         while let Some((_, no)) = self.state.timers.due.first().copied().filter(|(due, _)| *due <= at) {
@@ -79,8 +80,8 @@ impl Engine<'_> {
         timers.quietest(until, |no| incidents.get(&no)?.alarm().quiet)
     }
 
-    /// Ends an incident.
-    pub fn resolve(&mut self, no: u64) {
+    /// Ends an incident, because of what somebody `said` or by itself.
+    pub fn resolve(&mut self, no: u64, said: Option<Act>) {
         let (rules, now) = (self.rules, self.now());
         let Some(live) = self.state.incidents.get_mut(&no) else { return self.state.timers.clear(no) };
         let recovered = live.has_recovered() && !live.rows.values().any(|row| rules.class(&row.class).harm);
@@ -89,12 +90,8 @@ impl Engine<'_> {
         head.resolved_at = Some(now);
         // All that was heard of it, recovery and all, within that time. What was removed has not healed.
         head.healed = recovered && !head.removed && head.last_event_at.millis_since(head.opened_at) < SELF_HEALED_MS;
-        let (fingerprint, id) = (head.recurrence_of.clone(), head.id.clone());
         self.tell_now(no, Transition::Resolved);
-        if let Some(forgotten) = self.state.histories.note(&fingerprint, &id, now) {
-            self.changed(Key::Fingerprint(forgotten));
-        }
-        self.changed(Key::Fingerprint(fingerprint));
+        self.remember(no, said);
     }
 
     /// Tells a change outside the record's own, and sets the alarm for the next.
@@ -193,7 +190,7 @@ impl Engine<'_> {
         }
         if let Some(no) = self.quietest(i64::MAX) {
             self.state.clock.dropped.incidents += 1;
-            self.resolve(no);
+            self.resolve(no, None);
             self.forget(no);
         }
     }

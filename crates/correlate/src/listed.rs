@@ -78,6 +78,9 @@ pub(crate) fn of_file(from: &str, source: &RuleFile) -> Vec<Listed> {
     for rule in &source.serves {
         list("serves", rule.workload.clone(), format!("serves {} {}", rule.kind, rule.name));
     }
+    for rule in &source.patterns {
+        list("patterns", rule.id.name().to_owned(), rule.says());
+    }
     for rule in &source.implies {
         list("implies", rule.class.clone(), format!("is about {} {}", rule.kind, rule.name));
     }

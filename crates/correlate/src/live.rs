@@ -3,9 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use epicenter_model::{
-    Because, Category, IncidentState, Member, MemberObject, ObjectRef, Recurrence, Severity, Timestamp,
-};
+use epicenter_model::{Because, Category, IncidentState, Member, MemberObject, ObjectRef, Severity, Timestamp};
 use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 
@@ -93,7 +91,8 @@ pub(crate) struct Head {
     pub more_pods: i64,
     /// How often each causal rule was used.
     pub rules: BTreeMap<Box<str>, i64>,
-    pub recurrence: Recurrence,
+    /// Formats 1 and 2 have earlier incidents here. They follow from the histories now: nothing is.
+    pub unused: (i64, Vec<String>),
     pub recurrence_of: String,
     /// Incidents that this one took over.
     pub absorbed: Vec<u64>,
@@ -385,6 +384,16 @@ impl Live {
         self.workloads.count()
     }
 
+    /// The nodes that it is about, in order of name.
+    pub fn nodes(&self) -> &BTreeSet<Box<str>> {
+        &self.nodes
+    }
+
+    /// Something of the namespace is part of it.
+    pub fn touches(&self, namespace: &str) -> bool {
+        self.namespaces.contains(namespace)
+    }
+
     pub fn has_pod(&self, object: u64) -> bool {
         self.pods.contains_key(&object)
     }
@@ -457,6 +466,11 @@ impl RowKeys {
 }
 
 impl Row {
+    /// The object that it is about.
+    pub fn regarding(&self) -> ObjectRef {
+        ObjectRef::named(&self.kind, &self.object_namespace, &self.object_name)
+    }
+
     pub fn keys(&self) -> RowKeys {
         let workload = self.top.filter(|top| *top != self.object);
         RowKeys {

@@ -10,6 +10,7 @@ use crate::bounds::Bounds;
 use crate::class::{ClassInfo, Classes, fits};
 use crate::edge::{Edge, EdgeSet};
 use crate::listed::{self, Listed};
+use crate::patterns::{Named, PatternRule, PatternRules};
 use crate::source::{Blame, CausalRule, CommonRule, Implied, Passes, QuietRule, RuleFile, Serving};
 
 /// The built-in rules: name and text of each file.
@@ -22,6 +23,7 @@ const BUILTIN: &[(&str, &str)] = &[
     ("admission.yaml", include_str!("../rules/admission.yaml")),
     ("controllers.yaml", include_str!("../rules/controllers.yaml")),
     ("quiet.yaml", include_str!("../rules/quiet.yaml")),
+    ("patterns.yaml", include_str!("../rules/patterns.yaml")),
 ];
 
 /// The causal rules, ready for use, and the class table.
@@ -33,6 +35,7 @@ pub struct Rules {
     pub(crate) quiet: Vec<Quiet>,
     pub(crate) serves: Vec<Serving>,
     pub(crate) implies: Vec<Implied>,
+    pub(crate) patterns: PatternRules,
     causal_by_id: FxHashMap<Box<str>, usize>,
     common_by_id: FxHashMap<Box<str>, usize>,
     compiled: FxHashMap<Arc<str>, ClassRules>,
@@ -229,6 +232,7 @@ impl Rules {
             quiet: vec![],
             serves: vec![],
             implies: vec![],
+            patterns: PatternRules::default(),
             causal_by_id: FxHashMap::default(),
             common_by_id: FxHashMap::default(),
             compiled: classes.iter().map(|info| (info.class.as_str().into(), ClassRules::new(Some(info)))).collect(),
@@ -302,9 +306,30 @@ impl Rules {
         flag("gone", &source.gone, |class| class.gone = true)?;
         flag("despite_deletion", &source.despite_deletion, |class| class.despite_deletion = true)?;
         flag("harm", &source.harm, |class| class.harm = true)?;
+        for rule in source.patterns {
+            self.add_pattern(file, rule, strict)?;
+        }
         self.listed.extend(found);
         self.serves.extend(source.serves);
         self.implies.extend(source.implies);
+        Ok(())
+    }
+
+    fn add_pattern(&mut self, file: &str, rule: PatternRule, strict: bool) -> Result<(), RulesError> {
+        let check = Check { file, rule: rule.id.name(), classes: &self.classes, strict };
+        if let Some(field) = rule.stray() {
+            return Err(check.error(field, format!("cannot be set of this pattern: there are {}", rule.takes())));
+        }
+        if let Some(field) = rule.senseless() {
+            return Err(check.error(field, "makes no sense: see the built-in value in `rules list`".to_owned()));
+        }
+        let named = Named {
+            classes: check.resolve(&rule.classes, "classes")?,
+            except: check.resolve(&rule.except, "except")?,
+            fixes: check.resolve(&rule.fixes, "fixes")?,
+            load: check.resolve(&rule.load, "load")?,
+        };
+        self.patterns.add(rule, named);
         Ok(())
     }
 

@@ -4,6 +4,7 @@ use epicenter_model::Severity;
 use serde::{Deserialize, Serialize};
 
 use crate::edge::Edge;
+use crate::patterns::PatternRule;
 
 /// A file of rules, as it stands in YAML. Only [`RulesBuilder`](crate::RulesBuilder) looks into it.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -22,6 +23,7 @@ pub struct RuleFile {
     pub(crate) harm: Vec<String>,
     pub(crate) serves: Vec<Serving>,
     pub(crate) implies: Vec<Implied>,
+    pub(crate) patterns: Vec<PatternRule>,
 }
 
 /// A cause, and what it does to objects that are linked with it.

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::bounds::Dropped;
 use crate::entity::Entities;
 use crate::live::{Live, RowKeys};
+use crate::memory::Memory;
 use crate::partings::Partings;
 use crate::recurrence::Histories;
 use crate::store::Unwritten;
@@ -34,6 +35,7 @@ pub struct ClusterState {
     /// Survivor and row offset of an incident that was merged.
     pub(crate) redirects: FxHashMap<u64, (u64, u32)>,
     pub(crate) histories: Histories,
+    pub(crate) memory: Memory,
     pub(crate) silences: Silences,
     pub(crate) partings: Partings,
     pub(crate) timers: Timers,

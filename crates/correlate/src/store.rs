@@ -61,7 +61,9 @@ impl ClusterState {
                 Key::Head(no) => _ = heads.insert(no, CLUSTER.decode(key, value)?),
                 Key::Row(no, row) => _ = rows.entry(no).or_default().insert(row, CLUSTER.decode(key, value)?),
                 Key::Redirect(no) => _ = state.redirects.insert(no, CLUSTER.decode(key, value)?),
-                Key::Fingerprint(text) => state.histories.insert(text, CLUSTER.decode::<History>(key, value)?),
+                Key::Fingerprint(text) => state.histories.insert(text, History::read(key, value)?),
+                Key::Kind(text) => state.histories.insert_kind(text, CLUSTER.decode(key, value)?),
+                Key::Memory => state.memory = CLUSTER.decode(key, value)?,
                 Key::Voice(no) => _ = voices.insert(no, CLUSTER.decode(key, value)?),
                 Key::Silence(_) => silences.push(CLUSTER.decode(key, value)?),
                 Key::Apart(no) => state.partings.insert(no, CLUSTER.decode(key, value)?),
@@ -153,6 +155,8 @@ impl ClusterState {
             Key::Silence(id) => self.silences.get(id).map(|value| CLUSTER.encode(value)),
             Key::Apart(no) => self.partings.get(*no).map(|value| CLUSTER.encode(value)),
             Key::Fingerprint(text) => self.histories.get(text).map(|value| CLUSTER.encode(value)),
+            Key::Kind(text) => self.histories.kind(text).map(|value| CLUSTER.encode(&value)),
+            Key::Memory => Some(CLUSTER.encode(&self.memory)),
         }
     }
 }

@@ -6,6 +6,7 @@ use epicenter_model::{
 
 use crate::explain;
 use crate::live::Live;
+use crate::memory::Known;
 use crate::rank::{Ranked, ranking, root_row};
 use crate::recurrence::fingerprint;
 use crate::signal::shared;
@@ -60,7 +61,6 @@ impl Engine<'_> {
         }
         if differs {
             let found = fingerprint(&cause.class, &cause.object);
-            live.head.recurrence = self.state.histories.of(&found, &live.head.id);
             let (old, new) = (live.head.root_row, root_row(cause));
             live.head.recurrence_of = found;
             let rows: Vec<u32> = [old, new].into_iter().flatten().filter(|_| old != new).collect();
@@ -76,7 +76,9 @@ impl Engine<'_> {
             let cause = &live.head.candidates[best.index];
             live.head.told = Some((severity, str::to_owned(&cause.class), ObjectRef::clone(&cause.object)));
         }
-        let change = told(self.rules, &self.state.cluster, now, live, &ranked, transition, None);
+        let known = self.state.memory.recurrence(&self.state.histories, &self.rules.patterns, live);
+        let occasion = Occasion { now, transition, merged_into: None, known };
+        let change = told(self.rules, &self.state.cluster, live, &ranked, occasion);
         if differs || transition != Transition::Updated {
             let shared = shared(live, &ranked);
             self.signal_change(&change, before.as_deref(), shared);
@@ -88,7 +90,9 @@ impl Engine<'_> {
     pub fn emit(&mut self, live: &mut Live, transition: Transition, into: Option<String>) {
         let ranked = ranking(self.rules, &live.head);
         live.untold.clear();
-        let change = told(self.rules, &self.state.cluster, self.now(), live, &ranked, transition, into);
+        let known = self.state.memory.recurrence(&self.state.histories, &self.rules.patterns, live);
+        let occasion = Occasion { now: self.now(), transition, merged_into: into, known };
+        let change = told(self.rules, &self.state.cluster, live, &ranked, occasion);
         self.signal_change(&change, None, vec![]);
         self.effects.changes.push(change);
     }
@@ -104,16 +108,17 @@ fn same(one: &ObjectRef, other: &ObjectRef) -> bool {
     one.full_name() == other.full_name()
 }
 
-/// The change, and notes that it was told.
-fn told(
-    rules: &Rules,
-    cluster: &str,
+/// When and why an incident is told, and what was known of its like.
+struct Occasion {
     now: Timestamp,
-    live: &mut Live,
-    ranked: &[Ranked],
     transition: Transition,
     merged_into: Option<String>,
-) -> IncidentChange {
+    known: Known,
+}
+
+/// The change, and notes that it was told.
+fn told(rules: &Rules, cluster: &str, live: &mut Live, ranked: &[Ranked], occasion: Occasion) -> IncidentChange {
+    let Occasion { now, transition, merged_into, known } = occasion;
     live.head.version += 1;
     live.head.told_at = now;
     live.head.due = false;
@@ -138,7 +143,7 @@ fn told(
         .filter_map(|number| Some(live.rows.get(&number)?.member(live.head.root_row == Some(number))));
     let members: Vec<_> = members.chain(moved).collect();
     let impact = live.impact();
-    let text = explain::explain(rules, live, ranked, &impact);
+    let text = explain::explain(rules, live, ranked, &impact, &known);
     let head = &live.head;
     let incident = Incident {
         id: head.id.clone(),
@@ -166,7 +171,7 @@ fn told(
         opened_at: head.opened_at,
         last_event_at: head.last_event_at,
         resolved_at: head.resolved_at.filter(|_| head.state == IncidentState::Resolved),
-        recurrence: head.recurrence.clone(),
+        recurrence: known.recurrence,
         truncated: (head.objects - live.rows.len() as i64).max(0),
         members,
         backfill: false,

@@ -197,7 +197,7 @@ impl Engine<'_> {
         let ends = live.is_open() && matches!(act, Act::Resolve | Act::Wrong);
         self.changed(Key::Voice(no));
         if ends {
-            self.resolve(no);
+            self.resolve(no, Some(act));
         } else {
             self.touch(no, Some(Transition::Updated));
         }

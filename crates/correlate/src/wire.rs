@@ -21,9 +21,10 @@ pub(crate) struct Format {
 
 /// A cluster's state.
 ///
+/// 3. A fingerprint's entry has its earlier incidents one by one; there are entries of what is remembered.
 /// 2. Every redirect leads to an incident that is remembered, which lists it; the writer says who it is.
 /// 1. A redirect may lead to another.
-pub(crate) const CLUSTER: Format = Format { oldest: 1, newest: 2 };
+pub(crate) const CLUSTER: Format = Format { oldest: 1, newest: 3 };
 /// The fleet's.
 pub(crate) const FLEET: Format = Format { oldest: 1, newest: 1 };
 
@@ -44,6 +45,10 @@ pub(crate) enum Key {
     Redirect(u64),
     /// Earlier incidents of a fingerprint.
     Fingerprint(String),
+    /// When the first incident of a class began.
+    Kind(String),
+    /// From when on incidents are remembered, and what is known of the cluster's load.
+    Memory,
     /// What people did to an incident and said of it, if they did.
     Voice(u64),
     /// A silence.
@@ -101,6 +106,8 @@ impl Key {
             Self::Row(no, row) => [&[b'm'][..], &no.to_be_bytes(), &row.to_be_bytes()].concat(),
             Self::Redirect(no) => [&[b'r'][..], &no.to_be_bytes()].concat(),
             Self::Fingerprint(text) => [&[b'f'][..], text.as_bytes()].concat(),
+            Self::Kind(text) => [&[b'k'][..], text.as_bytes()].concat(),
+            Self::Memory => vec![b'h'],
             Self::Voice(no) => [&[b'v'][..], &no.to_be_bytes()].concat(),
             Self::Silence(id) => [&[b's'][..], id.as_bytes()].concat(),
             Self::Apart(no) => [&[b'a'][..], &no.to_be_bytes()].concat(),
@@ -120,6 +127,8 @@ impl Key {
                 number(rest).zip(row).map(|(no, row)| Self::Row(no, row))
             }
             [b'f', rest @ ..] => std::str::from_utf8(rest).ok().map(|text| Self::Fingerprint(text.to_owned())),
+            [b'k', rest @ ..] => std::str::from_utf8(rest).ok().map(|text| Self::Kind(text.to_owned())),
+            [b'h'] => Some(Self::Memory),
             [b'v', rest @ ..] if rest.len() == 8 => number(rest).map(Self::Voice),
             [b'a', rest @ ..] if rest.len() == 8 => number(rest).map(Self::Apart),
             [b's', rest @ ..] => std::str::from_utf8(rest).ok().map(|text| Self::Silence(text.to_owned())),

@@ -197,7 +197,7 @@ proptest! {
         }
         for change in &effects.changes {
             prop_assert!(!change.incident.title.is_empty());
-            prop_assert!(change.incident.explanation.len() <= 5);
+            prop_assert!(change.incident.explanation.len() <= 7);
         }
     }
 }

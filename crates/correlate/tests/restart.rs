@@ -186,9 +186,11 @@ fn the_format_of_the_state_is_kept() {
     for (key, value) in &entries {
         writeln!(text, "{} {}", hex(key), hex(value)).unwrap();
     }
-    expect_file!["golden/state-v2.txt"].assert_eq(&text);
-    // What is in the file, and what the version before wrote, is read, and goes on from there.
-    for golden in [include_str!("golden/state-v1.txt"), include_str!("golden/state-v2.txt")] {
+    expect_file!["golden/state-v3.txt"].assert_eq(&text);
+    // What is in the file, and what the versions before wrote, is read, and goes on from there.
+    for golden in
+        [include_str!("golden/state-v1.txt"), include_str!("golden/state-v2.txt"), include_str!("golden/state-v3.txt")]
+    {
         let mut state = ClusterState::restore("test", golden_entries(golden)).unwrap();
         let mut effects = Effects::default();
         for record in records_of(&classes, "100 node.ready Node/worker1\nbeat 500\n")
@@ -221,7 +223,7 @@ fn the_format_of_what_is_said_is_kept() {
     for (key, value) in entries.iter().filter(|(key, _)| b"vs".contains(&key[0])) {
         writeln!(text, "{} {}", hex(key), hex(value)).unwrap();
     }
-    expect_file!["golden/voice-v2.txt"].assert_eq(&text);
+    expect_file!["golden/voice-v3.txt"].assert_eq(&text);
     let mut state = ClusterState::restore("test", &entries).unwrap();
     let mut effects = Effects::default();
     for record in records_of(&classes, "90 sched.scheduled Pod/shop/x\nbeat 700\n").iter().skip_while(|r| r.at() < now)
@@ -265,7 +267,7 @@ fn what_the_version_before_has_merged_goes_on() {
     let joined = run("30 node.pod_not_ready Pod/shop/c node=n1 zone=z uid=new\n", &mut state, &mut entries);
     let cause = &joined.last().unwrap().incident.cause;
     assert_eq!((joined.len(), cause.class.as_str(), state.open()), (1, "zone.down", 1));
-    assert_eq!(entries[&b"c"[..]][0], 2, "what changes is written in today's format");
+    assert_eq!(entries[&b"c"[..]][0], 3, "what changes is written in today's format");
     // Today's state is the same when it is read again, and nothing of it is left when all is over.
     let mut state = ClusterState::restore("test", &entries).unwrap();
     let ended = run("31 sched.scheduled Pod/shop/x\nbeat 6000\n", &mut state, &mut entries);
@@ -290,7 +292,7 @@ fn what_a_newer_engine_wrote_is_refused_with_its_name() {
         ClusterState::restore("test", entries).unwrap_err().to_string()
     };
     expect![[r#"
-        state entry 63 has format 9, engine 0.1.0 reads 1 to 2; it was written by engine 7.0.0. Run that engine or a newer one; docs/operations.md#upgrade-and-rollback tells how to go back
+        state entry 63 has format 9, engine 0.1.0 reads 1 to 3; it was written by engine 7.0.0. Run that engine or a newer one; docs/operations.md#upgrade-and-rollback tells how to go back
         state entry 7a: not a key of engine 0.1.0; it was written by engine 7.0.0, or by another service. Run that engine or a newer one; docs/operations.md#upgrade-and-rollback tells how to go back
     "#]]
     .assert_eq(&format!("{}\n{}\n", refused(b"c"), refused(b"z")));

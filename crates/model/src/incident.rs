@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::meaning::names;
-use crate::{Category, Note, ObjectRef, Severity, Silenced, Timestamp};
+use crate::{Category, Note, ObjectRef, Recurrence, Severity, Silenced, Timestamp};
 
 /// An incident: some Events, the one cause that explains them, and what it comes to.
 ///
@@ -31,7 +31,7 @@ pub struct Incident {
     pub title: String,
     /// The most likely root.
     pub cause: Cause,
-    /// Two to five sentences.
+    /// Two to seven sentences.
     pub explanation: Vec<String>,
     /// What it touches.
     pub impact: Impact,
@@ -129,16 +129,6 @@ pub struct EventCounts {
     pub occurrences: i64,
     /// Event objects by reason.
     pub by_reason: BTreeMap<String, i64>,
-}
-
-/// Earlier incidents of the same fingerprint.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct Recurrence {
-    /// How many.
-    pub count: i64,
-    /// The newest of them, at most 5, newest first.
-    pub previous: Vec<String>,
 }
 
 /// An Event in an incident.

@@ -19,6 +19,7 @@ mod meaning;
 mod object;
 mod position;
 mod raw;
+mod recurrence;
 mod schema;
 mod time;
 mod trace;
@@ -35,13 +36,14 @@ pub use facts::{Condition, ContainerFacts, ObjectFacts};
 pub use fleet::{FLEET, FleetRecord, FleetSignal};
 pub use incident::{
     Because, Candidate, Cause, EventCounts, Impact, Incident, IncidentChange, IncidentState, Member, MemberObject,
-    Recurrence, Transition,
+    Transition,
 };
 pub use key::{cluster_of, incident_id, murmur2, partition_of};
 pub use meaning::{Category, Role, Severity};
 pub use object::ObjectRef;
 pub use position::WatchPosition;
 pub use raw::{Gap, GapReason, Heartbeat, ObjectChange, RawEvent, RawRecord, Swept};
+pub use recurrence::{EndedBy, Ending, Hours, Novelty, Place, Recurrence};
 pub use schema::{Contract, RecordType};
 pub use time::{Timestamp, TimestampError, instant, span};
 pub use trace::TraceContext;

@@ -209,7 +209,7 @@ fn incident() -> Incident {
         opened_at: at(0),
         last_event_at: at(90),
         resolved_at: Some(at(99)),
-        recurrence: Recurrence { count: 3, previous: vec![text("epc-1111111111")] },
+        recurrence: recurrence(),
         members: vec![Member {
             event_uid: text("684d17a7-f53b-4b48-8aa7-6995a952c145"),
             namespace: text("shop"),
@@ -225,6 +225,29 @@ fn incident() -> Incident {
         acknowledged: Some(note(Act::Acknowledge)),
         silenced: Some(silence().shown()),
         notes: vec![note(Act::Wrong)],
+    }
+}
+
+fn recurrence() -> Recurrence {
+    Recurrence {
+        count: 3,
+        previous: vec![text("epc-1111111111")],
+        first_at: Some(at(-2_000_000)),
+        last_at: Some(at(-86_400)),
+        period_ms: Some(86_400_000),
+        hours: Some(Hours { days: vec![text("Mon"), text("Tue")], from_hour: 9, to_hour: 10, count: 2 }),
+        place: Some(Place { object: ObjectRef::named("Node", "", "n1"), count: 3 }),
+        scaled_up: 2,
+        ended: Some(Ending {
+            how: EndedBy::Change,
+            at: at(-86_000),
+            lasted_ms: 400_000,
+            object: Some(deployment()),
+            reason: text("ScalingReplicaSet"),
+            by: text("anna"),
+            text: text("rolled back"),
+        }),
+        novelty: Novelty::Object,
     }
 }
 

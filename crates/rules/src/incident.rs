@@ -31,6 +31,7 @@ static OF_INCIDENTS: Vocabulary = Vocabulary {
         "occurrences",
         "reasons",
         "recurrence",
+        "novelty",
         "duration",
     ],
     tables: &["object"],
@@ -101,6 +102,7 @@ fn field(incident: &Incident, name: &str, now: Timestamp) -> Value {
         "occurrences" => Value::Int(incident.events.occurrences),
         "reasons" => list(incident.events.by_reason.keys().map(|reason| text(reason))),
         "recurrence" => Value::Int(incident.recurrence.count),
+        "novelty" => text(incident.recurrence.novelty.name()),
         "duration" => {
             let until = incident.resolved_at.unwrap_or(now);
             Value::Int(until.millis_since(incident.opened_at).max(0) / 1000)
@@ -119,7 +121,7 @@ fn workload(workload: &ObjectRef) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use epicenter_model::{Category, Severity};
+    use epicenter_model::{Category, Novelty, Severity};
 
     use super::*;
 
@@ -138,6 +140,7 @@ mod tests {
         incident.impact.workloads = vec![ObjectRef::named("StatefulSet", "shop", "db")];
         incident.impact.pods = 4;
         incident.recurrence.count = 7;
+        incident.recurrence.novelty = Novelty::Object;
         incident
     }
 
@@ -156,6 +159,7 @@ mod tests {
         check(r#"incident.object.kind == "Pod" && incident.cluster == "test""#, false);
         check("incident.duration >= 60", true);
         check("incident.duration > 60 || incident.recurrence > 7", false);
+        check(r#"incident.novelty == "object""#, true);
     }
 
     #[track_caller]

@@ -72,9 +72,6 @@ impl Notice {
     /// A few sentences.
     pub fn description(&self) -> String {
         let mut sentences = self.incident.explanation.clone();
-        if self.incident.recurrence.count > 0 {
-            sentences.push(format!("It happened {} time(s) before.", self.incident.recurrence.count));
-        }
         if let (IncidentState::Merged, Some(into)) = (self.incident.state, &self.incident.merged_into) {
             sentences.push(format!("It is part of incident {into}."));
         }

@@ -1,6 +1,6 @@
 //! Documents of bounded size, whatever the Events say.
 
-use epicenter_model::{Incident, Note, ObjectRef};
+use epicenter_model::{Incident, Note, ObjectRef, Recurrence};
 
 /// Names of objects, bytes: Kubernetes allows no longer ones.
 const NAME: usize = 253;
@@ -16,6 +16,7 @@ const WORKLOADS: usize = 20;
 const NAMESPACES: usize = 20;
 const CANDIDATES: usize = 3;
 const PREVIOUS: usize = 5;
+const DAYS: usize = 7;
 const NOTES: usize = 20;
 
 /// Cuts `text` to at most `limit` bytes (3 or more), between characters, with `…` where something is missing. Control
@@ -49,7 +50,7 @@ pub(crate) fn bound(document: &mut Incident) {
     document.impact.workloads.iter_mut().for_each(bound_reference);
     bound_list(&mut document.impact.namespaces, NAMESPACES, NAME);
     bound_reasons(document);
-    bound_list(&mut document.recurrence.previous, PREVIOUS, NAME);
+    bound_recurrence(&mut document.recurrence);
     document.acknowledged.iter_mut().for_each(bound_note);
     if let Some(silenced) = &mut document.silenced {
         clip(&mut silenced.id, NAME);
@@ -78,6 +79,22 @@ pub(crate) fn bound(document: &mut Incident) {
 fn bound_list(list: &mut Vec<String>, items: usize, bytes: usize) {
     list.truncate(items);
     list.iter_mut().for_each(|text| clip(text, bytes));
+}
+
+fn bound_recurrence(recurrence: &mut Recurrence) {
+    bound_list(&mut recurrence.previous, PREVIOUS, NAME);
+    if let Some(hours) = &mut recurrence.hours {
+        bound_list(&mut hours.days, DAYS, WORD);
+    }
+    if let Some(place) = &mut recurrence.place {
+        bound_reference(&mut place.object);
+    }
+    if let Some(ended) = &mut recurrence.ended {
+        ended.object.iter_mut().for_each(bound_reference);
+        clip(&mut ended.reason, WORD);
+        clip(&mut ended.by, WORD);
+        clip(&mut ended.text, WORD);
+    }
 }
 
 fn bound_note(note: &mut Note) {
@@ -128,6 +145,8 @@ pub(crate) fn fit(document: &mut Incident, limit: usize, size: impl Fn(&Incident
             || document.impact.namespaces.pop().is_some()
             || document.events.by_reason.pop_last().is_some()
             || document.recurrence.previous.pop().is_some()
+            || document.recurrence.ended.take().is_some()
+            || document.recurrence.place.take().is_some()
             || document.explanation.pop().is_some()
             || document.cause.candidates.pop().is_some();
         if !dropped {
@@ -138,7 +157,7 @@ pub(crate) fn fit(document: &mut Incident, limit: usize, size: impl Fn(&Incident
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use epicenter_model::{Because, Candidate, Member, MemberObject, Silenced};
+    use epicenter_model::{Because, Candidate, Ending, Hours, Member, MemberObject, Place, Silenced};
 
     use super::*;
 
@@ -171,6 +190,15 @@ pub(crate) mod tests {
         incident.events.objects = 9000;
         incident.events.by_reason = (0..200).map(|n| (format!("{n}{text}"), i64::MAX / 1000)).collect();
         incident.recurrence.previous = vec![text.clone(); 30];
+        incident.recurrence.hours = Some(Hours { days: vec![text.clone(); 30], ..Hours::default() });
+        incident.recurrence.place = Some(Place { object: object(), count: i64::MAX });
+        incident.recurrence.ended = Some(Ending {
+            object: Some(object()),
+            reason: text.clone(),
+            by: text.clone(),
+            text: text.clone(),
+            ..Ending::default()
+        });
         let member = |n: i64| Member {
             event_uid: format!("{n}{text}"),
             namespace: text.clone(),

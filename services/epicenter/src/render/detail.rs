@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use epicenter_model::{FLEET, Incident};
+use epicenter_model::{FLEET, Incident, Novelty};
 
 use super::{Paint, instant, span};
 
@@ -19,6 +19,21 @@ fn said(incident: &Incident) -> impl Iterator<Item = String> + '_ {
     let notes = incident.notes.iter();
     let notes = notes.map(move |it| format!("{}  {} {}{}", instant(it.at), it.by, it.act, because(&it.text)));
     looked_after.chain(silenced).chain(notes)
+}
+
+/// The incidents that were there before: how many, and the newest; the explanation says more.
+fn before(incident: &Incident) -> Option<String> {
+    let known = &incident.recurrence;
+    match (known.count, known.novelty) {
+        (1.., _) => {
+            let newest = known.previous.join(", ");
+            let others = if known.count > known.previous.len() as i64 { ", …" } else { "" };
+            Some(format!("Before: {} in 30 days ({newest}{others})", known.count))
+        }
+        (_, Novelty::Known) => None,
+        (_, Novelty::Object) => Some("Before: none on this object".to_owned()),
+        (_, Novelty::Cluster) => Some("Before: none in this cluster".to_owned()),
+    }
 }
 
 /// An incident with its explanation, cause, impact and, when asked for, its members.
@@ -74,8 +89,8 @@ pub fn detail(incident: &Incident, members: bool, paint: Paint) -> String {
     } else if let Some(incidents) = count(events.objects, "incident") {
         let _ = writeln!(text, "  In the clusters: {incidents} ({})", reasons.join(", "));
     }
-    if incident.recurrence.count > 0 {
-        let _ = writeln!(text, "  Before: {} ({})", incident.recurrence.count, incident.recurrence.previous.join(", "));
+    if let Some(line) = before(incident) {
+        let _ = writeln!(text, "  {line}");
     }
     for line in said(incident) {
         let _ = writeln!(text, "  {line}");

@@ -1,7 +1,7 @@
 //! Incidents, and rules, as a table, a line each.
 
 use epicenter_correlate::Listed;
-use epicenter_model::{Incident, IncidentState, Silence};
+use epicenter_model::{Incident, IncidentState, Novelty, Silence};
 
 use super::{Paint, instant, span};
 
@@ -16,7 +16,7 @@ pub enum Columns {
 
 /// The table of `incidents`, in their order.
 pub fn incidents(incidents: &[Incident], columns: Columns, paint: Paint) -> String {
-    let mut head = vec!["ID", "SEVERITY", "STATE", "CATEGORY", "OPENED", "LASTED", "EVENTS", "PODS"];
+    let mut head = vec!["ID", "SEVERITY", "STATE", "CATEGORY", "OPENED", "LASTED", "BEFORE", "EVENTS", "PODS"];
     if columns == Columns::Wide {
         head.extend(["CLUSTER", "CAUSE", "OBJECT", "SURE"]);
     }
@@ -61,6 +61,15 @@ fn state(incident: &Incident) -> &'static str {
         IncidentState::Open if incident.silenced.is_some() => "silent",
         IncidentState::Open if incident.acknowledged.is_some() => "acked",
         state => state.name(),
+    }
+}
+
+/// How often it was there in the 30 days before.
+fn before(incident: &Incident) -> String {
+    match (incident.recurrence.count, incident.recurrence.novelty) {
+        (0, Novelty::Known) => "-".to_owned(),
+        (0, _) => "first".to_owned(),
+        (count, _) => format!("{count}×"),
     }
 }
 
@@ -116,6 +125,7 @@ fn row(incident: &Incident, columns: Columns) -> Vec<String> {
         incident.category.to_string(),
         instant(incident.opened_at),
         span(end.millis_since(incident.opened_at)),
+        before(incident),
         incident.events.objects.to_string(),
         incident.impact.pods.to_string(),
     ];
@@ -129,7 +139,7 @@ fn row(incident: &Incident, columns: Columns) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use epicenter_model::{Severity, Timestamp};
+    use epicenter_model::{Recurrence, Severity, Timestamp};
 
     use super::*;
 
@@ -141,11 +151,12 @@ mod tests {
             title: "Pod p cannot start".into(),
             opened_at: Timestamp::from_millis(0),
             last_event_at: Timestamp::from_millis(61_000),
+            recurrence: Recurrence { count: 4, ..Recurrence::default() },
             ..Incident::default()
         };
         let expected = "\
-ID       SEVERITY  STATE  CATEGORY  OPENED                LASTED  EVENTS  PODS  TITLE
-epc-abc  high      open   other     1970-01-01 00:00:00Z  1m1s    0       0     Pod p cannot start
+ID       SEVERITY  STATE  CATEGORY  OPENED                LASTED  BEFORE  EVENTS  PODS  TITLE
+epc-abc  high      open   other     1970-01-01 00:00:00Z  1m1s    4×      0       0     Pod p cannot start
 ";
         assert_eq!(incidents(&[incident], Columns::Narrow, Paint::PLAIN), expected);
     }

@@ -36,10 +36,12 @@ pub enum Scenario {
     MetricsServer,
     JobFails,
     Certificate,
+    /// Not of the list: it is played several times in one cluster, each time with the same node and workloads.
+    SlowAttachments,
 }
 
 impl Scenario {
-    /// All of them, as in the list of scenarios.
+    /// Those of the list of scenarios.
     pub const ALL: [Self; 20] = [
         Self::NodeDown,
         Self::NodeDownWithVolume,
@@ -99,6 +101,7 @@ impl Scenario {
             Self::MetricsServer => controllers::metrics_server(stage, at),
             Self::JobFails => controllers::job_fails(stage, at),
             Self::Certificate => controllers::certificate(stage, at),
+            Self::SlowAttachments => storage::slow_attachments(stage, at),
         }
     }
 }

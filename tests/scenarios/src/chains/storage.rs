@@ -1,10 +1,10 @@
 //! Volumes that do not come.
 
 use super::Scenario;
-use crate::cluster::Kind;
+use crate::cluster::{Kind, Pod};
 use crate::names::uid;
 use crate::stage::{Object, Stage};
-use crate::truth::Label::{Part, Telling};
+use crate::truth::Label::{self, Part, Telling};
 use crate::wording::Era;
 
 /// A storage driver is down on a node or everywhere: mounts fail.
@@ -49,6 +49,78 @@ pub(super) fn driver_down(stage: &mut Stage, at: f64) {
             let text = "Unable to attach or mount volumes: unmounted volumes=[data], unattached volumes=[data kube-api-access-7q2vb]: timed out waiting for the condition";
             stage.pod(now + 125.0, telling, &pod, true, "FailedMount", text);
         }
+    }
+}
+
+/// Traffic grows, workloads of several namespaces get one more pod each, and their volumes cannot be attached to the node in time; without
+/// its data each pod fails its probes at first, and is restarted.
+pub(super) fn slow_attachments(stage: &mut Stage, at: f64) {
+    let driver = "ebs.csi.aws.com";
+    let node = stage.cluster.nodes.last().cloned().expect("a cluster has nodes");
+    if !stage.cluster.busy.contains(&node.name) {
+        stage.cluster.busy.push(node.name.clone());
+    }
+    let roots = [("CSIDriver", "", driver), ("Node", "", node.name.as_str())];
+    let fault = stage.fault(Scenario::SlowAttachments, at, true, &roots, &["volume.driver_timeout"]);
+    for (n, name) in ["ledger-db", "orders-db", "search-index"].into_iter().enumerate() {
+        let now = at + 20.0 * n as f64;
+        let workload = of_name(stage, n, name);
+        let found = stage.cluster.workloads[workload].clone();
+        let scaler = Object::new("HorizontalPodAutoscaler", &found.namespace, name).uid(&found.set_uid);
+        let text = "New size: 2; reason: cpu resource utilization (percentage of request) above target";
+        stage.say(now - 30.0, Part(fault), "horizontal-pod-autoscaler", scaler, false, "SuccessfulRescale", text);
+        let mut pod = stage.make(now, Part(fault), workload, 1);
+        stage.place(now + 0.3, Part(fault), workload, &mut pod, &node.name);
+        attach_late(stage, now, fault, driver, &pod);
+    }
+}
+
+/// The stateful set of this name, the `n`th of them in a namespace of its own, as far as there are so many.
+fn of_name(stage: &mut Stage, n: usize, name: &str) -> usize {
+    let known = stage.cluster.workloads.iter().position(|workload| workload.name == name);
+    known.unwrap_or_else(|| {
+        let namespace = stage.cluster.namespaces[n % stage.cluster.namespaces.len()].clone();
+        let image = format!("registry.example.com/{name}:1");
+        let index = stage.cluster.add(&mut stage.rng, Kind::StatefulSet, &namespace, name, &image, 1, true);
+        stage.cluster.workloads[index].taken = true;
+        index
+    })
+}
+
+/// The volume comes after some minutes; then the container starts, is restarted once, and runs.
+fn attach_late(stage: &mut Stage, at: f64, fault: usize, driver: &str, pod: &Pod) {
+    let (telling, part, era): (Label, Label, Era) = (Telling(fault), Part(fault), stage.era);
+    let attach = format!(
+        "AttachVolume.Attach failed for volume \"{}\" : timed out waiting for external-attacher of {driver} CSI driver to attach volume vol-0f{}",
+        pod.volume, pod.uid
+    );
+    let mount = format!(
+        "MountVolume.MountDevice failed for volume \"{}\" : rpc error: code = DeadlineExceeded desc = context deadline exceeded",
+        pod.volume
+    );
+    let controller = "attachdetach-controller";
+    for n in 0..3 {
+        stage.say(
+            at + 15.0 + f64::from(n) * 120.0,
+            telling,
+            controller,
+            pod.object(),
+            true,
+            "FailedAttachVolume",
+            &attach,
+        );
+        stage.pod(at + 60.0 + f64::from(n) * 120.0, telling, pod, true, "FailedMount", &mount);
+    }
+    let text = format!("AttachVolume.Attach succeeded for volume \"{}\"", pod.volume);
+    stage.say(at + 420.0, part, controller, pod.object(), false, "SuccessfulAttachVolume", &text);
+    let mut runs = stage.start(at + 430.0, part, pod);
+    for _ in 0..2 {
+        for n in 0..3 {
+            let text = "Liveness probe failed: HTTP probe failed with statuscode: 503";
+            stage.container(runs + 10.0 + f64::from(n) * 10.0, telling, pod, true, "Unhealthy", text);
+        }
+        stage.container(runs + 30.2, telling, pod, false, "Killing", &era.unhealthy_killed(pod, "liveness"));
+        runs = stage.run(runs + 45.0, part, pod);
     }
 }
 
