@@ -59,7 +59,6 @@ impl Engine<'_> {
         let rules = self.rules;
         let class = rules.class(&event.class);
         let object = self.learn(event);
-        self.note_load(event);
         let known = self.state.uids.get(bounded(&event.event.uid)).copied();
         if class.gone || event.context.deleting {
             self.gone(event, object);
@@ -335,7 +334,7 @@ impl Engine<'_> {
     }
 
     /// Adds a row for the Event to the incident `no`.
-    fn add(&mut self, incoming: &Incoming<'_>, no: u64, candidate: Option<usize>, because: Option<Reason>) -> u32 {
+    pub fn add(&mut self, incoming: &Incoming<'_>, no: u64, candidate: Option<usize>, because: Option<Reason>) -> u32 {
         let event = incoming.event;
         let mut row = self.row(incoming, candidate, because);
         row.over = row.lasting && self.ended_before(incoming);

@@ -30,4 +30,7 @@ pub struct Dropped {
     pub incidents: u64,
     /// Members that were counted and not remembered.
     pub members: u64,
+    /// Events that were not counted as more or less than usual: too many series of them came within an hour.
+    #[serde(skip)]
+    pub series: u64,
 }

@@ -46,6 +46,11 @@ impl Classes {
         self.0.get(class)
     }
 
+    /// Adds a class, in place of one of that name.
+    pub(crate) fn add(&mut self, info: ClassInfo) {
+        self.0.insert(info.class.clone(), info);
+    }
+
     /// All of them, in order of name.
     pub fn iter(&self) -> impl Iterator<Item = &ClassInfo> {
         self.0.values()

@@ -1,6 +1,7 @@
 //! An incident in words.
 
 use std::fmt::Write;
+use std::ops::Bound;
 use std::sync::Arc;
 
 use epicenter_model::{Impact, ObjectRef, Timestamp};
@@ -11,6 +12,8 @@ use crate::rank::Ranked;
 use crate::recall::recall;
 use crate::rules::Rules;
 
+/// How the reasons of what is out of the ordinary begin.
+const PATTERN: &str = "Pattern";
 /// Most sentences.
 const SENTENCES: usize = 7;
 
@@ -69,6 +72,7 @@ pub(crate) fn explain(rules: &Rules, live: &mut Live, ranked: &[Ranked], impact:
     let touched = Touched::of(impact, live.pods_of_workloads());
     let others = touched.as_ref().filter(|_| !is_all(candidate, impact));
     sentences.extend(others.map(|touched| touched.sentence(impact)));
+    sentences.extend(pattern(rules, live, candidate));
     sentences.extend(recall(&known.recurrence, &candidate.object, known.watched_ms));
     sentences.extend(words.hidden.iter().chain(&words.command).cloned());
     let title = match touched.filter(|_| goes_beyond(candidate, row, impact)) {
@@ -109,6 +113,17 @@ fn words(rules: &Rules, live: &Live, of: Root) -> Words {
         hidden,
         command: (!command.is_empty()).then(|| format!("Look at: {command}")),
     }
+}
+
+/// What is out of the ordinary about it, but for what it began with: the newest.
+fn pattern(rules: &Rules, live: &Live, candidate: &Candidate) -> Option<String> {
+    // Of the few incidents that have any.
+    let from = (Bound::Included(PATTERN), Bound::Unbounded);
+    live.head.by_reason.range::<str, _>(from).next().filter(|(reason, _)| reason.starts_with(PATTERN))?;
+    let found = |(number, row): &(&u32, &Row)| row.reason.starts_with(PATTERN) && **number != candidate.row;
+    let (_, row) = live.rows.iter().rev().find(found)?;
+    let info = rules.classes.get(&row.class)?;
+    Some(fill(&info.explain, candidate, Some(row), false))
 }
 
 /// What the root leads to, by the rule that was used most.

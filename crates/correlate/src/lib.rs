@@ -8,12 +8,14 @@
 //! the most likely root (`rank`), and what is told (`tell`, `explain`), also to the fleet (`signal`).
 //! What people say of incidents comes the same way (`voice`), also that two are one, or one is two (`part`).
 //! What people say of incidents comes the same way (`voice`). What was known of an incident's like before it, is remembered
-//! (`memory`, `recurrence`, `habit`) and told (`recall`).
+//! (`memory`, `recurrence`, `habit`) and told (`recall`); what comes more often than usual is counted (`rates`, `series`), and becomes an
+//! Event of the engine's own (`anomaly`).
 //!
 //! [`Fleet`] is the same for all clusters together: from what each of them signals to incidents that several share, and to
 //! clusters that are silent.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
 
+mod anomaly;
 mod assemble;
 mod bounds;
 mod class;
@@ -35,10 +37,12 @@ mod part;
 mod partings;
 mod patterns;
 mod rank;
+mod rates;
 mod recall;
 mod recurrence;
 mod rules;
 mod score;
+mod series;
 mod signal;
 mod source;
 mod state;

@@ -41,6 +41,7 @@ impl Engine<'_> {
         clock.now = at;
         let quiet = clock.quiet;
         self.remember_from_now();
+        self.close_hours(before);
         self.signal_time(record, before);
         while let Some(no) = self.quietest(quiet) {
             self.resolve(no, None);

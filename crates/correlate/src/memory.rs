@@ -30,6 +30,8 @@ pub(crate) struct Memory {
     pub forgotten: Option<Timestamp>,
     /// When an autoscaler added pods, and in which namespace; in order.
     loads: Vec<(Timestamp, Box<str>)>,
+    /// Events that were not counted, because there was no room for another series.
+    pub uncounted: u64,
 }
 
 /// What is known of an incident's like.
@@ -94,7 +96,7 @@ impl Engine<'_> {
         if self.rules.patterns.is_load(event) && !event.backfill {
             let now = self.now();
             if self.state.memory.note_load(&event.event.regarding.namespace, now) {
-                self.changed(Key::Memory);
+                self.state.unwritten.memory = true;
             }
         }
     }
@@ -103,7 +105,7 @@ impl Engine<'_> {
     pub fn remember_from_now(&mut self) {
         if self.state.memory.since.is_none() {
             self.state.memory.since = Some(self.now());
-            self.changed(Key::Memory);
+            self.state.unwritten.memory = true;
         }
     }
 
@@ -123,7 +125,7 @@ impl Engine<'_> {
         if let Some((forgotten, last)) = self.state.histories.note(&fingerprint, episode, ended, now) {
             self.changed(Key::Fingerprint(forgotten));
             self.state.memory.forgotten = self.state.memory.forgotten.max(Some(last));
-            self.changed(Key::Memory);
+            self.state.unwritten.memory = true;
         }
         self.changed(Key::Fingerprint(fingerprint));
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use epicenter_model::{Ending, Novelty, ObjectRef, Recurrence, Timestamp};
+use epicenter_model::{EndedBy, Ending, Novelty, ObjectRef, Recurrence, Timestamp};
 use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 
@@ -14,6 +14,7 @@ const FINGERPRINTS: usize = 10_000;
 /// Most classes of which it is remembered that there were incidents.
 const KINDS: usize = 2_000;
 const PREVIOUS: usize = 5;
+const TURNS: usize = 16;
 /// Of one fingerprint: so many are remembered one by one, and the rest by the day.
 const EPISODES: usize = 32;
 /// Earlier incidents count for so long, ms: 30 days.
@@ -33,6 +34,8 @@ pub(crate) struct History {
     pub more: Vec<(i64, i64)>,
     /// How the newest of them ended.
     pub ended: Option<Ending>,
+    /// Log times at which one had recovered, or had again; the newest few.
+    pub turns: Vec<Timestamp>,
 }
 
 /// One earlier incident.
@@ -75,7 +78,7 @@ pub(crate) fn class_of(fingerprint: &str) -> &str {
 }
 
 /// A pod's or replica set's name without its hash, a job's without its run.
-fn stem<'a>(kind: &str, name: &'a str) -> &'a str {
+pub(crate) fn stem<'a>(kind: &str, name: &'a str) -> &'a str {
     let cuts = match kind {
         "Pod" => 2,
         "ReplicaSet" | "Job" => 1,
@@ -111,6 +114,10 @@ impl History {
         let newest = self.episodes.iter().all(|known| known.began <= began);
         let place = self.episodes.partition_point(|known| known.began <= began);
         self.episodes.insert(place, episode);
+        if matches!(ended.how, EndedBy::Recovery | EndedBy::Removal | EndedBy::Change) {
+            self.turns.drain(..self.turns.len().saturating_sub(TURNS - 1));
+            self.turns.push(ended.at);
+        }
         if newest {
             self.ended = Some(ended);
         }
@@ -171,6 +178,7 @@ impl From<HistoryOf2> for History {
             episodes: previous.iter().rev().map(episode).collect(),
             more: (more > 0).then_some((day(last), more)).into_iter().collect(),
             ended: None,
+            turns: vec![],
         }
     }
 }

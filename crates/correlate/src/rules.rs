@@ -105,6 +105,8 @@ pub(crate) struct ClassRules {
     pub harm: bool,
     pub role: Role,
     pub quiet_ms: i64,
+    /// Its Events are counted for the sake of a pattern.
+    pub counted: bool,
 }
 
 impl ClassRules {
@@ -133,6 +135,7 @@ impl ClassRules {
             harm: false,
             role,
             quiet_ms: info.map_or(600_000, |info| info.quiet_ms),
+            counted: false,
         }
     }
 }
@@ -246,6 +249,9 @@ impl Rules {
 
     fn add(&mut self, file: &str, source: RuleFile, strict: bool) -> Result<(), RulesError> {
         let found = listed::of_file(if strict { file } else { "built-in" }, &source);
+        for rule in source.patterns {
+            self.add_pattern(file, rule, strict)?;
+        }
         for rule in source.rules {
             let check = Check { file, rule: &rule.id, classes: &self.classes, strict };
             check.that(!self.causal_by_id.contains_key(rule.id.as_str()), "id", "is used twice: give it another")?;
@@ -306,9 +312,6 @@ impl Rules {
         flag("gone", &source.gone, |class| class.gone = true)?;
         flag("despite_deletion", &source.despite_deletion, |class| class.despite_deletion = true)?;
         flag("harm", &source.harm, |class| class.harm = true)?;
-        for rule in source.patterns {
-            self.add_pattern(file, rule, strict)?;
-        }
         self.listed.extend(found);
         self.serves.extend(source.serves);
         self.implies.extend(source.implies);
@@ -320,8 +323,8 @@ impl Rules {
         if let Some(field) = rule.stray() {
             return Err(check.error(field, format!("cannot be set of this pattern: there are {}", rule.takes())));
         }
-        if let Some(field) = rule.senseless() {
-            return Err(check.error(field, "makes no sense: see the built-in value in `rules list`".to_owned()));
+        if let Some((field, problem)) = rule.senseless() {
+            return Err(check.error(field, problem));
         }
         let named = Named {
             classes: check.resolve(&rule.classes, "classes")?,
@@ -329,7 +332,12 @@ impl Rules {
             fixes: check.resolve(&rule.fixes, "fixes")?,
             load: check.resolve(&rule.load, "load")?,
         };
+        let class = rule.class(self.classes.get(rule.id.class()));
         self.patterns.add(rule, named);
+        if let Some(class) = class {
+            self.compiled.entry(class.class.as_str().into()).or_insert_with(|| ClassRules::new(Some(&class)));
+            self.classes.add(class);
+        }
         Ok(())
     }
 
@@ -396,6 +404,7 @@ impl Rules {
                 }
             }
             compiled.lasting = recovered.contains(class);
+            compiled.counted = self.patterns.counts(class);
         }
     }
 }

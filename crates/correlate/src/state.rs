@@ -13,6 +13,7 @@ use crate::entity::Entities;
 use crate::live::{Live, RowKeys};
 use crate::memory::Memory;
 use crate::partings::Partings;
+use crate::rates::{Rates, Talker};
 use crate::recurrence::Histories;
 use crate::store::Unwritten;
 use crate::voice::Silences;
@@ -36,6 +37,7 @@ pub struct ClusterState {
     pub(crate) redirects: FxHashMap<u64, (u64, u32)>,
     pub(crate) histories: Histories,
     pub(crate) memory: Memory,
+    pub(crate) rates: Rates,
     pub(crate) silences: Silences,
     pub(crate) partings: Partings,
     pub(crate) timers: Timers,
@@ -131,7 +133,7 @@ impl ClusterState {
 
     /// What did not fit into bounded memory so far.
     pub fn dropped(&self) -> Dropped {
-        self.clock.dropped
+        Dropped { series: self.memory.uncounted, ..self.clock.dropped }
     }
 
     /// The incident that `no` is today, if it is remembered, and the offset of its rows.
@@ -190,6 +192,8 @@ pub(crate) struct Engine<'a> {
     pub touched: Vec<(u64, Option<Transition>)>,
     /// Incidents of which something was told, or held back.
     pub told: Vec<u64>,
+    /// Who causes most of what was heard in the hour that is over.
+    pub talker: Option<Talker>,
     /// As [`Effects::work`], of this record.
     pub work: Cell<usize>,
 }
@@ -200,7 +204,8 @@ pub(crate) struct Engine<'a> {
 /// Records of one cluster, in the order of its log. Time per record does not grow with the number of open incidents.
 pub fn apply(rules: &Rules, state: &mut ClusterState, record: &EnrichedRecord, effects: &mut Effects) {
     state.unwritten.any = true;
-    let mut engine = Engine { rules, state, effects, touched: Vec::new(), told: Vec::new(), work: Cell::new(0) };
+    let mut engine =
+        Engine { rules, state, effects, touched: Vec::new(), told: Vec::new(), talker: None, work: Cell::new(0) };
     // What somebody says is no sign of the cluster's life: only its exporter moves time on.
     if !matches!(record, EnrichedRecord::Command(_)) {
         engine.advance(record);
@@ -211,6 +216,7 @@ pub fn apply(rules: &Rules, state: &mut ClusterState, record: &EnrichedRecord, e
         EnrichedRecord::Heartbeat(_) => {}
         EnrichedRecord::Command(command) => engine.command(command),
     }
+    engine.notice(record);
     engine.tell();
     engine.set_alarms();
     let work = engine.work.get();

@@ -21,6 +21,8 @@ pub(crate) struct Unwritten {
     pub writer: bool,
     /// Incidents, with their rows.
     pub incidents: Vec<u64>,
+    /// [`Key::Memory`].
+    pub memory: bool,
     /// Other entries but those of objects.
     pub keys: Vec<Key>,
 }
@@ -63,6 +65,8 @@ impl ClusterState {
                 Key::Redirect(no) => _ = state.redirects.insert(no, CLUSTER.decode(key, value)?),
                 Key::Fingerprint(text) => state.histories.insert(text, History::read(key, value)?),
                 Key::Kind(text) => state.histories.insert_kind(text, CLUSTER.decode(key, value)?),
+                Key::Series(number) => state.rates.insert(number, CLUSTER.decode(key, value)?),
+                Key::Profile(class) => state.rates.insert_profile(&class, CLUSTER.decode(key, value)?),
                 Key::Memory => state.memory = CLUSTER.decode(key, value)?,
                 Key::Voice(no) => _ = voices.insert(no, CLUSTER.decode(key, value)?),
                 Key::Silence(_) => silences.push(CLUSTER.decode(key, value)?),
@@ -122,6 +126,10 @@ impl ClusterState {
             let entity = self.entities.written(id);
             put(Key::Entity(id).encode(), entity.map(|value| CLUSTER.encode(value)));
         }
+        for key in std::mem::take(&mut self.rates.unwritten) {
+            let series = self.rates.written(key);
+            put(Key::Series(key).encode(), series.map(|value| CLUSTER.encode(value)));
+        }
         for no in std::mem::take(&mut self.unwritten.incidents) {
             let Some(live) = self.incidents.get_mut(&no) else { continue };
             live.unwritten = false;
@@ -131,6 +139,9 @@ impl ClusterState {
                     put(Key::Row(no, number).encode(), Some(CLUSTER.encode(row)));
                 }
             }
+        }
+        if std::mem::take(&mut self.unwritten.memory) {
+            put(Key::Memory.encode(), self.entry(&Key::Memory));
         }
         for key in std::mem::take(&mut self.unwritten.keys) {
             put(key.encode(), self.entry(&key));
@@ -156,6 +167,8 @@ impl ClusterState {
             Key::Apart(no) => self.partings.get(*no).map(|value| CLUSTER.encode(value)),
             Key::Fingerprint(text) => self.histories.get(text).map(|value| CLUSTER.encode(value)),
             Key::Kind(text) => self.histories.kind(text).map(|value| CLUSTER.encode(&value)),
+            Key::Series(key) => self.rates.get(*key).map(|value| CLUSTER.encode(value)),
+            Key::Profile(class) => self.rates.profile(class).map(|value| CLUSTER.encode(value)),
             Key::Memory => Some(CLUSTER.encode(&self.memory)),
         }
     }

@@ -47,6 +47,10 @@ pub(crate) enum Key {
     Fingerprint(String),
     /// When the first incident of a class began.
     Kind(String),
+    /// How often Events of a class come about a workload.
+    Series(u64),
+    /// The week as a class has it.
+    Profile(String),
     /// From when on incidents are remembered, and what is known of the cluster's load.
     Memory,
     /// What people did to an incident and said of it, if they did.
@@ -108,6 +112,8 @@ impl Key {
             Self::Fingerprint(text) => [&[b'f'][..], text.as_bytes()].concat(),
             Self::Kind(text) => [&[b'k'][..], text.as_bytes()].concat(),
             Self::Memory => vec![b'h'],
+            Self::Series(key) => [&[b'n'][..], &key.to_be_bytes()].concat(),
+            Self::Profile(text) => [&[b'p'][..], text.as_bytes()].concat(),
             Self::Voice(no) => [&[b'v'][..], &no.to_be_bytes()].concat(),
             Self::Silence(id) => [&[b's'][..], id.as_bytes()].concat(),
             Self::Apart(no) => [&[b'a'][..], &no.to_be_bytes()].concat(),
@@ -129,6 +135,8 @@ impl Key {
             [b'f', rest @ ..] => std::str::from_utf8(rest).ok().map(|text| Self::Fingerprint(text.to_owned())),
             [b'k', rest @ ..] => std::str::from_utf8(rest).ok().map(|text| Self::Kind(text.to_owned())),
             [b'h'] => Some(Self::Memory),
+            [b'n', rest @ ..] if rest.len() == 8 => number(rest).map(Self::Series),
+            [b'p', rest @ ..] => std::str::from_utf8(rest).ok().map(|text| Self::Profile(text.to_owned())),
             [b'v', rest @ ..] if rest.len() == 8 => number(rest).map(Self::Voice),
             [b'a', rest @ ..] if rest.len() == 8 => number(rest).map(Self::Apart),
             [b's', rest @ ..] => std::str::from_utf8(rest).ok().map(|text| Self::Silence(text.to_owned())),

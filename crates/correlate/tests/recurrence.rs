@@ -111,6 +111,6 @@ fn rules_switch_it_off() {
     assert_eq!(count("patterns: [{id: recurrence, except: [\"crash.*\"]}]"), 0);
     let wrong = |text: &str| Rules::extended(&[("mine.yaml", text)], classes()).unwrap_err().to_string();
     assert!(wrong("patterns: [{id: recurrence, after_days: 3}]").contains("recurrence: after_days: cannot be set"));
-    assert!(wrong("patterns: [{id: first-seen, after_days: -3}]").contains("after_days: makes no sense"));
+    assert!(wrong("patterns: [{id: first-seen, after_days: -3}]").contains("after_days: must be from 0 to 365"));
     assert!(wrong("patterns: [{id: recurrence, fixes: [rollout.done]}]").contains("no class is called `rollout.done`"));
 }

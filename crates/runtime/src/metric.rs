@@ -85,7 +85,7 @@ metrics! {
     DEAD_LETTERS: Counter "epicenter_dead_letters_total" ["service"] "Records that a service could not process; they are in the dead-letter topic with the reason.";
     RULES: Gauge "epicenter_rules_info" ["hash"] "Always 1; the label names the rules in force, as `rules` in each change of an incident does. Enricher and correlator must have the same.";
     RULE_EVENTS: Counter "epicenter_rule_events_total" ["rule", "outcome"] "Events about which a rule of your own decided: set, keep or drop; or of which its condition could not be told: failed.";
-    DROPPED: Counter "epicenter_engine_dropped_total" ["cluster", "what"] "What the engine of a cluster could not remember within its bounds: `objects` of which nothing was heard for the longest, `incidents` that were closed early, `members` that their incident only counts.";
+    DROPPED: Counter "epicenter_engine_dropped_total" ["cluster", "what"] "What the engine of a cluster could not remember within its bounds: `objects` of which nothing was heard for the longest, `incidents` that were closed early, `members` that their incident only counts, `series` of Events that nobody counts.";
     PROCESSED: Counter "epicenter_processed_records_total" ["processor"] "Input records whose effects a processor committed.";
     LATENCY: Histogram "epicenter_latency_seconds" ["processor"] "From an exporter's receipt of a record until a processor committed what came of it, of the oldest record of each batch; of the processor `sink` it is the latency end to end, from the receipt of an Event to the incident's document. Clocks of both machines count.";
     BATCH: Histogram "epicenter_batch_seconds" ["processor"] "Reading and processing of a batch, from its first record on; their number is that of the batches.";

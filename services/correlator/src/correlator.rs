@@ -42,7 +42,7 @@ impl Correlator {
         Self { codec, rules, clusters: BTreeMap::new(), tell: Box::new(|_, _, _| {}) }
     }
 
-    /// Tells `tell` of what does not fit into the engine's bounds: the cluster, what (`objects`, `incidents`, `members`), and how
+    /// Tells `tell` of what does not fit into the engine's bounds: the cluster, what (`objects`, `incidents`, `members`, `series`), and how
     /// many.
     #[must_use]
     pub fn telling(self, tell: impl Fn(&str, &'static str, u64) + Send + 'static) -> Self {
@@ -106,6 +106,7 @@ impl Processor for Correlator {
             ("objects", now.objects - before.objects),
             ("incidents", now.incidents - before.incidents),
             ("members", now.members - before.members),
+            ("series", now.series - before.series),
         ] {
             if more > 0 {
                 (self.tell)(cluster, what, more);
