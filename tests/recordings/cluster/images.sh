@@ -29,11 +29,11 @@ cp /bin/busybox $I/root/bin/; for a in $(busybox --list); do [ $a = busybox ] ||
 
 sha() { sha256sum "$1" | cut -c1-64; }
 keep() { local d; d=$(sha "$1"); mv "$1" $I/blobs/sha256:$d; echo sha256:$d; }
-image() { # image ROOT REF CMD...
+image() { # [ARCH=A] image ROOT REF CMD...
   local root=$1 ref=$2; shift 2
   tar -C $root --owner=0 --group=0 --mtime=@0 --sort=name -cf $I/layer .
   local ls=$(stat -c%s $I/layer) l; l=$(keep $I/layer)
-  jq -nc --arg l $l --arg ref $ref '{architecture:"amd64",os:"linux",config:{Env:["PATH=/bin"],Cmd:$ARGS.positional,Labels:{ref:$ref}},rootfs:{type:"layers",diff_ids:[$l]}}' --args "$@" >$I/config
+  jq -nc --arg l $l --arg ref $ref --arg arch ${ARCH:-amd64} '{architecture:$arch,os:"linux",config:{Env:["PATH=/bin"],Cmd:$ARGS.positional,Labels:{ref:$ref}},rootfs:{type:"layers",diff_ids:[$l]}}' --args "$@" >$I/config
   local cs=$(stat -c%s $I/config) c; c=$(keep $I/config)
   local t=application/vnd.oci.image
   jq -nc --arg t $t --arg c $c --argjson cs $cs --arg l $l --argjson ls $ls '{schemaVersion:2,mediaType:"\($t).manifest.v1+json",
@@ -42,6 +42,7 @@ image() { # image ROOT REF CMD...
 }
 image $I/proot pause:3 /pause
 for r in busybox:1.35 app:1.0 app:1.1 worker:1.0; do image $I/root $r sh; done
+ARCH=arm64 image $I/root app:1.0-arm64 sh                      # says that it is for other machines; containerd runs it
 # OCI archive of the pause image, for `ctr import` (the sandbox image must be there before any pull)
 m=$(cat $I/refs/pause:3); T=$I/oci; mkdir -p $T/blobs/sha256
 for d in $m $(jq -r '.config.digest, .layers[].digest' $I/blobs/$m); do cp $I/blobs/$d $T/blobs/sha256/${d#sha256:}; done

@@ -1,0 +1,60 @@
+# A vineyard on two nodes, n4 and n7: twenty-four faults, and changes that are no fault.
+HEALTHY = "kubectl apply -f healthy.yaml -f wait-consumer.yaml; node.sh n4 sh touch /run/licence.key"
+of = lambda ns, *apps: lambda o: o["ns"] == ns and o["app"] in apps
+named = lambda kind, ns, name: lambda o: (o["kind"], o["ns"], o["name"]) == (kind, ns, name)
+CNI = "$(dirname $KUBECONFIG)/n4/cni/10-bridge.conflist"
+
+FAULTS = [
+    fault("sidecar-oom", 38, 205, "Deployment/cellar/thermo", "the sidecar takes 130 MiB with a limit of 40 MiB", of("cellar", "thermo"), accept=["Pod/cellar/thermo*"]),
+    fault("never-pull", 45, 140, "StatefulSet/labels/printer", "image is not on the node, and must not be pulled", of("labels", "printer"), accept=["Pod/labels/printer-0", "Image//*app:3.4*"]),
+    fault("invalid-image", 45, 150, "Deployment/labels/designer", "image name has a capital letter; in the same second and namespace as another fault", of("labels", "designer"), accept=["Image//*Designer*"]),
+    fault("host-path", 57, 190, "DaemonSet/agents/licensed", "n7 has no /run/licence.key; n4 has", of("agents", "licensed"), accept=["Pod/agents/licensed*", "Node//n7"]),
+    fault("gpu", 66, 165, "Deployment/press/vision", "asks for GPUs, no node has any", of("press", "vision")),
+    fault("valve-tag", 80, 150, "Deployment/press/valve", "rollout to a tag that is not in the registry; undone at the end", of("press", "valve"),
+          begin="kubectl -n press set image deployment/valve valve=registry.test/worker:1.9", finish="kubectl -n press rollout undo deployment/valve"),
+    fault("must-limit", 97, 260, "ResourceQuota/export/budget", "the quota wants limits, and the pods have none", of("export", "customs"), accept=["Deployment/export/customs"]),
+    fault("csi-missing", 112, 330, "CSIDriver//block.csi.winery.test", "the driver of the volume runs on no node", of("cellar", "ledger"),
+          accept=["PersistentVolume//ledger-volume", "PersistentVolumeClaim/cellar/ledger", "Deployment/cellar/ledger"]),
+    fault("spread", 130, 240, "Deployment/tasting/guide", "spread over zones, and no node has a zone", of("tasting", "guide")),
+    fault("runtime-class", 131, 250, "RuntimeClass//gvisor", "RuntimeClass does not exist; in the same second and namespace as another fault", of("tasting", "sandbox"), accept=["Deployment/tasting/sandbox"]),
+    fault("script-mode", 172, 300, "Deployment/press/pump", "the script that it runs is not executable", of("press", "pump"), accept=["ConfigMap/press/pump-script", "Pod/press/pump*"]),
+    fault("failure-policy", 185, 300, "Job/wine-batch/grade", "exits with 42, at which its policy says to fail", of("wine-batch", "grade"), accept=["Pod/wine-batch/grade*"]),
+    fault("hook-service", 215, 320, "MutatingWebhookConfiguration//label-injector", "the service of the webhook does not exist, and its policy is Fail",
+          lambda o: of("mesh", "front", "proxy")(o) or of("labels", "stock")(o), accept=["ValidatingWebhookConfiguration//*", "Webhook//*", "Service/mesh/injector"]),
+    fault("valve-setting", 235, 345, "Deployment/press/valve", "a setting makes every new pod exit with 6: another fault of a workload that had one", of("press", "valve"),
+          begin="kubectl -n press set env deployment/valve BAR=12", finish="kubectl -n press set env deployment/valve BAR=5"),
+    fault("volume-affinity", 262, 380, "PersistentVolume//racks-disk", "the volume is on a node that the cluster does not have", of("cellar", "racks"),
+          accept=["PersistentVolumeClaim/cellar/racks-data", "Deployment/cellar/racks"]),
+    fault("readiness-flap", 290, 450, "Deployment/tasting/menu", "ready for 18 s, not ready for 18 s", of("tasting", "menu")),
+    fault("sub-path", 310, 420, "Deployment/press/mash", "its subPath leads through a file", of("press", "mash"), accept=["Pod/press/mash*"]),
+    fault("missed", 330, 720, "CronJob/wine-batch/weigh", "a run takes 95 s, every minute one is due, none beside another, none later than 15 s", of("wine-batch", "weigh")),
+    fault("provisioner", 355, None, "StorageClass//replicated", "the provisioner of the storage class does not run", of("labels", "archive"),
+          accept=["PersistentVolumeClaim/labels/data-archive-0", "CSIDriver//disks.csi.winery.test", "StatefulSet/labels/archive", "Provisioner//*"]),
+    fault("hpa-target", 372, 520, "HorizontalPodAutoscaler/tasting/terrace", "there is no Deployment terrace",
+          named("HorizontalPodAutoscaler", "tasting", "terrace"), accept=["Deployment/tasting/terrace"]),
+    fault("barrels", 404, 530, "Node//n7", "its volume is on n7, which is cordoned; uncordoned at the end", of("cellar", "barrels"),
+          begin="kubectl cordon n7; kubectl apply -f barrels.yaml", finish="kubectl uncordon n7; sleep 15; kubectl -n cellar delete statefulset barrels --wait=false",
+          accept=["PersistentVolume//barrels-disk", "PersistentVolumeClaim/cellar/disk-barrels-0", "StatefulSet/cellar/barrels"]),
+    fault("cni", 470, 575, "Node//n4", "the network of pods on n4 names a plugin that is not there; mended at the end",
+          lambda o: of("tasting", "bar")(o) or of("cellar", "cork")(o) or of("press", "tank")(o),
+          begin=f"sed -i 's/\"bridge\"/\"calico\"/' {CNI}; sleep 2; kubectl apply -f cni.yaml", finish=f"sed -i 's/\"calico\"/\"bridge\"/' {CNI}", accept=["CNI//*"]),
+    fault("till-probe", 596, 730, "Deployment/tasting/till", "a new liveness probe takes longer than it may", of("tasting", "till"),
+          begin="""kubectl -n tasting patch deployment till -p '{"spec":{"template":{"spec":{"containers":[{"name":"till","livenessProbe":{"exec":{"command":["sleep","20"]},"initialDelaySeconds":8,"periodSeconds":4,"timeoutSeconds":1}}]}}}}'""",
+          finish="kubectl -n tasting rollout undo deployment/till"),
+    fault("pinned", 640, 665, "Deployment/wine-batch/pinned", "names its node, which has too little CPU", of("wine-batch", "pinned"), accept=["Node//n4"]),
+]
+QUIET = [
+    quiet("rollout", 30, "kubectl -n tasting set image deployment/taps taps=registry.test/app:1.1"),
+    quiet("late-config", 100, "kubectl apply -f late-config.yaml; sleep 8; kubectl -n labels create configmap foil --from-literal=A=b"),
+    quiet("scale-up", 160, "kubectl -n press scale deployment/picker --replicas=9"),
+    quiet("delete-pod", 200, "kubectl -n cellar delete pod vault-1 --wait=false"),
+    quiet("scale-down", 270, "kubectl -n press scale deployment/picker --replicas=3"),
+    quiet("job", 300, "kubectl -n wine-batch create job inventory --image=registry.test/worker:1.0 -- sleep 9"),
+    quiet("agents", 340, "kubectl -n agents rollout restart daemonset/gauge"),
+    quiet("teardown", 385, "kubectl delete namespace picnic --wait=false"),
+    quiet("kubelet-restart", 586, "node.sh n7 kubelet-stop; sleep 4; node.sh n7 kubelet-start"),
+    quiet("drain", 675, "kubectl drain n7 --ignore-daemonsets --delete-emptydir-data --force --timeout=40s"),
+    quiet("uncordon", 715, "kubectl uncordon n7"),
+    quiet("stores", 735, "kubectl -n cellar set env statefulset/vault YEAR=2026"),
+]
+LENGTH = 775
