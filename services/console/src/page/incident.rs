@@ -238,6 +238,8 @@ fn note(note: &Note) -> Markup {
         Act::Note => "noted",
         Act::Resolve => "resolved it",
         Act::Wrong => "marked it as wrong",
+        Act::Merge => "joined another with it",
+        Act::Split => "parted it",
     };
     html! {
         p.faint { b { (note.by) } " " (did) " " (time(note.at)) }
