@@ -90,11 +90,14 @@ impl Engine<'_> {
             return;
         };
         let rates = &mut self.state.rates;
-        let rise = rules.limits(Pattern::SlowRise, &event.class).zip(day).and_then(|(limits, day)| {
-            let series = rates.get_mut(key).filter(|series| series.rises(day, &limits))?;
-            series.rise_is_told();
-            Some(day)
-        });
+        let note = event.role == Role::Change || event.severity < Severity::Low;
+        // Planned changes come in phases: that there are more of them says nothing.
+        let rise =
+            rules.limits(Pattern::SlowRise, &event.class).filter(|_| !note).zip(day).and_then(|(limits, day)| {
+                let series = rates.get_mut(key).filter(|series| series.rises(day, &limits))?;
+                series.rise_is_told();
+                Some(day)
+            });
         let more = rules.limits(Pattern::Frequency, &event.class).and_then(|limits| {
             let season = match rates.get(key).is_some_and(|series| series.may_have_more(&limits)) {
                 true => rates.season(&event.class, hour),
@@ -106,7 +109,6 @@ impl Engine<'_> {
             series.samples = 0;
             Some(more)
         });
-        let note = event.role == Role::Change || event.severity < Severity::Low;
         let anomaly = |pattern, numbers| Anomaly { pattern, about: (*top).clone(), class: &event.class, numbers, note };
         let reason = || ("Reason", event.event.reason.clone());
         if let Some(more) = more {

@@ -19,6 +19,8 @@ const PEAK_KEEP: f64 = 0.999_484;
 const REGULAR: f64 = 0.2;
 /// What a day may be above the usual one without being called more, in standard deviations.
 const SLACK: f64 = 0.5;
+/// Days of which the usual one is known, by their weight: a week.
+const LEARNED: f64 = 6.0;
 /// What one day counts for at most: one alone is no rise.
 const STEP: f64 = 3.0;
 /// How far days must be above the usual one together, in standard deviations.
@@ -49,7 +51,7 @@ impl Moments {
 
     /// Not quite nothing, where nothing was.
     fn mean(&self) -> f64 {
-        (self.sum + 0.5) / (self.weight + 1.0)
+        (self.sum + 0.01) / self.weight.max(1.0)
     }
 
     fn variance(&self) -> f64 {
@@ -124,8 +126,7 @@ impl Series {
         }
         let count = std::mem::take(&mut self.today);
         let (usual, deviation) = (self.days.mean(), libm::sqrt(self.days.variance() + self.days.mean()));
-        let known = self.days.weight > 0.0;
-        if known {
+        if self.days.weight >= LEARNED {
             let above = ((count as f64 - usual) / deviation).min(STEP);
             self.risen = (self.risen + above - SLACK).max(0.0);
             // Days of nothing.

@@ -127,7 +127,7 @@ async fn a_token_is_for_its_own_namespaces() {
     let event = |namespace: &str| {
         format!(
             r#"[{{"source": "/x", "id": "1", "reason": "B", "message": "m",
-            "regarding": {{"kind": "Pod", "namespace": "{namespace}", "name": "p"}}}}]"#
+            "regarding": "Pod/{namespace}/p"}}]"#
         )
     };
     let (status, said) = site.post("/v1/events", JSON, event("bank")).await;
