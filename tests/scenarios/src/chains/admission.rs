@@ -18,7 +18,9 @@ pub(super) fn refused(stage: &mut Stage, at: f64) {
     let (root, classes): ((&str, &str, &str), &[&'static str]) = match kind {
         0 => (("ResourceQuota", &first.namespace, "compute"), &["quota.exceeded"]),
         1 => (("Webhook", "", webhook), &["admission.webhook_down"]),
-        _ => (("Deployment", &first.namespace, &first.name), &["security.pod_security"]),
+        _ => {
+            (("Deployment", &first.namespace, &first.name), &["security.pod_security", "security.pod_security_policy"])
+        }
     };
     let fault = stage.fault(Scenario::Refused, at, true, &[root], classes);
     let (telling, part, era) = (Telling(fault), Part(fault), stage.era);
