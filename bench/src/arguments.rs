@@ -4,7 +4,7 @@ use clap::{Parser, Subcommand};
 
 #[cfg(feature = "archive")]
 use crate::archive;
-use crate::{console, fleet, insight, latency, memory};
+use crate::{alerts, console, fleet, insight, latency, memory};
 
 /// The command line.
 #[derive(Parser)]
@@ -31,6 +31,8 @@ pub enum What {
     Enricher,
     /// From an Event in the cluster to its incident, on a real API server and a real broker.
     Latency(latency::Asked),
+    /// From an Event in the cluster to a receiver that is told of its incident, likewise.
+    Alerts(alerts::Asked),
     /// What exporter and enricher hold in memory, with a made-up API server and a real broker.
     Memory(memory::Asked),
     /// A thousand clusters at once, on a real broker.

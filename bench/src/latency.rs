@@ -24,14 +24,14 @@ use serde_json::json;
 
 use crate::report::{Report, thousands};
 
-const CLUSTER: &str = "bench";
-const PARTITIONS: u32 = 3;
+pub(super) const CLUSTER: &str = "bench";
+pub(super) const PARTITIONS: u32 = 3;
 /// Writers ask on so many connections.
 const CONNECTIONS: u64 = 32;
 /// Of so many Events one begins an incident; its way is timed.
-const TIMED: u64 = 50;
+pub(super) const TIMED: u64 = 50;
 const WARM_UP: Duration = Duration::from_secs(10);
-const STARTED_IN: Duration = Duration::from_secs(60);
+pub(super) const STARTED_IN: Duration = Duration::from_secs(60);
 /// An Event's way through the topics.
 const HOPS: [&str; 4] =
     [topics::EVENTS_RAW.name, topics::EVENTS_ENRICHED.name, topics::INCIDENT_CHANGES.name, topics::INCIDENTS.name];
@@ -120,11 +120,11 @@ pub fn measure(report: &mut Report, asked: &Asked) -> anyhow::Result<()> {
 }
 
 /// What was written.
-struct Load {
+pub(super) struct Load {
     /// Events per second, after the warm-up.
-    rate: f64,
+    pub rate: f64,
     /// When the API server had answered, by uid, of the Events whose way is timed.
-    answered: HashMap<String, Instant>,
+    pub answered: HashMap<String, Instant>,
 }
 
 async fn client(plane: &ControlPlane) -> anyhow::Result<kube::Client> {
@@ -134,7 +134,7 @@ async fn client(plane: &ControlPlane) -> anyhow::Result<kube::Client> {
     Ok(kube::Client::try_from(config)?)
 }
 
-async fn write(plane: &ControlPlane, rate: u64, time: Duration) -> anyhow::Result<Load> {
+pub(super) async fn write(plane: &ControlPlane, rate: u64, time: Duration) -> anyhow::Result<Load> {
     let events: Api<Event> = Api::namespaced(client(plane).await?, "default");
     let began = Instant::now();
     let (next, written) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));

@@ -4,6 +4,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
 
+mod alerts;
 #[cfg(feature = "archive")]
 mod archive;
 mod arguments;
@@ -39,6 +40,7 @@ fn main() -> anyhow::Result<()> {
             engine::measure(&mut report)?;
             enricher::measure(&mut report)?;
             latency::measure(&mut report, &latency::Asked::default())?;
+            alerts::measure(&mut report, &alerts::Asked::default())?;
             memory::measure(&mut report, &memory::Asked::default())?;
             fleet::measure(&mut report, &fleet::Asked::default())?;
             console::measure(&mut report, &console::Asked::default())?;
@@ -54,6 +56,7 @@ fn main() -> anyhow::Result<()> {
         What::Enricher => enricher::measure(&mut report)?,
         What::Console(asked) => console::measure(&mut report, &asked)?,
         What::Fleet(asked) => fleet::measure(&mut report, &asked)?,
+        What::Alerts(asked) => alerts::measure(&mut report, &asked)?,
         What::Latency(asked) => latency::measure(&mut report, &asked)?,
         What::Memory(asked) => memory::measure(&mut report, &asked)?,
         What::Insight(asked) => insight::run(&mut report, &asked)?,
