@@ -107,35 +107,25 @@ pub fn cases(set: Set) -> Vec<Case> {
 /// Days of planned changes only.
 pub fn quiet_days(set: Set) -> Vec<Case> {
     let (base, days): (u64, u64) = if set == Set::Train { (5_000, 40) } else { (950_000, 120) };
-    (0..days).map(|day| quiet(set, base + day, day as usize, 1)).collect()
-}
-
-/// How many days each of the clusters of [`quiet_weeks`] is watched.
-pub const WEEKS: usize = 28;
-
-/// Weeks of planned changes only, so that it is known what is usual.
-pub fn quiet_weeks(set: Set) -> Vec<Case> {
-    let (base, clusters): (u64, u64) = if set == Set::Train { (7_000, 2) } else { (970_000, 4) };
-    (0..clusters).map(|cluster| quiet(set, base + cluster, cluster as usize, WEEKS)).collect()
-}
-
-/// So many days of a cluster; `number` says of which form.
-fn quiet(set: Set, seed: u64, number: usize, days: usize) -> Case {
-    let form = &FORMS[[0, 1, 2][number % 3]];
-    let era = [Era::New, Era::Middle][number % 2];
-    let changes = (0..48 * days)
-        .map(|n| (n as f64 * 1760.0 + 60.0, Change::ALL[(n * 5 + number) % Change::ALL.len()]))
-        .chain((0..280 * days).map(|n| (n as f64 * 300.0 + 7.0, Change::CronJob)))
-        .collect();
-    let plan = Plan {
-        seed,
-        topology: topology(set),
-        era,
-        objects: form.objects,
-        watch: true,
-        faults: vec![],
-        changes,
-        perturbation: form.perturbation,
-    };
-    Case { plan, family: "quiet", form: form.name }
+    (0..days)
+        .map(|day| {
+            let form = &FORMS[[0, 1, 2][day as usize % 3]];
+            let era = [Era::New, Era::Middle][day as usize % 2];
+            let changes = (0..48)
+                .map(|n| (n as f64 * 1760.0 + 60.0, Change::ALL[(n * 5 + day as usize) % Change::ALL.len()]))
+                .chain((0..280).map(|n| (n as f64 * 300.0 + 7.0, Change::CronJob)))
+                .collect();
+            let plan = Plan {
+                seed: base + day,
+                topology: topology(set),
+                era,
+                objects: form.objects,
+                watch: true,
+                faults: vec![],
+                changes,
+                perturbation: form.perturbation,
+            };
+            Case { plan, family: "quiet", form: form.name }
+        })
+        .collect()
 }

@@ -81,6 +81,7 @@ async fn say(site: &Site, make: impl FnOnce() -> Result<Command, String>) -> Res
             let status = match &error {
                 IntakeError::Refused(_) => StatusCode::BAD_REQUEST,
                 IntakeError::Unknown(_) => StatusCode::NOT_FOUND,
+                IntakeError::Forbidden(_) => StatusCode::FORBIDDEN,
                 IntakeError::Log(_) => StatusCode::SERVICE_UNAVAILABLE,
                 IntakeError::Codec(_) => StatusCode::INTERNAL_SERVER_ERROR,
             };

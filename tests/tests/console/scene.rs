@@ -88,7 +88,7 @@ impl Scene {
         let console = Console {
             board,
             intake: Intake::new(bus.clone(), Codec::single_object()),
-            past: epicenter::archive::past(&archive, Some(&place)).unwrap(),
+            past: epicenter::archive::past(&archive, Some(&place), &bus, &codec, &Metrics::default()).unwrap(),
             rules: Arc::clone(&engine.rules.causal),
             health,
             user: String::new(),

@@ -189,7 +189,7 @@ fn story(site: &Site, buses: &BTreeMap<&str, Bus>) {
     exporter.event().unwrap();
     exporter.beat().unwrap();
     published("web-1");
-    view::events(viewer, &Codec::single_object(), 10).unwrap();
+    view::events(viewer, &Codec::single_object(), 10, &|_| true).unwrap();
 
     let objects = Start::Committed(format!("sink-objects.{CLUSTER}"));
     let mut objects = buses["sink-objects"].reader(topics::INCIDENTS.name, &[exporter.partition()], objects).unwrap();
