@@ -83,7 +83,7 @@ impl Standby {
             let wanted: BTreeSet<_> = (0..count(spec.input, partitions)).filter(|it| !owned.contains(it)).collect();
             if self.adjust(spec, &wanted) || wanted != assigned {
                 for (store, fetch) in fetches.iter_mut().enumerate() {
-                    let from = self.starts(spec, partitions, store);
+                    let from = self.starts(spec, partitions, store, &wanted);
                     fetch.assign(clients, spec.stores[store].topic, from.into_iter())?;
                 }
                 assigned.clone_from(&wanted);
@@ -107,11 +107,12 @@ impl Standby {
         Ok(())
     }
 
-    /// Has a replica, which may be empty yet, of each of the partitions, and of no others; says whether that changed anything.
+    /// Has a replica, which may be empty yet, of each of the partitions; says whether that changed anything. That of a partition
+    /// that became this process's own stays until the take-over asks for it, which it does after it has fenced.
     fn adjust(&self, spec: &ProcessorSpec, wanted: &BTreeSet<u32>) -> bool {
         let mut replicas = self.replicas.lock();
         let before = replicas.len();
-        replicas.retain(|partition, reading| wanted.contains(partition) && reading.is_young());
+        replicas.retain(|_, reading| reading.is_young());
         let mut changed = replicas.len() < before;
         for partition in wanted {
             replicas.entry(*partition).or_insert_with(|| {
@@ -123,9 +124,16 @@ impl Standby {
     }
 
     /// From where the changelog of a store is to be read on, by its partitions.
-    fn starts(&self, spec: &ProcessorSpec, partitions: u32, store: usize) -> Vec<(u32, Offset)> {
+    fn starts(
+        &self,
+        spec: &ProcessorSpec,
+        partitions: u32,
+        store: usize,
+        wanted: &BTreeSet<u32>,
+    ) -> Vec<(u32, Offset)> {
         let replicas = self.replicas.lock();
-        let from = replicas.iter().map(|(partition, reading)| {
+        let read = replicas.iter().filter(|(partition, _)| wanted.contains(partition));
+        let from = read.map(|(partition, reading)| {
             let own = partition_in(spec.stores[store].topic, spec.writes_for(*partition, partitions));
             (own, reading.replica.start(StoreId(store)))
         });
