@@ -128,11 +128,11 @@ impl Follower<'_> {
                 return Ok(());
             }
             let record = reader.next(IDLE)?;
-            if let Some(record) = &record {
-                if let Some(error) = batch.take(codec, record)? {
-                    let Record { topic, partition, offset, .. } = record;
-                    tracing::error!(topic, partition, offset, error, "a record is archived raw");
-                }
+            if let Some(record) = &record
+                && let Some(error) = batch.take(codec, record)?
+            {
+                let Record { topic, partition, offset, .. } = record;
+                tracing::error!(topic, partition, offset, error, "a record is archived raw");
             }
             if told.elapsed() >= IDLE {
                 told = Instant::now();

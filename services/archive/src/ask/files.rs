@@ -150,8 +150,8 @@ impl File {
 
     /// Until when its rows are.
     fn latest(&self) -> Option<ScalarValue> {
-        let times = self.bounds.column_statistics.iter().filter_map(|column| column.max_value.get_value());
-        times.cloned().find(|value| matches!(value, ScalarValue::TimestampMicrosecond(..)))
+        let mut times = self.bounds.column_statistics.iter().filter_map(|column| column.max_value.get_value());
+        times.find(|value| matches!(value, ScalarValue::TimestampMicrosecond(..))).cloned()
     }
 }
 

@@ -80,7 +80,8 @@ impl TableProvider for Rows {
         if self.live.is_empty() {
             return Ok(archived);
         }
-        let live = MemorySourceConfig::try_new_exec(&[self.live.clone()], Arc::clone(&self.schema), Some(wanted))?;
+        let live =
+            MemorySourceConfig::try_new_exec(std::slice::from_ref(&self.live), Arc::clone(&self.schema), Some(wanted))?;
         UnionExec::try_new(vec![archived, live])
     }
 }
