@@ -57,6 +57,8 @@ fn each_event_counts_once_before_while_and_after_it_is_archived() {
     archive.until(LIMIT, |_| epicenter_tests::ports::answers(site.admin())).unwrap();
     site.write_events("b", written[1]..written[1] + 40);
     assert_eq!(counted(&site), (all + 40, Value::Null));
+    let (_, metrics) = epicenter_tests::http::get(site.admin(), "/metrics").unwrap();
+    assert!(metrics.contains("# TYPE epicenter_question_seconds "), "nobody feeds it:\n{metrics}");
     site.kafka.end(Signal::Kill).unwrap();
     let deadline = Instant::now() + LIMIT;
     let missing = loop {

@@ -323,6 +323,10 @@ fn by_an_application(scene: &Scene) {
     assert!(status == 400 && why.contains("event 0: missing field `source`"), "{status} {why}");
     let (status, why) = scene.post("/v1/events", "text/plain", &json!({}));
     assert!(status == 415 && why.contains("set content-type to"), "{status} {why}");
+    let (_, metrics) = http::get(scene.intake, "/metrics").unwrap();
+    for metric in ["epicenter_commands_total", "epicenter_application_events_total"] {
+        assert!(metrics.contains(&format!("# TYPE {metric} ")), "nobody feeds {metric}:\n{metrics}");
+    }
     let before = scene.services[4].peak_memory().unwrap();
     let huge = vec![b' '; 100 * MIB as usize];
     let (status, why) = http::post(scene.intake, "/v1/events", "application/json", &huge).unwrap();
