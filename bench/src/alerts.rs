@@ -2,20 +2,17 @@
 //! real broker and a real API server.
 
 use std::collections::HashMap;
-use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
-use epicenter_bus::{Bus, KafkaConfig, Start, topics};
+use epicenter_bus::{Bus, Start, topics};
 use epicenter_model::{Codec, IncidentChange, partition_of};
 use epicenter_tests::hook::Hook;
-use epicenter_tests::kafka::Kafka;
-use epicenter_tests::kube::{ControlPlane, Options};
-use epicenter_tests::process::{Process, binary};
 use serde_json::Value;
 
-use crate::latency::{CLUSTER, Load, PARTITIONS, STARTED_IN, TIMED, write};
+use crate::installation::{CLUSTER, Installation, PARTITIONS};
+use crate::latency::{Load, TIMED, write};
 use crate::report::{Report, thousands};
 
 /// What is to be measured.
@@ -40,53 +37,30 @@ impl Default for Asked {
 pub fn measure(report: &mut Report, asked: &Asked) -> anyhow::Result<()> {
     let time = Duration::from_secs(asked.seconds);
     let directory = tempfile::tempdir()?;
-    let kafka = Kafka::start()?;
-    let plane = ControlPlane::start(Options::default())?;
     let mut hook = Hook::new()?;
     hook.start()?;
     let file = directory.path().join("alerts.yaml");
     let receivers = format!("[{{name: hook, per_minute: 6000, webhook: {{url: '{}'}}}}]", hook.url());
     let rules = "[{name: all, severity: info, receivers: [hook], group_wait: 0s}]";
     std::fs::write(&file, format!("receivers: {receivers}\nrules: {rules}\n"))?;
-    let command = |arguments: &[&str]| -> anyhow::Result<Command> {
-        let mut command = Command::new(binary()?);
-        command.args(arguments).env("EPICENTER_BUS__KAFKA__BOOTSTRAP", kafka.bootstrap());
-        command.env("EPICENTER_BUS__KAFKA__PARTITIONS", PARTITIONS.to_string()).env("EPICENTER_ALERTS__FILE", &file);
-        command.env("EPICENTER_EXPORTER__CLUSTER", CLUSTER).env("EPICENTER_CLUSTER__KUBECONFIG", plane.kubeconfig());
-        Ok(command)
-    };
-    let created = command(&["topics", "create"])?.output()?;
-    ensure!(created.status.success(), "{}", String::from_utf8_lossy(&created.stderr));
-    let services: [&[&str]; 4] = [&["exporter"], &["enricher"], &["correlator"], &["alerts", "run"]];
-    let mut running = Vec::new();
-    for arguments in services {
-        let log = directory.path().join(format!("{}.log", arguments[0]));
-        running.push(Process::spawn(arguments[0], &mut command(arguments)?, &log)?);
-    }
-    let watches = |line: &str| line.contains("\"is well\"") && line.contains("bench/events");
-    running[0].until(STARTED_IN, |log| log.lines().any(watches))?;
-    for service in &mut running[1..3] {
-        service.until(STARTED_IN, |log| log.matches("took partition over").count() == PARTITIONS as usize)?;
-    }
-    running[3].until(STARTED_IN, |log| {
-        log.lines().any(|line| line.contains("\"is well\"") && line.contains("alerts/hook"))
-    })?;
-
-    let bus = Bus::kafka(KafkaConfig { partitions: PARTITIONS, ..KafkaConfig::new(kafka.bootstrap()) })?;
+    let file = file.display().to_string();
+    let processors: [&[&str]; 2] = [&["enricher"], &["correlator"]];
+    let more = [("EPICENTER_ALERTS__FILE", file.as_str())];
+    let mut installation = Installation::start(&processors, &[&["alerts", "run"]], &more)?;
+    installation.until_well(3, "alerts/hook")?;
+    let (bus, plane) = (installation.bus()?, &installation.plane);
     let over = AtomicBool::new(false);
     let (load, incidents) = std::thread::scope(|scope| {
         let reader = scope.spawn(|| incidents(&bus, &over));
         let load = tokio::runtime::Runtime::new().map_err(anyhow::Error::from);
-        let load = load.and_then(|runtime| runtime.block_on(write(&plane, asked.rate, time)));
+        let load = load.and_then(|runtime| runtime.block_on(write(plane, asked.rate, time)));
         // The last ones are still on their way.
         std::thread::sleep(Duration::from_secs(5));
         over.store(true, Ordering::Relaxed);
         let incidents = reader.join().expect("a reader does not panic")?;
         anyhow::Ok((load?, incidents))
     })?;
-    for service in &mut running {
-        ensure!(service.ended()?.is_none(), "{}", service.tail());
-    }
+    installation.check()?;
     report.section("Alerts", &table(&load, &incidents, &told(&hook)?, asked, time)?);
     Ok(())
 }

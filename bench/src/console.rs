@@ -67,7 +67,7 @@ async fn run(report: &mut Report, asked: &Asked) -> anyhow::Result<()> {
         rules: RuleSet::builtin().causal,
         health: Health::new(),
         user: String::new(),
-        clock: Arc::new(epicenter_runtime::now),
+        clock: epicenter_runtime::system_clock(),
     };
     let serve = epicenter_console::serve(&ConsoleConfig::default(), console, token.clone()).await?;
     let address = serve.address();

@@ -3,18 +3,15 @@
 
 use std::collections::HashMap;
 use std::pin::pin;
-use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use epicenter_bus::{Bus, KafkaConfig, Record, Start, topics};
+use epicenter_bus::{Bus, Record, Start, topics};
 use epicenter_model::{Codec, Incident, IncidentChange, partition_of};
 use epicenter_sink::IncidentObject;
-use epicenter_tests::kafka::Kafka;
-use epicenter_tests::kube::{ControlPlane, Options};
-use epicenter_tests::process::{Process, binary};
+use epicenter_tests::kube::ControlPlane;
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::Event;
 use kube::api::{Api, PostParams, WatchEvent, WatchParams};
@@ -22,16 +19,14 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use parking_lot::Mutex;
 use serde_json::json;
 
+use crate::installation::{CLUSTER, Installation, PARTITIONS};
 use crate::report::{Report, thousands};
 
-pub(super) const CLUSTER: &str = "bench";
-pub(super) const PARTITIONS: u32 = 3;
 /// Writers ask on so many connections.
 const CONNECTIONS: u64 = 32;
 /// Of so many Events one begins an incident; its way is timed.
 pub(super) const TIMED: u64 = 50;
 const WARM_UP: Duration = Duration::from_secs(10);
-pub(super) const STARTED_IN: Duration = Duration::from_secs(60);
 /// An Event's way through the topics.
 const HOPS: [&str; 4] =
     [topics::EVENTS_RAW.name, topics::EVENTS_ENRICHED.name, topics::INCIDENT_CHANGES.name, topics::INCIDENTS.name];
@@ -63,33 +58,9 @@ impl Default for Asked {
 /// Measures, and adds the table. It needs the program `epicenter`, built as this one is.
 pub fn measure(report: &mut Report, asked: &Asked) -> anyhow::Result<()> {
     let (rate, time) = (asked.rate, Duration::from_secs(asked.seconds));
-    let directory = tempfile::tempdir()?;
-    let kafka = Kafka::start()?;
-    let plane = ControlPlane::start(Options::default())?;
-    let command = |arguments: &[&str]| -> anyhow::Result<Command> {
-        let mut command = Command::new(binary()?);
-        command.args(arguments).env("EPICENTER_BUS__KAFKA__BOOTSTRAP", kafka.bootstrap());
-        command.env("EPICENTER_BUS__KAFKA__PARTITIONS", PARTITIONS.to_string());
-        command.env("EPICENTER_EXPORTER__CLUSTER", CLUSTER).env("EPICENTER_CLUSTER__KUBECONFIG", plane.kubeconfig());
-        command.envs(OBJECTS);
-        Ok(command)
-    };
-    let created = command(&["topics", "create"])?.output()?;
-    anyhow::ensure!(created.status.success(), "{}", String::from_utf8_lossy(&created.stderr));
-    let services: [&[&str]; 5] =
-        [&["exporter"], &["enricher"], &["correlator"], &["sink", "--role", "central"], &["sink", "--role", "member"]];
-    let mut running = Vec::new();
-    for (number, arguments) in services.iter().enumerate() {
-        let log = directory.path().join(format!("{}-{number}.log", arguments[0]));
-        running.push(Process::spawn(arguments[0], &mut command(arguments)?, &log)?);
-    }
-    let watches = |line: &str| line.contains("\"is well\"") && line.contains("bench/events");
-    running[0].until(STARTED_IN, |log| log.lines().any(watches))?;
-    for service in &mut running[1..HOPS.len()] {
-        service.until(STARTED_IN, |log| log.matches("took partition over").count() == PARTITIONS as usize)?;
-    }
-
-    let bus = Bus::kafka(KafkaConfig { partitions: PARTITIONS, ..KafkaConfig::new(kafka.bootstrap()) })?;
+    let processors: [&[&str]; 3] = [&["enricher"], &["correlator"], &["sink", "--role", "central"]];
+    let mut installation = Installation::start(&processors, &[&["sink", "--role", "member"]], &OBJECTS)?;
+    let (bus, plane) = (installation.bus()?, &installation.plane);
     let over = AtomicBool::new(false);
     let arrivals: [Arrivals; 4] = Default::default();
     let shown = Arrivals::default();
@@ -99,8 +70,8 @@ pub fn measure(report: &mut Report, asked: &Asked) -> anyhow::Result<()> {
             .zip(&arrivals)
             .map(|(topic, arrivals)| scope.spawn(|| follow(&bus, topic, arrivals, &over)))
             .collect();
-        let watcher = scope.spawn(|| tokio::runtime::Runtime::new()?.block_on(watch(&plane, &shown, &over)));
-        let load = tokio::runtime::Runtime::new()?.block_on(write(&plane, rate, time));
+        let watcher = scope.spawn(|| tokio::runtime::Runtime::new()?.block_on(watch(plane, &shown, &over)));
+        let load = tokio::runtime::Runtime::new()?.block_on(write(plane, rate, time));
         // The last ones are still on their way.
         std::thread::sleep(Duration::from_secs(3));
         over.store(true, Ordering::Relaxed);
@@ -110,9 +81,7 @@ pub fn measure(report: &mut Report, asked: &Asked) -> anyhow::Result<()> {
         watcher.join().expect("a watcher does not panic")?;
         load
     })?;
-    for service in &mut running {
-        anyhow::ensure!(service.ended()?.is_none(), "{}", service.tail());
-    }
+    installation.check()?;
     let [raw, enriched, changes, incidents] = arrivals;
     let arrivals = [raw, enriched, changes, incidents, shown].map(|place| std::mem::take(&mut *place.lock()));
     report.section("Latency", &table(&load, &arrivals, rate, time)?);

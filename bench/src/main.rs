@@ -15,6 +15,7 @@ mod enriched;
 mod enricher;
 mod fleet;
 mod insight;
+mod installation;
 mod kernel;
 mod latency;
 mod local;

@@ -64,13 +64,5 @@ pub fn median(mut figures: Vec<f64>) -> f64 {
 
 /// `123,456`.
 pub fn thousands(figure: f64) -> String {
-    let digits = format!("{figure:.0}");
-    let mut text = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
+    epicenter_model::thousands(figure.round_ties_even() as i64)
 }

@@ -60,9 +60,7 @@ impl Memory {
         let before = |at: Timestamp| (0..=UNDER_LOAD_MS).contains(&opened.millis_since(at));
         self.loads.iter().any(|(at, namespace)| before(*at) && live.touches(namespace))
     }
-}
 
-impl Memory {
     /// What was known of an incident's like before it.
     pub fn recurrence(&self, histories: &Histories, rules: &PatternRules, live: &Live) -> Known {
         let head = &live.head;

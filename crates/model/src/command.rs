@@ -383,9 +383,7 @@ impl Matcher {
         let object =
             |object: &ObjectRef| object.kind == self.kind && (self.name.is_empty() || object.name == self.name);
         any(&self.incident, &|| incident.id == self.incident)
-            && any(&self.namespace, &|| {
-                cause.object.namespace == self.namespace || incident.impact.namespaces.contains(&self.namespace)
-            })
+            && any(&self.namespace, &|| incident.touches(&self.namespace))
             && any(&self.class, &|| match self.class.strip_suffix('*') {
                 Some(beginning) => cause.class.starts_with(beginning),
                 None => cause.class == self.class,

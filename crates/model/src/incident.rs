@@ -227,6 +227,11 @@ impl Member {
 }
 
 impl Incident {
+    /// Whether something in `namespace` is affected by it, or its cause.
+    pub fn touches(&self, namespace: &str) -> bool {
+        self.cause.object.namespace == namespace || self.impact.namespaces.iter().any(|it| it == namespace)
+    }
+
     /// Takes `change` over: the whole head, and its members merged by Event uid. Keeps at most `limit` members and
     /// counts the rest in [`Incident::truncated`]. A change that is not newer does nothing and gives `false`.
     pub fn apply(&mut self, change: &IncidentChange, limit: usize) -> bool {

@@ -16,6 +16,7 @@ mod fleet;
 mod incident;
 mod key;
 mod meaning;
+mod number;
 mod object;
 mod position;
 mod raw;
@@ -40,6 +41,7 @@ pub use incident::{
 };
 pub use key::{cluster_of, incident_id, murmur2, partition_of};
 pub use meaning::{Category, Role, Severity};
+pub use number::thousands;
 pub use object::ObjectRef;
 pub use position::WatchPosition;
 pub use raw::{Gap, GapReason, Heartbeat, ObjectChange, RawEvent, RawRecord, Swept};

@@ -1,8 +1,17 @@
 //! The machine's clock.
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use epicenter_model::Timestamp;
+
+/// Tells the time: that of the machine, or of a test.
+pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
+/// The machine's clock.
+pub fn system_clock() -> Clock {
+    Arc::new(now)
+}
 
 /// The time now, by the machine's clock. Processors do not ask: their time is the log's.
 pub fn now() -> Timestamp {

@@ -28,7 +28,7 @@ pub use admin::{AdminConfig, AdminError, Serve, serve};
 pub use archive::{ArchiveConfig, BatchSection, QuerySection, RetentionRule, RetentionSection, S3Section};
 pub use backoff::Backoff;
 pub use bus::{BusConfig, KafkaSection, LocalSection, OpenError};
-pub use clock::now;
+pub use clock::{Clock, now, system_clock};
 pub use health::Health;
 pub use load::{ConfigErrors, Problem, Settings, load};
 pub use log::watch_log;

@@ -63,7 +63,7 @@ impl<T: Entry> Batch<T> {
             bytes: 0,
             began: Instant::now(),
             oldest: None,
-            latest: Timestamp::from_micros(jiff::Timestamp::now().as_microsecond() + MICROS_A_DAY),
+            latest: epicenter_runtime::now().plus_millis(MICROS_A_DAY / 1000),
             json: Vec::new(),
         }
     }

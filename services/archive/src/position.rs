@@ -71,7 +71,7 @@ impl Origin {
 
     /// What a commit says that brings the table to `positions`.
     pub(crate) fn transactions(self, positions: &Positions) -> Vec<Transaction> {
-        let now = Some(jiff::Timestamp::now().as_millisecond());
+        let now = Some(epicenter_runtime::now().as_millis());
         let transactions = positions.iter().flat_map(|(partition, bookmark)| {
             let last = bookmark.last();
             let numbers = [

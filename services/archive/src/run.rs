@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use epicenter_bus::{Bookmark, Bus, Record, Start, Stop};
 use epicenter_model::Codec;
 use epicenter_runtime::metric::{ARCHIVE_BEHIND, ARCHIVE_COMMIT, ARCHIVE_FAILURES, ARCHIVE_LOST, ARCHIVED};
-use epicenter_runtime::{ArchiveConfig, Backoff, Health, Metrics};
+use epicenter_runtime::{ArchiveConfig, Backoff, Health, Metrics, now};
 use tokio::runtime::Handle;
 
 use crate::batch::Batch;
@@ -136,8 +136,7 @@ impl Follower<'_> {
             }
             if told.elapsed() >= IDLE {
                 told = Instant::now();
-                let now = jiff::Timestamp::now().as_microsecond();
-                let age = batch.oldest().map_or(0, |at| (now - at.as_micros()).max(0));
+                let age = batch.oldest().map_or(0, |at| (now().as_micros() - at.as_micros()).max(0));
                 metrics.set(&ARCHIVE_BEHIND, &[kind.name], age as f64 / 1e6);
             }
         }

@@ -69,8 +69,8 @@ async fn say(site: &Site, make: impl FnOnce() -> Result<Command, String>) -> Res
     let Ok(place) = Arc::clone(&site.writers).try_acquire_owned() else {
         return Err((StatusCode::SERVICE_UNAVAILABLE, "Too many say something at once. Try again.".to_owned()));
     };
-    let mut changes = site.board.watch();
-    let intake = site.intake.clone();
+    let mut changes = site.console.board.watch();
+    let intake = site.console.intake.clone();
     let writing = move || {
         let _place = place;
         intake.command(command, &Access::whole())
@@ -101,7 +101,7 @@ async fn say(site: &Site, make: impl FnOnce() -> Result<Command, String>) -> Res
 }
 
 fn is_seen(site: &Site, command: &Command) -> bool {
-    site.board.look(|held| match &command.action {
+    site.console.board.look(|held| match &command.action {
         Action::Incident { id, .. } | Action::Merge { id, .. } | Action::Split { id, .. } => {
             held.find(id).is_some_and(|shown| shown.head.notes.iter().any(|note| note.id == command.id))
         }
@@ -202,7 +202,7 @@ pub(crate) fn who(site: &Site, headers: &HeaderMap) -> String {
         let pair = format!("by={value}");
         fields(pair.as_bytes()).remove("by").unwrap_or_default()
     });
-    remembered.filter(|by| !by.is_empty()).unwrap_or_else(|| site.user.clone())
+    remembered.filter(|by| !by.is_empty()).unwrap_or_else(|| site.console.user.clone())
 }
 
 fn remembered(by: &str) -> String {

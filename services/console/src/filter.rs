@@ -1,6 +1,6 @@
 //! Which incidents are asked for, as it stands in the address bar.
 
-use epicenter_model::{Category, Incident, Severity};
+use epicenter_model::{Category, Severity};
 
 use crate::board::Shown;
 
@@ -53,7 +53,7 @@ impl Filter {
     pub fn fits_but_severity(&self, shown: &Shown) -> bool {
         let head = &shown.head;
         (self.cluster.is_empty() || head.cluster == self.cluster)
-            && (self.namespace.is_empty() || touches(head, &self.namespace))
+            && (self.namespace.is_empty() || head.touches(&self.namespace))
             && match self.class.strip_suffix('*') {
                 Some(beginning) => head.cause.class.starts_with(beginning),
                 None => self.class.is_empty() || head.cause.class == self.class,
@@ -96,10 +96,6 @@ impl Filter {
 
 fn state(ended: bool) -> &'static str {
     if ended { "ended" } else { "open" }
-}
-
-fn touches(head: &Incident, namespace: &str) -> bool {
-    head.cause.object.namespace == namespace || head.impact.namespaces.iter().any(|it| it == namespace)
 }
 
 /// A value by its name; none for an empty one.

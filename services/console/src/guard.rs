@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use axum::Form;
 use axum::extract::{Query, Request, State};
@@ -154,7 +154,7 @@ fn holds(token: &str, given: &str, now: u64) -> bool {
 }
 
 fn now() -> u64 {
-    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
+    u64::try_from(epicenter_runtime::now().as_millis() / 1000).unwrap_or_default()
 }
 
 /// Where a login leads to.

@@ -20,4 +20,4 @@ pub use board::Board;
 pub use config::ConsoleConfig;
 pub use follow::{TOPICS, follow};
 pub use past::Past;
-pub use serve::{Clock, Console, ConsoleError, Serve, serve};
+pub use serve::{Console, ConsoleError, Serve, serve};

@@ -44,7 +44,7 @@ pub(crate) async fn listen(State(site): State<Arc<Site>>, Query(of): Query<Of>) 
         let refused = page::refused(StatusCode::SERVICE_UNAVAILABLE, why);
         return ([(header::RETRY_AFTER, "30")], refused).into_response();
     };
-    let words = words(site.board.clone(), of.incident, site.stop.clone(), place);
+    let words = words(site.console.board.clone(), of.incident, site.stop.clone(), place);
     // A proxy that gathers answers would keep it all.
     ([("x-accel-buffering", "no")], Sse::new(words).keep_alive(KeepAlive::new().interval(ALIVE))).into_response()
 }

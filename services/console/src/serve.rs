@@ -13,7 +13,7 @@ use axum::routing::{get, post};
 use epicenter_correlate::Rules;
 use epicenter_intake::Intake;
 use epicenter_model::Timestamp;
-use epicenter_runtime::{Health, SecretError};
+use epicenter_runtime::{Clock, Health, SecretError};
 use serde::Deserialize;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
@@ -50,9 +50,6 @@ pub struct Console {
     pub clock: Clock,
 }
 
-/// Tells the time.
-pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
-
 /// Why there is no console. Not retryable.
 #[derive(Debug, thiserror::Error)]
 pub enum ConsoleError {
@@ -77,13 +74,7 @@ pub enum ConsoleError {
 
 /// What all pages share.
 pub(crate) struct Site {
-    pub board: Board,
-    pub intake: Intake,
-    pub past: Past,
-    pub rules: Arc<Rules>,
-    pub health: Health,
-    pub user: String,
-    pub clock: Clock,
+    pub console: Console,
     pub has_token: bool,
     pub browsers: Arc<Semaphore>,
     pub writers: Arc<Semaphore>,
@@ -93,7 +84,7 @@ pub(crate) struct Site {
 impl Site {
     /// What time it is.
     pub fn now(&self) -> Timestamp {
-        (self.clock)()
+        (self.console.clock)()
     }
 }
 
@@ -138,10 +129,9 @@ impl Serve {
 }
 
 fn router(console: Console, guard: Guard, stop: CancellationToken) -> Router {
-    let Console { board, intake, past, rules, health, user, clock } = console;
     let (browsers, writers) = (Arc::new(Semaphore::new(BROWSERS)), Arc::new(Semaphore::new(WRITERS)));
     let has_token = guard.token.is_some();
-    let site = Arc::new(Site { board, intake, past, rules, health, user, clock, has_token, browsers, writers, stop });
+    let site = Arc::new(Site { console, has_token, browsers, writers, stop });
     let guard = Arc::new(guard);
     let pages = Router::new()
         .route("/", get(incidents))

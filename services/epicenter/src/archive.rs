@@ -55,14 +55,20 @@ pub fn start(
     Ok(())
 }
 
+/// The archive at the location that is configured, else in `directory`, to be asked.
+#[cfg(feature = "archive")]
+fn at(config: &ArchiveConfig, directory: Option<&Path>) -> anyhow::Result<epicenter_archive::ask::Archive> {
+    let store = epicenter_archive::Store::open(config, directory)?;
+    Ok(epicenter_archive::ask::Archive::new(store, &config.query)?)
+}
+
 /// The archive that the settings lead to, to be asked; with the log, when that can be opened here.
 #[cfg(feature = "archive")]
 pub fn open(
     settings: &crate::settings::Settings,
     log: Option<(Bus, Codec)>,
 ) -> anyhow::Result<epicenter_archive::ask::Archive> {
-    let store = epicenter_archive::Store::open(&settings.archive, directory(settings)?.as_deref())?;
-    let archive = epicenter_archive::ask::Archive::new(store, &settings.archive.query)?;
+    let archive = at(&settings.archive, directory(settings)?.as_deref())?;
     Ok(match log {
         Some((bus, codec)) => archive.with_log(bus, codec, &settings.archive),
         None => archive,
@@ -101,9 +107,7 @@ pub fn past(
     if config.location.is_empty() && directory.is_none() {
         return Ok(None);
     }
-    let store = epicenter_archive::Store::open(config, directory)?;
-    let archive = epicenter_archive::ask::Archive::new(store, &config.query)?;
-    let archive = archive.with_log(bus.clone(), codec.clone(), config).with_metrics(metrics.clone());
+    let archive = at(config, directory)?.with_log(bus.clone(), codec.clone(), config).with_metrics(metrics.clone());
     Ok(Some(std::sync::Arc::new(archive)))
 }
 

@@ -42,7 +42,7 @@ pub async fn start(
     let board = Board::new(codec.clone());
     // Of who runs it on a machine of their own.
     let user = if settings.bus.is_kafka() { String::new() } else { std::env::var("USER").unwrap_or_default() };
-    let clock = Arc::new(epicenter_runtime::now);
+    let clock = epicenter_runtime::system_clock();
     let console = Console { board: board.clone(), intake, past, rules, health: health.clone(), user, clock };
     let serve = epicenter_console::serve(&settings.console, console, shutdown.token().clone()).await?;
     let address = serve.address();

@@ -7,11 +7,12 @@ use std::time::{Duration, Instant};
 use epicenter::engine::Engine;
 use epicenter::view;
 use epicenter_bus::{Bus, Emit, LocalConfig, Stop, topics};
-use epicenter_exporter::{Log, farewell, system_clock};
+use epicenter_exporter::{Log, farewell};
 use epicenter_model::{
     Codec, Event, FLEET, Heartbeat, Incident, IncidentState, ObjectRef, RawEvent, RawRecord, Timestamp, WatchPosition,
     partition_of,
 };
+use epicenter_runtime::system_clock;
 use epicenter_runtime::{Metrics, Traces};
 
 const PARTITIONS: u32 = 4;

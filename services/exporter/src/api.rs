@@ -15,10 +15,10 @@ use kube::{Client, Config};
 use leaky_bucket::RateLimiter;
 use tokio::time::Instant;
 
-use crate::Clock;
 use crate::config::ExporterConfig;
 use crate::health::Health;
 use crate::project::{self, ProjectError};
+use epicenter_runtime::Clock;
 
 /// A peer that is gone is noticed after `KEEPALIVE + PROBES × INTERVAL`, 90 s: a watch of Events may be silent for hours.
 const KEEPALIVE: Duration = Duration::from_secs(45);

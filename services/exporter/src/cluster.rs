@@ -13,7 +13,6 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::Clock;
 use crate::api::Api;
 use crate::backlog::Backlog;
 use crate::claim::{Claim, Claims};
@@ -27,6 +26,7 @@ use crate::resource::{Resource, Scope};
 use crate::spool::Spool;
 use crate::watch::Watcher;
 use crate::writer::Writer;
+use epicenter_runtime::Clock;
 
 /// How often it is looked whether the lists of objects are done.
 const LOOK: Duration = Duration::from_millis(50);

@@ -14,13 +14,13 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc::Receiver;
 use tokio::time::Instant;
 
-use crate::Clock;
 use crate::backlog::{Backlog, Ended};
 use crate::health::{Committed, Health};
 use crate::observation::{Message, Observation, Seen};
 use crate::position::Positions;
 use crate::resource::{Resource, Scope};
 use crate::spool::SpoolError;
+use epicenter_runtime::Clock;
 
 /// While the log is away, a commit gathers for so long: each is a file.
 const GATHER: Duration = Duration::from_secs(1);

@@ -27,10 +27,6 @@ mod spool;
 mod watch;
 mod writer;
 
-use std::sync::Arc;
-
-use epicenter_model::Timestamp;
-
 pub use api::{ApiError, choose_cryptography, client};
 pub use claim::Claims;
 pub use cluster::{ExporterError, Log, run};
@@ -42,11 +38,3 @@ pub use lease::LeaseConfig;
 pub use redact::{RedactConfig, Replace};
 pub use resource::Resource;
 pub use spool::SpoolConfig;
-
-/// Tells the time of receipt, from which log time is made.
-pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
-
-/// The machine's clock.
-pub fn system_clock() -> Clock {
-    Arc::new(epicenter_runtime::now)
-}

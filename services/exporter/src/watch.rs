@@ -11,7 +11,6 @@ use serde_json::value::RawValue;
 use tokio::sync::mpsc::Sender;
 use tokio::time::Instant;
 
-use crate::Clock;
 use crate::api::{Api, ApiError, status_error};
 use crate::config::ExporterConfig;
 use crate::health::{Health, WatchState};
@@ -23,6 +22,7 @@ use crate::project;
 use crate::redact::Redaction;
 use crate::resource::{Resource, Scope, escaped};
 use crate::seen::{self, Known, Reading};
+use epicenter_runtime::Clock;
 
 /// A watch that closes sooner than that, without a word, did not find its resourceVersion: so do some managed clouds
 /// instead of 410 (kubernetes/kubernetes#137089; fabric8io/kubernetes-client#7898).

@@ -48,14 +48,20 @@ fn until_archived(scene: &Scene) {
     }
 }
 
-#[test]
-fn every_page_is_shown_without_complaints_on_every_screen() {
+/// In the midst of what happens, with the incidents in a browser.
+fn begun() -> (Scene, Browser) {
     let mut scene = Scene::start(&ConsoleConfig::default());
     scene.until(MIDST);
     let mut browser = Browser::start().unwrap();
     browser.look(DESK).unwrap();
     browser.open(&scene.at("/")).unwrap();
     browser.until(&format!("{ROWS} >= 5")).unwrap();
+    (scene, browser)
+}
+
+#[test]
+fn every_page_is_shown_without_complaints_on_every_screen() {
+    let (scene, mut browser) = begun();
     until_archived(&scene);
     let pictures = std::env::var_os("EPICENTER_SCREENSHOTS").map(PathBuf::from);
     let incident = format!("/incidents/{}", largest(&scene).id);
@@ -96,12 +102,7 @@ fn every_page_is_shown_without_complaints_on_every_screen() {
 
 #[test]
 fn pages_follow_what_happens_and_what_is_said_is_carried_out() {
-    let mut scene = Scene::start(&ConsoleConfig::default());
-    scene.until(MIDST);
-    let mut browser = Browser::start().unwrap();
-    browser.look(DESK).unwrap();
-    browser.open(&scene.at("/")).unwrap();
-    browser.until(&format!("{ROWS} >= 5")).unwrap();
+    let (mut scene, mut browser) = begun();
     browser.until("document.getElementById('live').textContent == 'live'").unwrap();
     let passing = "document.getElementById('list').innerText.includes('Node n2 is not ready')";
     browser.until(passing).unwrap();

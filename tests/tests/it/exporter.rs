@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 
 use epicenter_bus::{Bus, LocalConfig, Start, topics};
 use epicenter_exporter::project::Kind;
-use epicenter_exporter::{Claims, ExporterConfig, Health, Log, client, run, system_clock};
+use epicenter_exporter::{Claims, ExporterConfig, Health, Log, client, run};
 use epicenter_model::{Codec, RawRecord};
 use epicenter_runtime::Traces;
+use epicenter_runtime::system_clock;
 use epicenter_tests::kube::{Component, ControlPlane, Options};
 use epicenter_tests::process::Signal;
 use kube::config::{KubeConfigOptions, Kubeconfig};

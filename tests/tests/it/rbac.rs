@@ -128,7 +128,7 @@ impl Site {
         let (token, parts) = (CancellationToken::new(), Health::new());
         let health = epicenter_exporter::Health::new(name, parts.clone(), Metrics::default());
         let client = self.client("exporter", |cluster| cluster.client());
-        let (clock, codec) = (epicenter_exporter::system_clock(), Codec::single_object());
+        let (clock, codec) = (epicenter_runtime::system_clock(), Codec::single_object());
         let log = Log { bus: self.bus.clone(), codec, clock, traces: Traces::default() };
         let run = epicenter_exporter::run(config, client, log, Claims::default(), health.clone(), token.clone());
         let task = self.runtime.spawn(run);
@@ -170,7 +170,7 @@ impl Site {
 }
 
 fn now() -> Timestamp {
-    (epicenter_exporter::system_clock())()
+    epicenter_runtime::now()
 }
 
 fn document(cluster: &str) -> Incident {

@@ -3,6 +3,7 @@
 //! `EPICENTER_TEST_AWAY` sets for how many seconds they are.
 
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -57,6 +58,20 @@ fn until(port: u16, teller: &Process, expected: &[(&str, &str)]) -> Vec<Value> {
     }
 }
 
+/// `epicenter`, which tells as the `file` of alerts says.
+fn command(kafka: &Kafka, file: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(binary().unwrap());
+    command.args(arguments).env("EPICENTER_BUS__KAFKA__BOOTSTRAP", kafka.bootstrap());
+    command.env("EPICENTER_BUS__KAFKA__PARTITIONS", PARTITIONS.to_string()).env("EPICENTER_ALERTS__FILE", file);
+    command
+}
+
+/// The topics, made by it.
+fn created(kafka: &Kafka, file: &Path) -> Bus {
+    assert!(command(kafka, file, &["topics", "create"]).output().unwrap().status.success());
+    Bus::kafka(KafkaConfig { partitions: PARTITIONS, ..KafkaConfig::new(kafka.bootstrap()) }).unwrap()
+}
+
 #[test]
 fn alertmanager_hears_what_fires_and_what_is_over_also_across_a_kill() {
     let kafka = Kafka::start().unwrap();
@@ -67,14 +82,8 @@ fn alertmanager_hears_what_fires_and_what_is_over_also_across_a_kill() {
         "receivers: [{{name: am, alertmanager: {{url: 'http://127.0.0.1:{port}'}}}}]\nrules: [{{name: all, receivers: [am], group_wait: 0s}}]\n"
     );
     fs::write(&file, text).unwrap();
-    let command = |arguments: &[&str]| {
-        let mut command = Command::new(binary().unwrap());
-        command.args(arguments).env("EPICENTER_BUS__KAFKA__BOOTSTRAP", kafka.bootstrap());
-        command.env("EPICENTER_BUS__KAFKA__PARTITIONS", PARTITIONS.to_string()).env("EPICENTER_ALERTS__FILE", &file);
-        command
-    };
-    assert!(command(&["topics", "create"]).output().unwrap().status.success());
-    let bus = Bus::kafka(KafkaConfig { partitions: PARTITIONS, ..KafkaConfig::new(kafka.bootstrap()) }).unwrap();
+    let command = |arguments: &[&str]| command(&kafka, &file, arguments);
+    let bus = created(&kafka, &file);
     let write = |id: &str, version, state, severity| write(&bus, id, version, state, severity);
     let log = directory.path().join("alerts.log");
     let mut teller = Process::spawn("alerts", &mut command(&["alerts", "run"]), &log).unwrap();
@@ -180,14 +189,8 @@ fn receivers_that_were_away_are_told_all_of_it_once_and_in_order() {
         collector.url()
     );
     fs::write(&file, text).unwrap();
-    let command = |arguments: &[&str]| {
-        let mut command = Command::new(binary().unwrap());
-        command.args(arguments).env("EPICENTER_BUS__KAFKA__BOOTSTRAP", kafka.bootstrap());
-        command.env("EPICENTER_BUS__KAFKA__PARTITIONS", PARTITIONS.to_string()).env("EPICENTER_ALERTS__FILE", &file);
-        command
-    };
-    assert!(command(&["topics", "create"]).output().unwrap().status.success());
-    let bus = Bus::kafka(KafkaConfig { partitions: PARTITIONS, ..KafkaConfig::new(kafka.bootstrap()) }).unwrap();
+    let command = |arguments: &[&str]| command(&kafka, &file, arguments);
+    let bus = created(&kafka, &file);
     let (open, over) = (IncidentState::Open, IncidentState::Resolved);
 
     hook.start().unwrap();

@@ -2,10 +2,10 @@
 
 use std::fmt::Write;
 
-use epicenter_model::Timestamp;
+use epicenter_model::{Timestamp, thousands};
 
 use super::markdown::{day, scope, took};
-use super::{DAY, HOUR, Report, Stretch, Sum, Workload, thousands};
+use super::{DAY, Report, Stretch, Sum, Workload};
 
 const STYLE: &str = include_str!("report.css");
 /// Units of a drawing.
@@ -84,12 +84,8 @@ fn figures(page: &mut String, total: &Sum) {
 /// Two rows of bars: incidents that opened, and Events.
 fn over_time(page: &mut String, report: &Report) {
     let rows = &report.stretches.rows;
-    let (unit, seconds) = match report.stretches.seconds {
-        HOUR => ("hour", true),
-        DAY => ("day", false),
-        _ => ("week", false),
-    };
-    let name = |at: Timestamp| if seconds { at.to_string()[..16].replace('T', " ") } else { day(at) };
+    let unit = report.stretches.unit();
+    let name = |at: Timestamp| report.stretches.since(at);
     let _ = writeln!(page, "<section>\n<h2>By {unit}</h2>");
     let mut chart = |what: &str, class: &str, count: fn(&Stretch) -> i64| {
         let most = rows.iter().map(count).max().unwrap_or(0);

@@ -2,7 +2,9 @@
 
 use std::fmt::Write;
 
-use super::{DAY, HOUR, Report, Stretch, Sum, span, thousands};
+use epicenter_model::thousands;
+
+use super::{Report, Stretch, Sum, span};
 
 /// Cells of a bar.
 const BAR: usize = 30;
@@ -60,18 +62,17 @@ fn over_time(text: &mut String, report: &Report) {
         let cells = (count * BAR as i64 + most - 1) / most;
         "█".repeat(cells.try_into().unwrap_or(0))
     };
-    let what = match report.stretches.seconds {
-        HOUR => "hour",
-        DAY => "day",
-        _ => "week",
-    };
     let rows = report.stretches.rows.iter().map(|row| {
-        let since = row.since.to_string();
-        let since = if report.stretches.seconds == HOUR { since[..16].replace('T', " ") } else { day(row.since) };
+        let since = report.stretches.since(row.since);
         let (opened, heard) = (thousands(row.incidents), thousands(row.events));
         vec![since, opened, bar(row.incidents, incidents), heard, bar(row.events, events)]
     });
-    table(text, &format!("By {what}"), &["Since (UTC)", "Incidents opened", "", "Events", ""], rows);
+    table(
+        text,
+        &format!("By {}", report.stretches.unit()),
+        &["Since (UTC)", "Incidents opened", "", "Events", ""],
+        rows,
+    );
 }
 
 /// A section with a table; nothing when there are no rows.

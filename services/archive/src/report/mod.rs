@@ -87,6 +87,22 @@ pub struct Stretches {
     pub rows: Vec<Stretch>,
 }
 
+impl Stretches {
+    /// What one of them is.
+    pub fn unit(&self) -> &'static str {
+        match self.seconds {
+            HOUR => "hour",
+            DAY => "day",
+            _ => "week",
+        }
+    }
+
+    /// When one of them began, for people: with the hour where that matters.
+    fn since(&self, at: Timestamp) -> String {
+        if self.seconds == HOUR { at.to_string()[..16].replace('T', " ") } else { markdown::day(at) }
+    }
+}
+
 /// A stretch of time, and what came in it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -356,21 +372,10 @@ fn span(seconds: f64) -> String {
     }
 }
 
-/// A number with its thousands apart.
-fn thousands(number: i64) -> String {
-    let digits = number.unsigned_abs().to_string();
-    let mut text = if number < 0 { "-".to_owned() } else { String::new() };
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
+    use epicenter_model::thousands;
+
     use super::*;
 
     #[test]

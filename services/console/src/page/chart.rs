@@ -1,9 +1,7 @@
 //! Charts: bars over time, and a calendar.
 
-use epicenter_model::{Timestamp, instant};
+use epicenter_model::{Timestamp, instant, thousands};
 use maud::{Markup, html};
-
-use super::grouped;
 
 /// Of bars, px.
 const WIDE: i64 = 1_000;
@@ -32,14 +30,14 @@ pub(super) fn bars(what: &str, seconds: i64, rows: &[(Timestamp, i64)]) -> Marku
         figure {
             figcaption { (what) }
             div.scroll tabindex="0" role="region" aria-label=(what) {
-                svg.bars viewBox={ "0 0 " (WIDE) " " (HIGH + FOOT + 4) } role="img" aria-label={ (what) ", " (grouped(most)) " at most" } {
+                svg.bars viewBox={ "0 0 " (WIDE) " " (HIGH + FOOT + 4) } role="img" aria-label={ (what) ", " (thousands(most)) " at most" } {
                     @for share in [0, 1, 2] {
                         @let y = 4 + HIGH - share * HIGH / 2;
                         line.mark x1=(SIDE) x2=(WIDE) y1=(y) y2=(y) {}
-                        @if share == 0 || most > 1 && share == 2 || most > 3 { text.mark x=(SIDE - 6) y=(y + 4) text-anchor="end" { (grouped(most * share / 2)) } }
+                        @if share == 0 || most > 1 && share == 2 || most > 3 { text.mark x=(SIDE - 6) y=(y + 4) text-anchor="end" { (thousands(most * share / 2)) } }
                     }
                     @for (place, (since, number)) in rows.iter().enumerate() {
-                        rect.bar x=(x(place)) y=(4 + HIGH - high(*number)) width=(format!("{:.1}", (each - 1.0).max(0.6))) height=(high(*number)) { title { (label(*since)) ": " (grouped(*number)) } }
+                        rect.bar x=(x(place)) y=(4 + HIGH - high(*number)) width=(format!("{:.1}", (each - 1.0).max(0.6))) height=(high(*number)) { title { (label(*since)) ": " (thousands(*number)) } }
                     }
                     @for place in marks(rows.len(), each) {
                         text.mark x=(x(place)) y=(HIGH + FOOT) { (label(rows[place].0)) }
@@ -73,14 +71,14 @@ pub(super) fn calendar(what: &str, days: &[(Timestamp, i64)]) -> Markup {
         figure {
             figcaption { (what) }
             div.scroll tabindex="0" role="region" aria-label=(what) {
-                svg.calendar viewBox={ "0 0 " (wide) " " (high) } width=(wide) height=(high) role="img" aria-label={ (what) ", " (grouped(most)) " at most on a day" } {
+                svg.calendar viewBox={ "0 0 " (wide) " " (high) } width=(wide) height=(high) role="img" aria-label={ (what) ", " (thousands(most)) " at most on a day" } {
                     @for (row, name) in [(0, "Mon"), (2, "Wed"), (4, "Fri")] { text.mark x="0" y=(18 + row * STEP + 10) { (name) } }
                     @for (at, number) in days {
                         @let (week, weekday) = place(*at);
                         @let date = instant(*at);
                         @let date = date.get(..10).unwrap_or_default();
                         @if date.ends_with("-01") { text.mark x=(34 + week * STEP) y="11" { (date.get(..7).unwrap_or_default()) } }
-                        rect class={ "day shade" (shade(*number)) } x=(34 + week * STEP) y=(18 + weekday * STEP) width=(CELL) height=(CELL) rx="2" { title { (date) ": " (grouped(*number)) } }
+                        rect class={ "day shade" (shade(*number)) } x=(34 + week * STEP) y=(18 + weekday * STEP) width=(CELL) height=(CELL) rx="2" { title { (date) ": " (thousands(*number)) } }
                     }
                 }
             }
@@ -93,7 +91,7 @@ pub(super) fn share(number: i64, most: i64) -> Markup {
     let percent = number * 100 / most.max(1);
     html! {
         td.number.share {
-            (grouped(number))
+            (thousands(number))
             svg.length viewBox="0 0 100 4" preserveAspectRatio="none" aria-hidden="true" { rect width=(percent) height="4" {} }
         }
     }

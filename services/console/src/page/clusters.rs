@@ -17,7 +17,7 @@ const BEHIND: i64 = 30_000;
 /// The clusters, and how this process fares.
 pub(crate) fn clusters(site: &Site) -> Page {
     let now = site.now();
-    let (clusters, gaps, mut open) = site.board.look(|held| {
+    let (clusters, gaps, mut open) = site.console.board.look(|held| {
         let mut open: BTreeMap<String, usize> = BTreeMap::new();
         held.open().for_each(|shown| *open.entry(shown.head.cluster.clone()).or_default() += 1);
         (held.clusters().clone(), held.gaps().cloned().collect::<Vec<_>>(), open)
@@ -43,7 +43,7 @@ pub(crate) fn clusters(site: &Site) -> Page {
         section #process aria-labelledby="process-title" {
             h2 #process-title { "This process" }
             ul.parts {
-                @for (part, why) in site.health.report() {
+                @for (part, why) in site.console.health.report() {
                     li { span class=(if why.is_none() { "state well" } else { "state bad" }) { (if why.is_none() { "well" } else { "not well" }) } " " code { (part) } @if let Some(why) = why { " " (why) } }
                 }
             }

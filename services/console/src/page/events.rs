@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use epicenter_model::{Category, Severity, Timestamp};
+use epicenter_model::{Category, Severity, Timestamp, thousands};
 use maud::{Markup, html};
 use serde_json::Value;
 
 use super::incident::severities;
-use super::{Draft, Page, Part, grouped, object, severity, time, trouble, without_past};
+use super::{Draft, Page, Part, object, severity, time, trouble, without_past};
 use crate::board::Heard;
 use crate::past::{self, Row};
 use crate::serve::Site;
@@ -84,9 +84,9 @@ impl Asked {
 pub(crate) async fn search(site: &Site, query: Option<&str>) -> Page {
     let asked = Asked::read(query);
     let title = "Events";
-    let is_there = past::is_there(&site.past);
+    let is_there = past::is_there(&site.console.past);
     let found = if asked.in_archive && is_there {
-        match past::events(&site.past, &asked.fields, asked.cursor.as_deref(), site.now()).await {
+        match past::events(&site.console.past, &asked.fields, asked.cursor.as_deref(), site.now()).await {
             Ok(found) => Some(found),
             Err(error) => return trouble(site, Part::Search, error.status, "The Events cannot be shown", &error.why),
         }
@@ -133,7 +133,7 @@ fn form(asked: &Asked, is_there: bool) -> Markup {
 }
 
 fn held(site: &Site, asked: &Asked) -> Markup {
-    let (found, events) = site.board.look(|held| {
+    let (found, events) = site.console.board.look(|held| {
         let mut found = 0;
         let mut events: Vec<Arc<Heard>> = Vec::new();
         for event in held.events().filter(|event| asked.fits(event)) {
@@ -145,7 +145,7 @@ fn held(site: &Site, asked: &Asked) -> Markup {
         (found, events)
     });
     html! {
-        p.faint { (grouped(found as i64)) " of the newest Events fit" @if found > PAGE { "; the newest " (PAGE) " are shown" } "." }
+        p.faint { (thousands(found as i64)) " of the newest Events fit" @if found > PAGE { "; the newest " (PAGE) " are shown" } "." }
         (table(events.iter().map(|event| line(event))))
     }
 }
@@ -207,7 +207,7 @@ fn table(lines: impl Iterator<Item = Line>) -> Markup {
                         td { @if let Some(it) = line.severity { (severity(it)) } }
                         td { (line.object) div.sub { span { (line.cluster) } } }
                         td { b { (line.reason) } " " code { (line.class) } div.message { (line.message) } }
-                        td.number data-name="Times" { (grouped(line.occurrences)) }
+                        td.number data-name="Times" { (thousands(line.occurrences)) }
                     }
                 }
             }

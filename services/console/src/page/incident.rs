@@ -4,14 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use axum::http::StatusCode;
-use epicenter_model::{Act, FLEET, Incident, IncidentState, Note, Severity, Timestamp, instant, span};
+use epicenter_model::{Act, FLEET, Incident, IncidentState, Note, Severity, Timestamp, instant, span, thousands};
 use maud::{Markup, html};
 
 use super::lanes::{dots, lanes};
 use super::tree::tree;
-use super::{
-    Draft, Page, Part, ago, count, grouped, incident_address, object, severity, state, time, trouble, without_past,
-};
+use super::{Draft, Page, Part, ago, count, incident_address, object, severity, state, time, trouble, without_past};
 use crate::board::{Heard, ended_at};
 use crate::past::{self, Trouble};
 use crate::serve::Site;
@@ -32,9 +30,9 @@ pub(crate) struct Said {
 
 /// The page of the incident of that id, from the board or else from the archive.
 pub(crate) async fn incident(site: &Site, id: &str, said: Said) -> Page {
-    let (found, is_live) = match site.board.incident(id) {
+    let (found, is_live) = match site.console.board.incident(id) {
         Ok(Some(incident)) => (Ok(Some(incident)), true),
-        Ok(None) => (past::incident(&site.past, id, site.now()).await, false),
+        Ok(None) => (past::incident(&site.console.past, id, site.now()).await, false),
         Err(error) => (Err(Trouble::new(error)), true),
     };
     let incident = match found {
@@ -80,7 +78,7 @@ pub(crate) async fn incident(site: &Site, id: &str, said: Said) -> Page {
 fn heard(site: &Site, incident: &Incident) -> Vec<Arc<Heard>> {
     let uids: BTreeSet<&str> = incident.members.iter().map(|member| member.event_uid.as_str()).collect();
     let is_its = |event: &&Arc<Heard>| event.cluster == incident.cluster && uids.contains(event.uid.as_str());
-    site.board.look(|held| held.events().filter(is_its).cloned().collect())
+    site.console.board.look(|held| held.events().filter(is_its).cloned().collect())
 }
 
 fn head(incident: &Incident, now: Timestamp) -> Markup {
@@ -137,7 +135,7 @@ fn story(incident: &Incident) -> Markup {
             }
             dt { "Events" }
             dd {
-                (grouped(incident.events.objects)) ", " (grouped(incident.events.occurrences)) " times: "
+                (thousands(incident.events.objects)) ", " (thousands(incident.events.occurrences)) " times: "
                 (reasons(&incident.events.by_reason))
             }
         }
@@ -168,10 +166,10 @@ fn why(site: &Site, incident: &Incident) -> Markup {
     }
     let used: BTreeSet<&str> =
         incident.members.iter().filter_map(|member| Some(member.because.as_ref()?.rule.as_str())).collect();
-    let said: Vec<_> = used.into_iter().filter_map(|rule| Some((rule, site.rules.why(rule)?))).collect();
+    let said: Vec<_> = used.into_iter().filter_map(|rule| Some((rule, site.console.rules.why(rule)?))).collect();
     html! {
         (tree(incident))
-        @if incident.truncated > 0 { p.faint { "and " (grouped(incident.truncated)) " more Events" } }
+        @if incident.truncated > 0 { p.faint { "and " (thousands(incident.truncated)) " more Events" } }
         @if !said.is_empty() { dl.rules { @for (rule, why) in said { dt { code { (rule) } } dd { (why) } } } }
     }
 }
@@ -250,7 +248,7 @@ fn note(note: &Note) -> Markup {
 /// Whether it was there before, when, and what was done then.
 fn before(site: &Site, incident: &Incident) -> Markup {
     let recurrence = &incident.recurrence;
-    let like = site.board.look(|held| {
+    let like = site.console.board.look(|held| {
         let known = recurrence.previous.iter().filter_map(|id| held.find(id));
         let alike = held.ended().chain(held.open()).filter(|shown| {
             let (one, other) = (&shown.head, incident);
@@ -272,7 +270,7 @@ fn before(site: &Site, incident: &Incident) -> Markup {
             @for it in &like { (self::like(it, recurrence.previous.contains(&it.id))) }
             @for id in gone { li { a href=(incident_address(id)) { (id) } } }
         }
-        @if past::is_there(&site.past) { p #past data-load=(address) { a href=(address) { "Look for its like in the archive" } } }
+        @if past::is_there(&site.console.past) { p #past data-load=(address) { a href=(address) { "Look for its like in the archive" } } }
     }
 }
 
@@ -294,9 +292,9 @@ fn like(incident: &Incident, is_same: bool) -> Markup {
 
 /// The part of the page that comes from the archive: what was like it, long before.
 pub(crate) async fn past(site: &Site, id: &str) -> Page {
-    let incident = match site.board.incident(id) {
+    let incident = match site.console.board.incident(id) {
         Ok(Some(incident)) => Ok(Some(incident)),
-        Ok(None) => past::incident(&site.past, id, site.now()).await,
+        Ok(None) => past::incident(&site.console.past, id, site.now()).await,
         Err(error) => Err(Trouble::new(error)),
     };
     let title = "Its like in the archive";
@@ -313,8 +311,11 @@ pub(crate) async fn past(site: &Site, id: &str) -> Page {
         }
         Err(error) => return trouble(site, Part::Incidents, error.status, title, &error.why),
     };
-    let found =
-        if past::is_there(&site.past) { Some(past::like(&site.past, &incident, site.now()).await) } else { None };
+    let found = if past::is_there(&site.console.past) {
+        Some(past::like(&site.console.past, &incident, site.now()).await)
+    } else {
+        None
+    };
     let body = html! {
         p.crumbs { a href="/" { "Incidents" } " / " a href=(incident_address(id)) { (id) } }
         h1 { (title) }
@@ -363,7 +364,7 @@ fn members(incident: &Incident, heard: &[Arc<Heard>]) -> Markup {
                             @if incident.cluster == FLEET { a href=(incident_address(&member.name)) { (member.name) } " in " (it.name) }
                             @else { (object(&it.kind, &it.namespace, &it.name)) }
                         }
-                        td.number data-name="Times" { (grouped(member.occurrences)) }
+                        td.number data-name="Times" { (thousands(member.occurrences)) }
                         td.faint data-name="Because" {
                             @if let Some(because) = &member.because {
                                 code { (because.rule) } " " (span(because.lag_ms.abs())) @if because.lag_ms < 0 { " earlier" } @else { " later" } ", " (format!("{:.0} %", because.score * 100.0))
@@ -374,7 +375,7 @@ fn members(incident: &Incident, heard: &[Arc<Heard>]) -> Markup {
             }
         }
         @if incident.truncated > 0 {
-            p.faint { "and " (grouped(incident.truncated)) " more; " a href={ "/search?where=archive&incident=" (super::encoded(&incident.id)) } { "the archive has all" } }
+            p.faint { "and " (thousands(incident.truncated)) " more; " a href={ "/search?where=archive&incident=" (super::encoded(&incident.id)) } { "the archive has all" } }
         }
     }
 }

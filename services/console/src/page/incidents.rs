@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use epicenter_bus::topics::INCIDENTS;
-use epicenter_model::{Category, FLEET, Incident, Severity, Timestamp, span};
+use epicenter_model::{Category, FLEET, Incident, Severity, Timestamp, span, thousands};
 use maud::{Markup, html};
 
-use super::{Draft, Page, Part, ago, count, grouped, incident_address, severity, state};
+use super::{Draft, Page, Part, ago, count, incident_address, severity, state};
 use crate::board::{Held, Shown, ended_at};
 use crate::filter::{Filter, PAGE};
 use crate::serve::Site;
@@ -28,7 +28,7 @@ struct Look {
 /// The incidents that `filter` asks for.
 pub(crate) fn incidents(site: &Site, filter: &Filter) -> Page {
     let now = site.now();
-    let look = site.board.look(|held| look(held, filter));
+    let look = site.console.board.look(|held| look(held, filter));
     let title = if filter.ended { "Incidents that are over" } else { "Open incidents" };
     let pages = look.found.div_ceil(PAGE).max(1);
     let body = html! {
@@ -89,14 +89,14 @@ fn counts(filter: &Filter, by_severity: &BTreeMap<Severity, usize>) -> Markup {
     let link = |severity: Option<Severity>| Filter { severity, page: 0, ..filter.clone() }.address();
     html! {
         ul.counts aria-label="By severity" {
-            li { a href=(link(None)) aria-current=[filter.severity.is_none().then_some("true")] { b { (grouped(total as i64)) } " all" } }
+            li { a href=(link(None)) aria-current=[filter.severity.is_none().then_some("true")] { b { (thousands(total as i64)) } " all" } }
             @for severity in Severity::ALL.iter().rev() {
                 @let number = by_severity.get(severity).copied().unwrap_or_default();
                 @let class = format!("of {}{}", severity.name(), if number == 0 { " none" } else { "" });
                 li {
                     a class=(class) href=(link(Some(*severity)))
                         aria-current=[(filter.severity == Some(*severity)).then_some("true")] {
-                        b { (grouped(number as i64)) } " " (severity.name())
+                        b { (thousands(number as i64)) } " " (severity.name())
                     }
                 }
             }
@@ -188,7 +188,7 @@ pub(super) fn row(incident: &Incident, now: Timestamp) -> Markup {
             td.number data-name="Opened" { (ago(incident.opened_at, now)) }
             td.number data-name="Lasted" { (span(until.millis_since(incident.opened_at))) }
             td data-name="Touches" { (touches.join(", ")) }
-            td.number data-name="Events" { (grouped(incident.events.occurrences)) }
+            td.number data-name="Events" { (thousands(incident.events.occurrences)) }
         }
     }
 }
@@ -198,7 +198,7 @@ fn pager(filter: &Filter, pages: usize, found: usize) -> Markup {
     html! {
         nav.pager aria-label="Pages" {
             @if filter.page > 0 { a.button rel="prev" href=(to(filter.page - 1)) { "← Before" } }
-            span { "Page " (filter.page + 1) " of " (pages) ", " (grouped(found as i64)) " incidents" }
+            span { "Page " (filter.page + 1) " of " (pages) ", " (thousands(found as i64)) " incidents" }
             @if filter.page + 1 < pages { a.button rel="next" href=(to(filter.page + 1)) { "Next →" } }
         }
     }

@@ -14,7 +14,7 @@ mod tree;
 
 use axum::http::StatusCode;
 use axum::response::{Html, IntoResponse, Response};
-use epicenter_model::{Incident, IncidentState, Severity, Timestamp, instant, span};
+use epicenter_model::{Incident, IncidentState, Severity, Timestamp, instant, span, thousands};
 use maud::{DOCTYPE, Markup, html};
 
 use crate::assets::address;
@@ -67,7 +67,7 @@ struct Draft {
 impl Draft {
     fn page(self, site: &Site) -> Page {
         let Self { part, title, live, body } = self;
-        let open = site.board.look(crate::board::Held::open_count);
+        let open = site.console.board.look(crate::board::Held::open_count);
         let nav = html! {
             nav aria-label="Console" {
                 @for (it, to, name) in PARTS {
@@ -196,20 +196,7 @@ pub(crate) fn encoded(text: &str) -> String {
 
 /// `1 pod`, `2 pods`; nothing for none.
 fn count(number: i64, what: &str) -> Option<String> {
-    (number > 0).then(|| format!("{} {what}{}", grouped(number), if number == 1 { "" } else { "s" }))
-}
-
-/// A number with its thousands apart.
-fn grouped(number: i64) -> String {
-    let digits = number.unsigned_abs().to_string();
-    let mut text = String::new();
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    if number < 0 { format!("-{text}") } else { text }
+    (number > 0).then(|| format!("{} {what}{}", thousands(number), if number == 1 { "" } else { "s" }))
 }
 
 /// A text that has no room: its beginning and its end.
@@ -236,7 +223,7 @@ mod tests {
     #[test]
     fn writes_numbers_and_long_names() {
         for (number, text) in [(0, "0"), (999, "999"), (1_000, "1,000"), (-1_234_567, "-1,234,567")] {
-            assert_eq!(grouped(number), text);
+            assert_eq!(thousands(number), text);
         }
         assert_eq!(clipped("checkout-7c9f6d-x2x8q", 12), "checkou…2x8q");
         assert_eq!(clipped("short", 12), "short");

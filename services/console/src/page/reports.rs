@@ -28,7 +28,7 @@ pub(crate) async fn reports(site: &Site, query: Option<&str>) -> Page {
         .map(|(key, value)| (key.into_owned(), value.trim().to_owned()))
         .collect();
     let of = |name: &str| asked.iter().find(|(key, _)| key == name).map_or("", |(_, value)| value.as_str());
-    let report = match past::report(&site.past, &asked, site.now()).await {
+    let report = match past::report(&site.console.past, &asked, site.now()).await {
         Ok(report) => report,
         Err(error) => return trouble(site, Part::Reports, error.status, TITLE, &error.why),
     };

@@ -9,9 +9,9 @@ use crate::serve::Site;
 
 /// The silences; `wrong` says why the last form was refused.
 pub(crate) fn silences(site: &Site, by: &str, wrong: Option<&str>) -> Page {
-    let silences: Vec<Silence> = site.board.look(|held| held.silences().into_iter().cloned().collect());
+    let silences: Vec<Silence> = site.console.board.look(|held| held.silences().into_iter().cloned().collect());
     let clusters: Vec<String> =
-        site.board.look(|held| held.clusters().keys().filter(|name| *name != FLEET).cloned().collect());
+        site.console.board.look(|held| held.clusters().keys().filter(|name| *name != FLEET).cloned().collect());
     let now = site.now();
     let body = html! {
         h1 { "Silences" }

@@ -4,11 +4,12 @@ mod clusters;
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use epicenter_bus::topics::{CORRELATOR_STATE, DEAD_LETTER};
 use epicenter_bus::{Bus, Lag, Loss, Start};
 use epicenter_model::{Codec, DeadLetter};
+use epicenter_runtime::now;
 
 use super::topics::processors;
 use super::{print, schemas};
@@ -96,7 +97,7 @@ async fn log(settings: &Settings, findings: &mut Findings) -> anyhow::Result<()>
         Ok(lag) if lag.is_empty() => findings.well("lag: its services have processed all but the last minute")?,
         Ok(lag) => lag.iter().try_for_each(|lag| {
             let Lag { processor, partition, records, oldest } = lag;
-            let age = (now() - oldest) / 1000;
+            let age = (now().as_millis() - oldest) / 1000;
             findings.bad(&format!(
                 "lag: the {processor} is {records} offsets behind in partition {partition}, since a record that is {age} s old. See that it runs, and what its log and /readyz say; where it cannot keep up, give it more replicas"
             ))
@@ -162,15 +163,9 @@ fn lag(bus: &Bus) -> anyhow::Result<Vec<Lag>> {
     for spec in processors() {
         all.extend(bus.lag(&spec)?);
     }
-    let oldest = now() - BEHIND * 1000;
+    let oldest = now().as_millis() - BEHIND * 1000;
     all.retain(|lag| lag.oldest < oldest);
     Ok(all)
-}
-
-/// ms since the epoch.
-fn now() -> i64 {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(now.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// Of how many clusters the engine's state is.

@@ -86,7 +86,7 @@ pub(super) fn export(
 
 /// Where an exporter writes to.
 pub(super) fn log(bus: Bus, codec: Codec, traces: Traces) -> Log {
-    Log { bus, codec, clock: epicenter_exporter::system_clock(), traces }
+    Log { bus, codec, clock: epicenter_runtime::system_clock(), traces }
 }
 
 /// A service's process, without its service.

@@ -162,9 +162,7 @@ struct Wanted {
 
 impl Wanted {
     fn holds(&self, incident: &Incident) -> bool {
-        let touches = |namespace: &String| {
-            incident.impact.namespaces.contains(namespace) || incident.cause.object.namespace == *namespace
-        };
+        let touches = |namespace: &String| incident.touches(namespace);
         (self.clusters.is_empty() || self.clusters.contains(&incident.cluster))
             && (self.namespaces.is_empty() || self.namespaces.iter().any(touches))
             && (self.categories.is_empty() || self.categories.contains(&incident.category))

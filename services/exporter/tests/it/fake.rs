@@ -12,8 +12,9 @@ use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::middleware::map_response_with_state;
 use axum::response::{IntoResponse, Response};
 use epicenter_bus::{Bus, LocalConfig, Record, Start, topics};
-use epicenter_exporter::{Claims, ExporterConfig, ExporterError, Health, Log, client, run, system_clock};
+use epicenter_exporter::{Claims, ExporterConfig, ExporterError, Health, Log, client, run};
 use epicenter_model::{Codec, DeadLetter, RawRecord, WatchPosition};
+use epicenter_runtime::system_clock;
 use epicenter_runtime::{Metrics, Traces};
 use futures::StreamExt;
 use parking_lot::Mutex;
@@ -172,7 +173,7 @@ async fn serve(
 }
 
 async fn dated(State(fake): State<Fake>, mut response: Response) -> Response {
-    let now = system_clock()().plus_millis(fake.ahead.load(Ordering::Relaxed));
+    let now = epicenter_runtime::now().plus_millis(fake.ahead.load(Ordering::Relaxed));
     let now = jiff::Timestamp::from_millisecond(now.as_millis()).unwrap();
     let date = jiff::fmt::rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&now).unwrap();
     response.headers_mut().insert(header::DATE, date.parse().unwrap());

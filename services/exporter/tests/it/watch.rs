@@ -98,7 +98,7 @@ async fn restored(ahead: i64) {
     let fake = Fake::start(first).await;
     fake.ahead(ahead);
     let mut site = installed(&fake).await;
-    let now = epicenter_exporter::system_clock()().plus_millis(ahead);
+    let now = epicenter_runtime::now().plus_millis(ahead);
     let at =
         |ms: i64, name, version| event(name, version).replace("2026-11-23T11:00:00Z", &now.plus_millis(ms).to_string());
     let (before, after) = (at(-60_000, "a", 3), at(60_000, "b", 4));

@@ -1,21 +1,17 @@
 //! A report as a page.
 
 use epicenter_archive::report::{Report, Share, Stretch, Sum};
-use epicenter_model::{Timestamp, instant, span};
+use epicenter_model::{Timestamp, instant, span, thousands};
 use maud::{Markup, html};
 
 use super::super::chart::{bars, calendar, share};
-use super::super::{grouped, severity};
+use super::super::severity;
 
 /// All of a report.
 pub(super) fn shown(report: &Report) -> Markup {
     let Sum { incidents, open, events, occurrences, resolved_p50, resolved_p95 } = &report.total;
     let stretches = &report.stretches;
-    let unit = match stretches.seconds {
-        3_600 => "hour",
-        86_400 => "day",
-        _ => "week",
-    };
+    let unit = stretches.unit();
     let rows = |number: fn(&Stretch) -> i64, rows: &[Stretch]| {
         rows.iter().map(|row| (row.since, number(row))).collect::<Vec<(Timestamp, i64)>>()
     };
@@ -23,7 +19,7 @@ pub(super) fn shown(report: &Report) -> Markup {
         p.faint { "From " (instant(report.from)) " to " (instant(report.to)) ", as clusters tell the time." }
         dl.figures {
             @for (what, number) in [
-                ("incidents", grouped(*incidents)), ("of them open", grouped(*open)), ("Events", grouped(*events)), ("occurrences", grouped(*occurrences)),
+                ("incidents", thousands(*incidents)), ("of them open", thousands(*open)), ("Events", thousands(*events)), ("occurrences", thousands(*occurrences)),
                 ("resolved in, median", took(*resolved_p50)), ("resolved in, 95 %", took(*resolved_p95)),
             ] { div { dt { (what) } dd { (number) } } }
         }
@@ -58,7 +54,7 @@ pub(super) fn shown(report: &Report) -> Markup {
                     tbody {
                         @let most = report.workloads.iter().map(|it| it.occurrences).max().unwrap_or_default();
                         @for it in &report.workloads {
-                            tr { td { (it.namespace) "/" (it.name) } td data-name="Cluster" { (it.cluster) } (share(it.occurrences, most)) td.number data-name="Events" { (grouped(it.events)) } }
+                            tr { td { (it.namespace) "/" (it.name) } td data-name="Cluster" { (it.cluster) } (share(it.occurrences, most)) td.number data-name="Events" { (thousands(it.events)) } }
                         }
                     }
                 }
@@ -77,7 +73,7 @@ fn shares<T>(what: &str, shares: &[Share<T>], name: impl Fn(&T) -> Markup) -> Ma
                 thead { tr { th { (what) } th.number { "Incidents" } th.number { "Open" } th.number { "Resolved in" } th.number { "95 %" } } }
                 tbody {
                     @for Share { name: it, sum } in shares {
-                        tr { td { (name(it)) } (share(sum.incidents, most)) td.number data-name="Open" { (grouped(sum.open)) } td.number data-name="Resolved in" { (took(sum.resolved_p50)) } td.number data-name="95 %" { (took(sum.resolved_p95)) } }
+                        tr { td { (name(it)) } (share(sum.incidents, most)) td.number data-name="Open" { (thousands(sum.open)) } td.number data-name="Resolved in" { (took(sum.resolved_p50)) } td.number data-name="95 %" { (took(sum.resolved_p95)) } }
                     }
                 }
             }
