@@ -8,6 +8,7 @@ use epicenter_tests::kafka::Kafka;
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
+use rdkafka::producer::{BaseProducer, Producer};
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::contract::{Backend, Broker, PARTITIONS, all, emit, write};
@@ -216,6 +217,30 @@ fn says_that_its_input_is_another_one(kafka: &Kafka) {
     });
 }
 
+/// Its owner cannot go on, and opens the partition again and again: each time whoever recovers it is fenced.
+fn is_recovered_beside_an_owner_that_tries_again(kafka: &Kafka) {
+    let scene = Scene::new(kafka, "rivals");
+    scene.feed(&["a", "b"]);
+    scene.running(|| scene.expect(&["a1", "b1"]));
+    scene.recreate(INPUT);
+    scene.feed(&["a", "a", "c"]);
+    let recovered = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for _ in 0..8 {
+                let owner: BaseProducer = ClientConfig::new()
+                    .set("bootstrap.servers", &scene.broker.bootstrap)
+                    .set("transactional.id", scene.full("counter.0"))
+                    .create()
+                    .unwrap();
+                until("the owner fences", || owner.init_transactions(LIMIT).ok());
+            }
+        });
+        scene.bus.recover(&spec(), 0).unwrap().unwrap()
+    });
+    assert_eq!((recovered.from, recovered.rebuilt), (0, false));
+    scene.running(|| scene.expect(&["a1", "b1", "a2", "a3", "c1"]));
+}
+
 fn says_what_cannot_be_made_anew(kafka: &Kafka) {
     let scene = Scene::new(kafka, "expired");
     scene.feed(&["a", "a", "a"]);
@@ -337,6 +362,7 @@ fn lost_topics_are_recovered_from_or_said_to_be_lost() {
             does_not_go_on_with_what_was_read_ahead_of_a_lost_state,
             goes_on_without_the_groups_offsets,
             says_that_its_input_is_another_one,
+            is_recovered_beside_an_owner_that_tries_again,
             says_what_cannot_be_made_anew,
             tells_sources_that_their_positions_are_lost,
             says_that_a_topic_has_other_partitions,

@@ -1,7 +1,10 @@
 //! Looks at what is lost of a processor's partitions, and lets them go on with what is left.
 
+use std::time::Instant;
+
 use rdkafka::Offset;
 
+use super::DEADLINE;
 use super::client::{Clients, Producer};
 use super::fetch::Fetch;
 use super::lineage::{Before, Committed, Findings, Kept, MARK, Mark, OWNER, Standing, Verdict, is_behind};
@@ -49,6 +52,24 @@ pub(super) fn losses(clients: &Clients, spec: &ProcessorSpec) -> Result<Vec<Loss
 
 /// Lets a partition go on with what is left; its owner, who tries again and again, sees it. `None` when nothing is lost.
 pub(super) fn recover(clients: &Clients, spec: &ProcessorSpec, partition: u32) -> Result<Option<Recovered>, Fault> {
+    let deadline = Instant::now() + DEADLINE;
+    let mut listed = None;
+    loop {
+        match attempt(clients, spec, partition, &mut listed) {
+            // The owner opened the partition once more meanwhile, and found what it found before.
+            Err(Fault::Fenced { .. }) if Instant::now() < deadline => {}
+            outcome => return outcome,
+        }
+    }
+}
+
+/// One try, which the partition's owner may fence. `listed` outlives it: the sources list their clusters once.
+fn attempt(
+    clients: &Clients,
+    spec: &ProcessorSpec,
+    partition: u32,
+    listed: &mut Option<Vec<String>>,
+) -> Result<Option<Recovered>, Fault> {
     let id = format!("{}.{partition}", spec.name);
     let producer = clients.transactional(&id)?;
     fence(clients, &producer, &id)?;
@@ -89,12 +110,10 @@ pub(super) fn recover(clients: &Clients, spec: &ProcessorSpec, partition: u32) -
     let Some(damage) = damage else { return Ok(None) };
     let rebuilt = matches!(damage, Damage::State { .. });
     // Before the partition goes on: a source that is told twice lists its cluster twice, which is harmless.
-    let listed = if spec.input == EVENTS_RAW.name {
+    if spec.input == EVENTS_RAW.name && listed.is_none() {
         let lost_at = if rebuilt { now() } else { last.map_or(0, |last| last.timestamp) };
-        forget_positions(clients, partition, lost_at)?
-    } else {
-        Vec::new()
-    };
+        *listed = Some(forget_positions(clients, partition, lost_at)?);
+    }
     let mark = Mark {
         owner: nonce.clone(),
         offset: if rebuilt { offset } else { begin },
@@ -107,7 +126,8 @@ pub(super) fn recover(clients: &Clients, spec: &ProcessorSpec, partition: u32) -
     let encoded = mark.encode();
     let mark_at = to_all(MARK, encoded.as_slice()).skip(marked).take(1);
     write(&producer, &id, to_all(OWNER, nonce.as_slice()).chain(mark_at))?;
-    Ok(Some(Recovered { loss: Loss { processor: spec.name.clone(), partition, damage }, from: begin, rebuilt, listed }))
+    let loss = Loss { processor: spec.name.clone(), partition, damage };
+    Ok(Some(Recovered { loss, from: begin, rebuilt, listed: listed.take().unwrap_or_default() }))
 }
 
 fn see(

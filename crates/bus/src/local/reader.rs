@@ -48,16 +48,17 @@ impl LocalReader {
 
     pub(crate) fn next(&mut self, wait: Duration) -> Result<Option<Record>, Fault> {
         let deadline = Instant::now() + wait;
+        // Nobody waits for one partition while another has records.
+        let mut turn = Duration::ZERO;
         loop {
             if let Some(record) = self.ahead.pop_front() {
                 self.given.insert(record.partition, record.offset + 1);
                 return Ok(Some(record));
             }
-            let alone = self.next.len() == 1;
             for (partition, offset) in &mut self.next {
                 let left = deadline.saturating_duration_since(Instant::now());
-                let turn = if alone { left } else { left.min(TURN) };
-                let records = self.store.read(self.topic, *partition, *offset, READ_AHEAD, turn)?;
+                let wait = if self.ahead.is_empty() { turn.min(left) } else { Duration::ZERO };
+                let records = self.store.read(self.topic, *partition, *offset, READ_AHEAD, wait)?;
                 if let Some(last) = records.last() {
                     *offset = last.offset + 1;
                 }
@@ -66,6 +67,7 @@ impl LocalReader {
             if self.ahead.is_empty() && Instant::now() >= deadline {
                 return Ok(None);
             }
+            turn = if self.next.len() == 1 { wait } else { TURN };
         }
     }
 
