@@ -5,6 +5,7 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Duration;
 
+use deltalake::datafusion::execution::SessionState;
 use deltalake::delta_datafusion::create_session_state_with_spill_config;
 use deltalake::operations::optimize::OptimizeType;
 use deltalake::operations::vacuum::VacuumMode;
@@ -21,8 +22,26 @@ const MANY: usize = 24;
 const LARGE: NonZeroU64 = NonZeroU64::new(256 * 1024 * 1024).expect("it is not 0");
 /// Memory for sorting; more goes to the disk for temporary files.
 const MEMORY: usize = 128 * 1024 * 1024;
+/// Rows that are sorted, and merged, at a time.
+const BATCH: usize = 1024;
+/// Of the memory, what is for merging what comes back from the disk.
+const MERGING: usize = 32 * 1024 * 1024;
 /// One step of maintenance is given up after that time.
 pub(crate) const LIMIT: Duration = Duration::from_secs(3600);
+
+/// Sorts within [`MEMORY`]: what does not fit goes to the disk, and comes back a little of each run at a time.
+fn sorting() -> SessionState {
+    let mut session = create_session_state_with_spill_config(Some(MEMORY), None);
+    let config = std::mem::take(session.config_mut());
+    *session.config_mut() = config
+        // One sorter has it all.
+        .with_target_partitions(1)
+        .with_batch_size(BATCH)
+        .with_sort_spill_reservation_bytes(MERGING)
+        // Views would keep, and count, all that was read beside them.
+        .set_bool("datafusion.execution.parquet.schema_force_view_types", false);
+    session
+}
 
 /// What a compaction did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -58,7 +77,7 @@ impl Table {
                 ("date", FilterOp::Eq, FilterValue::Scalar(&date)),
                 ("cluster", FilterOp::Eq, FilterValue::Scalar(&cluster)),
             ];
-            let session = create_session_state_with_spill_config(Some(MEMORY), None);
+            let session = sorting();
             let optimize = self
                 .delta
                 .clone()

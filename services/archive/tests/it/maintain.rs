@@ -46,6 +46,28 @@ fn merges_the_files_of_days_that_are_over_sorted_by_time() {
     assert_eq!(site.runtime.block_on(table.vacuum()).unwrap().files, 0, "they are of today");
 }
 
+/// A day of one cluster, of which a quarter fits into the memory that there is for sorting.
+#[test]
+fn merges_more_than_the_memory_for_sorting() {
+    let mut site = Site::new();
+    site.context.config.batch.rows = 8_000;
+    let note = "x".repeat(6_000);
+    for first in (0..40_000).step_by(1_000) {
+        // Later ones first: there is something to sort.
+        let events = (first..first + 1_000).map(|n| {
+            let mut event = event("a", n, DAY + (40_000 - n) * 1_000_000, Severity::Info);
+            event.event.note.clone_from(&note);
+            event
+        });
+        site.write(0, &events.collect::<Vec<_>>());
+    }
+    site.archive(40_000);
+    let mut table = site.table();
+    let done = site.runtime.block_on(table.compact(date(22))).unwrap();
+    assert!(done.partitions == 1 && done.before >= 5 && done.after < done.before, "{done:?}");
+    assert_eq!(site.rows(), 40_000);
+}
+
 #[test]
 fn deletes_what_is_kept_no_longer_and_says_so_before() {
     let site = site();
