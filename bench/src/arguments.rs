@@ -42,6 +42,10 @@ pub enum What {
     /// The archive, and what it answers, beside DuckDB on the same files.
     #[cfg(feature = "archive")]
     Archive(archive::Asked),
+    /// A part of that, in a process of its own.
+    #[cfg(feature = "archive")]
+    #[command(hide = true)]
+    ArchivePart(archive::Part),
     /// The engine, in memory, on one core.
     Engine,
     /// Whether the incidents are the right ones.

@@ -53,6 +53,8 @@ fn main() -> anyhow::Result<()> {
         What::Local => local::measure(&mut report)?,
         #[cfg(feature = "archive")]
         What::Archive(asked) => archive::measure(&mut report, &asked)?,
+        #[cfg(feature = "archive")]
+        What::ArchivePart(part) => return archive::part(&part),
         What::Engine => engine::measure(&mut report)?,
         What::Enricher => enricher::measure(&mut report)?,
         What::Console(asked) => console::measure(&mut report, &asked)?,

@@ -55,7 +55,7 @@ impl Process {
 
     /// The most memory that it has had, bytes (Linux: `VmHWM`).
     pub fn peak_memory(&self) -> Result<u64> {
-        status_of(self.pid(), "VmHWM")
+        peak_memory(self.pid())
     }
 
     /// The memory that it has now, bytes.
@@ -140,6 +140,11 @@ impl Process {
 /// The memory that a process has now, bytes (Linux: `VmRSS`).
 pub fn memory(pid: u32) -> Result<u64> {
     status_of(pid, "VmRSS")
+}
+
+/// The most memory that a process has had, bytes (Linux: `VmHWM`).
+pub fn peak_memory(pid: u32) -> Result<u64> {
+    status_of(pid, "VmHWM")
 }
 
 fn status_of(pid: u32, field: &str) -> Result<u64> {

@@ -1,0 +1,118 @@
+//! What is archived: Events that look like a month of four clusters, and incidents that have some of them as members.
+
+use epicenter_model::{
+    Category, EnrichedEvent, Event, Incident, IncidentChange, Member, ObjectRef, Severity, Timestamp, incident_id,
+};
+
+pub const CLUSTERS: [&str; 4] = ["prod-eu-1", "prod-eu-2", "prod-us-1", "stage"];
+/// 2026-10-01T00:00:00Z, and the days from then on, µs.
+pub const BEGAN: i64 = 1_790_812_800_000_000;
+pub const DAYS: i64 = 30;
+pub const A_DAY: i64 = 86_400_000_000;
+/// Objects that Events are about, in each cluster.
+pub const OBJECTS: u64 = 20_000;
+/// Events to one incident, and those that are its members.
+pub const TO_AN_INCIDENT: u64 = 2_000;
+const MEMBERS: u64 = 40;
+
+/// What an Event says: its reason, class, category, severity and text.
+const SAYINGS: [(&str, &str, Category, Severity, &str); 8] = [
+    (
+        "Unhealthy",
+        "probe.readiness_failed",
+        Category::Probe,
+        Severity::Low,
+        "Readiness probe failed: HTTP probe failed with statuscode: 503",
+    ),
+    ("BackOff", "crash.back_off", Category::Crash, Severity::Medium, "Back-off restarting failed container app in pod"),
+    (
+        "FailedScheduling",
+        "sched.insufficient_cpu",
+        Category::Scheduling,
+        Severity::Medium,
+        "0/12 nodes are available: 12 Insufficient cpu",
+    ),
+    (
+        "FailedMount",
+        "volume.mount_timeout",
+        Category::Storage,
+        Severity::High,
+        "MountVolume.SetUp failed for volume \"data\": timed out waiting for the condition",
+    ),
+    (
+        "Pulled",
+        "image.pulled",
+        Category::Image,
+        Severity::Info,
+        "Successfully pulled image \"registry.example.com/shop/web:1.4.2\" in 1.2s",
+    ),
+    ("Scheduled", "sched.scheduled", Category::Scheduling, Severity::Info, "Successfully assigned a pod to a node"),
+    ("NodeNotReady", "node.not_ready", Category::Node, Severity::Critical, "Node is not ready"),
+    ("ScalingReplicaSet", "rollout.scaled", Category::Rollout, Severity::Info, "Scaled up replica set web-5d9c7f to 3"),
+];
+
+/// A number that follows from `n` and looks like none.
+pub fn mixed(n: u64) -> u64 {
+    let n = (n ^ (n >> 31)).wrapping_mul(0x7fb5_d329_728e_a185);
+    let n = (n ^ (n >> 27)).wrapping_mul(0x81da_def4_bc2d_d44d);
+    n ^ (n >> 33)
+}
+
+pub fn cluster_of(n: u64) -> &'static str {
+    CLUSTERS[(n % CLUSTERS.len() as u64) as usize]
+}
+
+pub fn at(n: u64, all: u64) -> Timestamp {
+    Timestamp::from_micros(BEGAN + (i128::from(n) * i128::from(DAYS * A_DAY) / i128::from(all)) as i64)
+}
+
+pub fn event(n: u64, all: u64) -> EnrichedEvent {
+    let chance = mixed(n);
+    let object = chance % OBJECTS;
+    let (reason, class, category, severity, note) = SAYINGS[(chance >> 20) as usize % SAYINGS.len()];
+    let namespace = format!("team-{}", object % 50);
+    EnrichedEvent {
+        cluster: cluster_of(n).to_owned(),
+        at: at(n, all),
+        occurred_at: at(n, all),
+        occurrences: 1 + (chance >> 40) as i64 % 4,
+        class: class.to_owned(),
+        category,
+        severity,
+        event: Event {
+            uid: format!("00000000-0000-4000-8000-{n:012x}"),
+            namespace: namespace.clone(),
+            name: format!("web-{object}.{chance:016x}"),
+            regarding: ObjectRef {
+                uid: format!("10000000-0000-4000-8000-{object:012x}"),
+                ..ObjectRef::named("Pod", &namespace, &format!("web-{object}"))
+            },
+            reason: reason.to_owned(),
+            event_type: "Warning".to_owned(),
+            note: format!("{note} ({:04x})", chance >> 48),
+            component: "kubelet".to_owned(),
+            host: format!("node-{}", chance % 200),
+            ..Event::default()
+        },
+        ..EnrichedEvent::default()
+    }
+}
+
+/// The incident `k`, and the Events that are its members.
+pub fn incident(k: u64) -> (String, &'static str, impl Iterator<Item = u64>) {
+    let first = k * TO_AN_INCIDENT;
+    let step = CLUSTERS.len() as u64;
+    (
+        incident_id(cluster_of(first), &format!("{first}"), 1),
+        cluster_of(first),
+        (0..MEMBERS).map(move |m| first + m * step),
+    )
+}
+
+pub fn change(k: u64, all: u64) -> IncidentChange {
+    let (id, cluster, members) = incident(k);
+    let opened_at = at(k * TO_AN_INCIDENT, all);
+    let members = members.map(|n| Member { event_uid: event(n, all).event.uid, ..Member::default() }).collect();
+    let incident = Incident { id, cluster: cluster.to_owned(), version: 1, opened_at, members, ..Incident::default() };
+    IncidentChange { at: opened_at, incident, ..IncidentChange::default() }
+}
