@@ -21,6 +21,8 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(150);
 const ROW_GROUP: usize = 65_536;
 /// Bytes of a column that are read for one value of it.
 const PAGE: usize = 64 * 1024;
+/// Rows after which a page is looked at: whether it is full. Of whole records that many are as large as a page.
+const AT_ONCE: usize = 64;
 
 /// One table of the archive.
 #[derive(Debug)]
@@ -83,7 +85,8 @@ fn properties(sought: impl Iterator<Item = &'static str>) -> WriterProperties {
         .set_created_by(concat!("epicenter ", env!("CARGO_PKG_VERSION")).to_owned())
         .set_compression(Compression::ZSTD(level))
         .set_max_row_group_row_count(Some(ROW_GROUP))
-        .set_data_page_size_limit(PAGE);
+        .set_data_page_size_limit(PAGE)
+        .set_write_batch_size(AT_ONCE);
     for name in LONG {
         properties = properties.set_column_statistics_enabled(ColumnPath::from(name), EnabledStatistics::None);
     }

@@ -153,34 +153,6 @@ impl Aggregate {
     fn sql(&self, from: &str, filter: &Filter, now: Timestamp) -> String {
         let whole = filter.to.unwrap_or(now).millis_since(filter.from).max(1) as f64 / 3.6e6;
         let hours = self.every.map_or(whole, |seconds| f64::from(seconds.get()) / 3600.0);
-        let (first, sums) = match self.of {
-            Of::Events => (
-                "events",
-                format!(
-                    "count(*) AS events, sum(occurrences) AS occurrences, sum(occurrences) / {hours:?} AS per_hour, \
-                     approx_distinct(coalesce(uid, name)) AS objects"
-                ),
-            ),
-            Of::Incidents => {
-                let took = |to: &str, share: f64, name: &str| {
-                    format!(
-                        "approx_percentile_cont({share}) WITHIN GROUP (ORDER BY {}) AS {name}",
-                        SECONDS.replace("{to}", to)
-                    )
-                };
-                let took = [
-                    took("last_event_at", 0.5, "active_p50"),
-                    took("last_event_at", 0.95, "active_p95"),
-                    took("resolved_at", 0.5, "resolved_p50"),
-                    took("resolved_at", 0.95, "resolved_p95"),
-                ];
-                let counts = format!(
-                    "count(*) AS incidents, count(*) FILTER (WHERE state = 'open') AS open, sum(occurrences) AS occurrences, \
-                     count(*) / {hours:?} AS per_hour"
-                );
-                ("incidents", format!("{counts}, {}", took.join(", ")))
-            }
-        };
         let at = match self.of {
             Of::Events => "time",
             Of::Incidents => "opened_at",
@@ -191,13 +163,58 @@ impl Aggregate {
         let places: Vec<_> = (1..=columns.len()).map(|place| place.to_string()).collect();
         let select: String = columns.iter().map(|column| format!("{column}, ")).collect();
         let group = if places.is_empty() { String::new() } else { format!(" GROUP BY {}", places.join(", ")) };
+        let (first, sums) = match self.of {
+            Of::Events if self.has_many_groups() => ("events", self.by_object(&select, from, hours)),
+            Of::Events => (
+                "events",
+                format!(
+                    "SELECT {select}count(*) AS events, sum(occurrences) AS occurrences, sum(occurrences) / {hours:?} AS per_hour, \
+                     approx_distinct(coalesce(uid, name)) AS objects FROM {from}"
+                ),
+            ),
+            Of::Incidents => ("incidents", format!("SELECT {select}{} FROM {from}", of_incidents(hours))),
+        };
         // The same every time: what is alike goes by its names.
         let order: Vec<_> = match self.every {
             Some(_) => ["1".to_owned(), format!("{first} DESC")].into_iter().chain(places).collect(),
             None => [format!("{first} DESC")].into_iter().chain(places).collect(),
         };
-        format!("SELECT {select}{sums} FROM {from}{group} ORDER BY {} LIMIT {}", order.join(", "), self.limit)
+        format!("{sums}{group} ORDER BY {} LIMIT {}", order.join(", "), self.limit)
     }
+
+    /// There may be about as many groups as objects. A count of what is not alike takes 16 KiB for each group.
+    fn has_many_groups(&self) -> bool {
+        self.by.iter().any(|group| matches!(group, Group::Name | Group::Workload))
+    }
+
+    /// Puts Events together by object first, and then counts those: as large as the objects are many, whatever the groups.
+    fn by_object(&self, select: &str, from: &str, hours: f64) -> String {
+        let columns = self.columns();
+        let names = columns.iter().take(columns.len() - 4).map(|name| format!("\"{name}\", ")).collect::<String>();
+        let places: Vec<_> = (1..=columns.len() - 3).map(|place| place.to_string()).collect();
+        format!(
+            "SELECT {names}sum(alike) AS events, sum(occurred) AS occurrences, sum(occurred) / {hours:?} AS per_hour, count(object) AS objects \
+             FROM (SELECT {select}coalesce(uid, name) AS object, count(*) AS alike, sum(occurrences) AS occurred FROM {from} GROUP BY {})",
+            places.join(", ")
+        )
+    }
+}
+
+fn of_incidents(hours: f64) -> String {
+    let took = |to: &str, share: f64, name: &str| {
+        format!("approx_percentile_cont({share}) WITHIN GROUP (ORDER BY {}) AS {name}", SECONDS.replace("{to}", to))
+    };
+    let took = [
+        took("last_event_at", 0.5, "active_p50"),
+        took("last_event_at", 0.95, "active_p95"),
+        took("resolved_at", 0.5, "resolved_p50"),
+        took("resolved_at", 0.95, "resolved_p95"),
+    ];
+    format!(
+        "count(*) AS incidents, count(*) FILTER (WHERE state = 'open') AS open, sum(occurrences) AS occurrences, \
+         count(*) / {hours:?} AS per_hour, {}",
+        took.join(", ")
+    )
 }
 
 /// Reads a stretch of time: 30s, 15m, 1h, 1d.
