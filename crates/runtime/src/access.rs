@@ -134,8 +134,13 @@ impl Access {
     /// Whether the incident is shown: it touches a namespace that is.
     pub fn sees_incident(&self, incident: &Incident) -> bool {
         let touched = incident.impact.namespaces.iter().chain([&incident.cause.object.namespace]);
-        self.clusters.hold(&incident.cluster)
-            && (self.namespaces.are_all() || touched.into_iter().any(|namespace| self.namespaces.hold(namespace)))
+        self.sees_any(&incident.cluster, touched.map(String::as_str))
+    }
+
+    /// The same of an incident of which it is only known what it touches.
+    pub fn sees_any<'n>(&self, cluster: &str, mut touched: impl Iterator<Item = &'n str>) -> bool {
+        self.clusters.hold(cluster)
+            && (self.namespaces.are_all() || touched.any(|namespace| self.namespaces.hold(namespace)))
     }
 
     /// Whether a silence of such incidents is theirs to see and to end; one of a single incident is not decided here.

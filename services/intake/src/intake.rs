@@ -6,14 +6,15 @@ use std::time::{Duration, Instant};
 
 use epicenter_bus::{Bus, Emit, Fault, Source, topics};
 use epicenter_model::{
-    Act, Action, Codec, CodecError, Command, Event, FLEET, FleetRecord, Incident, IncidentState, Matcher, RawEvent,
-    RawRecord, Silence, Timestamp, headers, partition_of,
+    Act, Action, Codec, CodecError, Command, Event, FLEET, FleetRecord, IncidentState, Matcher, RawEvent, RawRecord,
+    Silence, Timestamp, headers, partition_of,
 };
 use epicenter_runtime::metric::{APPLICATION_EVENTS, COMMANDS};
 use epicenter_runtime::{Access, Metrics, now};
 use parking_lot::Mutex;
 
 use crate::clusters::{Cluster, Clusters};
+use crate::incidents::{Incidents, Known};
 
 /// A log that takes nothing for so long is away.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -49,6 +50,8 @@ pub struct Intake {
     /// Of this process alone: nobody fences it, and it fences nobody. What is written twice has one id, and counts once.
     id: String,
     state: Arc<Mutex<State>>,
+    /// Locked after the state, if that is.
+    incidents: Arc<Mutex<Incidents>>,
     metrics: Metrics,
 }
 
@@ -62,7 +65,8 @@ impl Intake {
     /// An intake that writes to `bus` by `codec`.
     pub fn new(bus: Bus, codec: Codec) -> Self {
         let metrics = Metrics::default();
-        Self { bus, codec, id: format!("intake.{}", name()), state: Arc::default(), metrics }
+        let id = format!("intake.{}", name());
+        Self { bus, codec, id, state: Arc::default(), incidents: Arc::default(), metrics }
     }
 
     /// The same, counted by `metrics`.
@@ -88,13 +92,26 @@ impl Intake {
         may_write(access)?;
         if let Some(id) = command.action.incident() {
             let incident = self.incident(id, &command.cluster, access)?;
-            if let Some(why) = refusal(&command.action, &incident) {
-                return Err(IntakeError::Refused(why));
-            }
+            refuse(&command.action, &incident)?;
             command.cluster = incident.cluster;
         }
-        if let Action::Merge { with, .. } = &command.action {
-            self.incident(with, &command.cluster, access)?;
+        match &command.action {
+            Action::Merge { id, with } => {
+                let other = self.incident(with, "", access)?;
+                refuse(&command.action, &other)?;
+                if other.cluster != command.cluster {
+                    return Err(IntakeError::Refused(format!(
+                        "incident {id} is of cluster {}, and {with} of cluster {}: only incidents of one cluster can be joined",
+                        command.cluster, other.cluster
+                    )));
+                }
+            }
+            // What is not known yet may be in a moment: the silence waits for it.
+            Action::Silence { matcher, .. } if !matcher.incident.is_empty() => {
+                let known = self.known(&matcher.incident, &command.cluster)?.filter(|known| known.is_for(access));
+                known.map_or(Ok(()), |known| refuse(&command.action, &known))?;
+            }
+            _ => {}
         }
         let mut state = self.state.lock();
         let fleet = command.cluster == FLEET && matches!(command.action, Action::Incident { .. });
@@ -208,20 +225,17 @@ impl Intake {
     }
 
     /// The incident of that id, in that cluster if one is named.
-    fn incident(&self, incident: &str, cluster: &str, access: &Access) -> Result<Incident, IntakeError> {
-        let table = self.bus.table(topics::INCIDENTS.name)?;
-        let is_it = |key: &[u8]| {
-            let key = std::str::from_utf8(key).ok().and_then(|key| key.rsplit_once('/'));
-            key.is_some_and(|(of, id)| id == incident && (cluster.is_empty() || of == cluster))
-        };
-        let found = table.iter().find(|(key, _)| is_it(key));
-        match found.map(|(_, document)| self.codec.decode(document)).transpose()? {
-            Some(found) if access.sees_incident(&found) => Ok(found),
-            _ => Err(IntakeError::Unknown(format!(
-                "there is no incident {incident}{}{cluster}: `epicenter incidents --all` lists them",
+    fn incident(&self, incident: &str, cluster: &str, access: &Access) -> Result<Known, IntakeError> {
+        self.known(incident, cluster)?.filter(|known| known.is_for(access)).ok_or_else(|| {
+            IntakeError::Unknown(format!(
+                "there is no incident {incident}{}{cluster} that is open, or has ended lately: `epicenter incidents` lists them",
                 if cluster.is_empty() { "" } else { " in cluster " }
-            ))),
-        }
+            ))
+        })
+    }
+
+    fn known(&self, incident: &str, cluster: &str) -> Result<Option<Known>, Fault> {
+        self.incidents.lock().find(incident, cluster, &self.bus, &self.codec)
     }
 
     fn write(&self, state: &mut State, cluster: &str, records: Vec<(RawRecord, String)>) -> Result<(), IntakeError> {
@@ -292,20 +306,41 @@ fn outcome<T>(written: &Result<T, IntakeError>) -> &'static str {
     }
 }
 
-/// Why the action cannot be done to the incident, as far as its document tells.
-fn refusal(action: &Action, incident: &Incident) -> Option<String> {
-    let Incident { id, state, .. } = incident;
+/// Refuses what cannot be done to the incident, as far as its document tells.
+fn refuse(action: &Action, incident: &Known) -> Result<(), IntakeError> {
+    refusal(action, incident).map_or(Ok(()), |why| Err(IntakeError::Refused(why)))
+}
+
+fn refusal(action: &Action, incident: &Known) -> Option<String> {
+    let Known { id, cluster, state, is_acknowledged, .. } = incident;
     match action {
+        Action::Merge { .. } | Action::Split { .. } | Action::Silence { .. } if cluster == FLEET => {
+            Some(instead(action, incident))
+        }
         Action::Merge { .. } | Action::Split { .. } | Action::Incident { act: Act::Acknowledge | Act::Resolve, .. }
             if *state != IncidentState::Open =>
         {
             Some(format!("incident {id} is over already: it is {state}"))
         }
-        Action::Incident { act: Act::Unacknowledge, .. } if incident.acknowledged.is_none() => {
+        Action::Incident { act: Act::Unacknowledge, .. } if !is_acknowledged => {
             Some(format!("incident {id} is not acknowledged"))
         }
         _ => None,
     }
+}
+
+/// Why that is not for an incident of the fleet, and what is.
+fn instead(action: &Action, Known { id, parts, .. }: &Known) -> String {
+    let parts: Vec<_> = parts.iter().map(|(id, cluster)| format!("{id} in {cluster}")).collect();
+    let parts = if parts.is_empty() { String::new() } else { format!(", such as {}", parts.join(", ")) };
+    let what = match action {
+        Action::Silence { .. } => format!("acknowledge it (`epicenter ack {id}`), or silence"),
+        _ => "join or part".to_owned(),
+    };
+    format!(
+        "{} is not for incident {id}, which follows from those of several clusters: {what} the incidents that it is made of{parts}",
+        action.name()
+    )
 }
 
 /// A name that nothing else has.

@@ -9,6 +9,7 @@ mod annotations;
 mod application;
 mod clusters;
 mod http;
+mod incidents;
 mod intake;
 
 pub use annotations::run_annotations;

@@ -1,6 +1,6 @@
 use axum::body::{Body, to_bytes};
-use epicenter_bus::{Bus, LocalConfig, Start, topics};
-use epicenter_model::{Codec, Impact, Incident, RawRecord, Timestamp, WatchPosition};
+use epicenter_bus::{Bus, Emit, LocalConfig, Start, topics};
+use epicenter_model::{Codec, FLEET, Impact, Incident, Member, MemberObject, RawRecord, Timestamp, WatchPosition};
 use epicenter_runtime::TokenConfig;
 use tower::ServiceExt;
 
@@ -16,10 +16,16 @@ fn log(directory: &std::path::Path) -> Bus {
     let incident = Incident { id: "epc-a".into(), cluster: "test".into(), version: 1, ..Incident::default() };
     let impact = Impact { namespaces: vec!["bank".into(), "shop".into()], ..Impact::default() };
     let of_shop = Incident { id: "epc-s".into(), impact, ..incident.clone() };
+    let regarding = MemberObject { kind: "Cluster".into(), name: "test".into(), ..MemberObject::default() };
+    let members = vec![Member { name: "epc-a".into(), regarding, ..Member::default() }];
+    let of_fleet = Incident { id: "epc-f".into(), cluster: FLEET.into(), members, ..incident.clone() };
+    let of_other = Incident { id: "epc-o".into(), cluster: "other".into(), ..incident.clone() };
     let rows = [
         (topics::POSITIONS.name, "test/heartbeat", codec.encode(&position).unwrap()),
         (topics::INCIDENTS.name, "test/epc-a", codec.encode(&incident).unwrap()),
         (topics::INCIDENTS.name, "test/epc-s", codec.encode(&of_shop).unwrap()),
+        (topics::INCIDENTS.name, "fleet/epc-f", codec.encode(&of_fleet).unwrap()),
+        (topics::INCIDENTS.name, "other/epc-o", codec.encode(&of_other).unwrap()),
     ];
     for (table, key, value) in rows {
         let (mut source, _) = bus.source_in(table, "test", 0, b"").unwrap();
@@ -88,6 +94,18 @@ async fn says_what_is_wrong_and_writes_nothing() {
     check(COMMANDS, JSON, &of(r#""note", "incident": "epc-b", "why": "x""#), (404, "no incident epc-b")).await;
     check(COMMANDS, JSON, &of(r#""unacknowledge", "incident": "epc-a""#), (400, "epc-a is not acknowledged")).await;
     check(COMMANDS, JSON, &of(r#""unsilence", "silence": "s", "cluster": "fleet""#), (400, "`fleet` stands for")).await;
+    let parts = "which follows from those of several clusters: join or part the incidents that it is made of, such as epc-a in test";
+    let split = of(r#""split", "incident": "epc-f", "objects": ["Pod/shop/web"]"#);
+    check(COMMANDS, JSON, &split, (400, &format!("split is not for incident epc-f, {parts}"))).await;
+    let merge = |id: &str, other: &str| of(&format!(r#""merge", "incident": "{id}", "other": "{other}""#));
+    check(COMMANDS, JSON, &merge("epc-f", "epc-a"), (400, &format!("merge is not for incident epc-f, {parts}"))).await;
+    check(COMMANDS, JSON, &merge("epc-a", "epc-f"), (400, &format!("merge is not for incident epc-f, {parts}"))).await;
+    check(COMMANDS, JSON, &merge("epc-a", "epc-o"), (400, "epc-o of cluster other: only incidents of one cluster"))
+        .await;
+    let silence = of(r#""silence", "endsAt": "2999-01-01T00:00:00Z", "matcher": {"incident": "epc-f"}"#);
+    let instead =
+        "acknowledge it (`epicenter ack epc-f`), or silence the incidents that it is made of, such as epc-a in test";
+    check(COMMANDS, JSON, &silence, (400, instead)).await;
     let past = of(r#""silence", "endsAt": "1970-01-01T00:00:40Z""#);
     check(COMMANDS, JSON, &past, (400, "it ends at 1970-01-01T00:00:40Z, and the log of cluster test is at")).await;
     check("/v1/events", &[], "[]", (415, "set content-type to")).await;
@@ -100,6 +118,32 @@ async fn says_what_is_wrong_and_writes_nothing() {
     check("/v1/events", JSON, "[]", (202, r#"{"accepted":0}"#)).await;
     assert!(site.written().is_empty());
     assert_eq!(site.places.available_permits(), 1);
+}
+
+#[test]
+fn incidents_are_known_as_they_are_now() {
+    let site = Site::new();
+    let codec = Codec::single_object();
+    let intake = Intake::new(site.bus.clone(), codec.clone());
+    let note = |id: &str| {
+        let form = json!({"by": "anna", "action": "note", "why": "x", "incident": id});
+        intake.command(serde_json::from_value(form).unwrap(), &Access::whole()).map(|written| written.cluster)
+    };
+    assert_eq!(note("epc-a").unwrap(), "test");
+    let put = |id: &str, incident: Option<Incident>| {
+        let (mut source, _) = site.bus.source("publisher", 0, b"\0").unwrap();
+        let payload = incident.map(|incident| codec.encode(&incident).unwrap().into());
+        let (topic, key, headers) = (topics::INCIDENTS.name, format!("test/{id}").into_bytes().into(), Vec::new());
+        source.commit(&[Emit { topic, timestamp: 0, key, payload, headers }], &[]).unwrap();
+    };
+    assert!(matches!(note("epc-n"), Err(IntakeError::Unknown(_))));
+    put("epc-n", Some(Incident { id: "epc-n".into(), cluster: "test".into(), ..Incident::default() }));
+    assert_eq!(note("epc-n").unwrap(), "test", "it is read on");
+    put("epc-n", None);
+    put("epc-a", None);
+    assert!(matches!(note("epc-n"), Err(IntakeError::Unknown(_))), "it was deleted");
+    assert!(matches!(note("epc-a"), Err(IntakeError::Unknown(_))));
+    assert_eq!(site.written().len(), 2);
 }
 
 #[tokio::test]
