@@ -43,7 +43,7 @@ fn weekday(at: Timestamp) -> usize {
 }
 
 /// `Thu 2026-11-26 09:12 UTC`.
-pub(crate) fn day_and_minute(at: Timestamp) -> String {
+pub fn day_and_minute(at: Timestamp) -> String {
     let minute = Timestamp::from_millis(at.as_millis().div_euclid(60_000) * 60_000).to_string();
     let told = minute.get(..16).unwrap_or(&minute).replacen('T', " ", 1);
     format!("{} {told} UTC", DAYS[weekday(at)])

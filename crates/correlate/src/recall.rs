@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use epicenter_model::{EndedBy, Ending, Hours, Novelty, ObjectRef, Recurrence, Timestamp};
+use epicenter_model::{Novelty, ObjectRef, Recurrence, Timestamp};
 
 use crate::explain::plural;
 use crate::habit::day_and_minute;
@@ -40,7 +40,7 @@ fn again(recurrence: &Recurrence, blamed: &ObjectRef, last: Timestamp) -> String
         _ = write!(text, ", about every {}", about(*period));
     }
     if let Some(hours) = hours {
-        _ = write!(text, ", mostly {}", part_of_week(hours));
+        _ = write!(text, ", mostly {hours}");
     }
     if let Some(place) = place.as_ref().filter(|place| place.object.full_name() != blamed.full_name()) {
         let (kind, name) = (place.object.kind.to_lowercase(), &place.object.name);
@@ -52,40 +52,10 @@ fn again(recurrence: &Recurrence, blamed: &ObjectRef, last: Timestamp) -> String
     }
     if let Some(ended) = ended {
         let which = if *count == 1 { "it" } else { "the last one" };
-        _ = write!(text, "; {which} ended after {}{}", about(ended.lasted_ms), end(ended));
+        _ = write!(text, "; {which} ended after {}{}", about(ended.lasted_ms), ended.because());
     }
     text.push('.');
     text
-}
-
-/// What ended it, as the end of a sentence.
-fn end(ended: &Ending) -> String {
-    let named = ended.object.as_ref().map(ObjectRef::to_string).unwrap_or_default();
-    let mut text = match ended.how {
-        EndedBy::Change => format!(", when {named} changed ({})", ended.reason),
-        EndedBy::Recovery if !ended.reason.is_empty() => format!(", when {named} had recovered ({})", ended.reason),
-        EndedBy::Removal => ", when what failed was removed".to_owned(),
-        EndedBy::Person => format!(", when {} said so", ended.by),
-        EndedBy::Recovery | EndedBy::Quiet => String::new(),
-    };
-    if !ended.text.is_empty() {
-        match ended.how {
-            EndedBy::Person => _ = write!(text, ": \"{}\"", ended.text),
-            _ => _ = write!(text, "; {} said: \"{}\"", ended.by, ended.text),
-        }
-    }
-    text
-}
-
-/// `Mon-Fri between 09:00 and 10:00 UTC`.
-fn part_of_week(hours: &Hours) -> String {
-    let Hours { days, from_hour, to_hour, .. } = hours;
-    let on = match days.as_slice() {
-        [] => String::new(),
-        [first, .., last] if days.len() > 2 => format!("{first}-{last} "),
-        days => format!("{} ", days.join(" and ")),
-    };
-    format!("{on}between {from_hour:02}:00 and {to_hour:02}:00 UTC")
 }
 
 /// A length of time, rounded to what somebody would say.
@@ -101,7 +71,7 @@ pub(crate) fn about(ms: i64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use epicenter_model::Place;
+    use epicenter_model::{EndedBy, Ending, Hours, Place};
 
     use super::*;
 

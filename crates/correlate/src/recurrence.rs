@@ -68,7 +68,7 @@ pub(crate) struct Histories {
 
 /// What an incident has in common with its like: the root's class and object, without what changes from one replica or run
 /// to the next.
-pub(crate) fn fingerprint(class: &str, object: &ObjectRef) -> String {
+pub fn fingerprint(class: &str, object: &ObjectRef) -> String {
     format!("{class}\0{}\0{}\0{}", object.kind, object.namespace, stem(&object.kind, &object.name))
 }
 

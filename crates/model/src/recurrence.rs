@@ -1,5 +1,7 @@
 //! What was known of an incident's like before it.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::meaning::names;
@@ -108,3 +110,38 @@ pub enum Novelty {
     Cluster,
 }
 names!(Novelty or Known { Known => "known", Object => "object", Cluster => "cluster" });
+
+/// `Mon-Fri between 09:00 and 10:00 UTC`.
+impl fmt::Display for Hours {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { days, from_hour, to_hour, .. } = self;
+        match days.as_slice() {
+            [] => {}
+            [first, .., last] if days.len() > 2 => write!(f, "{first}-{last} ")?,
+            days => write!(f, "{} ", days.join(" and "))?,
+        }
+        write!(f, "between {from_hour:02}:00 and {to_hour:02}:00 UTC")
+    }
+}
+
+impl Ending {
+    /// What ended it, as the end of a sentence: `, when Deployment shop/web changed (ScalingReplicaSet)`. Empty where nothing is known
+    /// of that.
+    pub fn because(&self) -> String {
+        let named = self.object.as_ref().map(ObjectRef::to_string).unwrap_or_default();
+        let mut text = match self.how {
+            EndedBy::Change => format!(", when {named} changed ({})", self.reason),
+            EndedBy::Recovery if !self.reason.is_empty() => format!(", when {named} had recovered ({})", self.reason),
+            EndedBy::Removal => ", when what failed was removed".to_owned(),
+            EndedBy::Person => format!(", when {} said so", self.by),
+            EndedBy::Recovery | EndedBy::Quiet => String::new(),
+        };
+        if !self.text.is_empty() {
+            text += &match self.how {
+                EndedBy::Person => format!(": \"{}\"", self.text),
+                _ => format!("; {} said: \"{}\"", self.by, self.text),
+            };
+        }
+        text
+    }
+}
