@@ -2,6 +2,7 @@
 //!
 //! [`Report::of`] asks the archive; [`html`] and [`markdown`] write it down. As JSON it is the structure itself.
 
+mod chart;
 mod html;
 mod markdown;
 
@@ -12,7 +13,7 @@ use epicenter_model::{Category, ObjectRef, Severity, Timestamp};
 use serde::Serialize;
 use serde_json::Value;
 
-pub use html::html;
+pub use html::{html, sections};
 pub use markdown::markdown;
 
 use crate::ArchiveError;

@@ -1,7 +1,5 @@
 //! Pages: what all of them have.
 
-#[cfg(feature = "archive")]
-mod chart;
 mod clusters;
 mod events;
 mod incident;

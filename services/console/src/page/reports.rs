@@ -1,16 +1,12 @@
 //! Reports: what days and weeks come to.
 
+#[cfg(feature = "archive")]
+use epicenter_model::instant;
 use maud::html;
 
 use super::{Draft, Page, Part, trouble, without_past};
 use crate::past;
 use crate::serve::Site;
-
-#[cfg(feature = "archive")]
-mod shown;
-
-#[cfg(feature = "archive")]
-use shown::shown;
 
 /// How far back one looks.
 const SPANS: [(&str, &str); 5] =
@@ -46,6 +42,14 @@ pub(crate) async fn reports(site: &Site, query: Option<&str>) -> Page {
         }
     };
     Draft { part: Part::Reports, title: TITLE.to_owned(), live: None, body }.page(site)
+}
+
+#[cfg(feature = "archive")]
+fn shown(report: &past::Report) -> maud::Markup {
+    html! {
+        p.faint { "From " (instant(report.from)) " to " (instant(report.to)) ", as clusters tell the time." }
+        (epicenter_archive::report::sections(report))
+    }
 }
 
 /// Without the archive built in there is no report.
