@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 
 use epicenter_model::{EnrichedEvent, Incident, IncidentChange};
+use epicenter_runtime::Access;
 use serde_json::{Map, Value};
 
 use super::cursor::ORDER;
@@ -66,6 +67,34 @@ impl Archive {
         self.page(&from, limit).await
     }
 
+    /// The incident of that id as it was last, with what its changes tell of its members, `most` at most; whenever that was, as far as
+    /// `access` shows it.
+    ///
+    /// # Errors
+    /// When the limits are reached, or the archive cannot be read.
+    pub async fn incident(&self, id: &str, most: usize, access: &Access) -> Result<Option<Incident>, ArchiveError> {
+        let mut whole = Incident::default();
+        for change in self.changes(&format!("incident = {}", quoted(id))).await? {
+            whole.apply(&change, most);
+        }
+        Ok(Some(whole).filter(|whole| whole.version > 0).and_then(|whole| access.show(whole)))
+    }
+
+    /// Changes of incidents that fit, each incident's in their order.
+    async fn changes(&self, condition: &str) -> Result<Vec<IncidentChange>, ArchiveError> {
+        let query = format!("SELECT record FROM incident_changes WHERE {condition} AND record IS NOT NULL");
+        let rows = self.query(&query).await?;
+        let read = |row: &Row| {
+            let record = row.get("record").and_then(Value::as_str).unwrap_or_default();
+            serde_json::from_str(record).map_err(|error| ArchiveError::Record { error })
+        };
+        let mut changes = rows.iter().map(read).collect::<Result<Vec<IncidentChange>, _>>()?;
+        changes.sort_by(|IncidentChange { incident: a, .. }, IncidentChange { incident: b, .. }| {
+            (&a.cluster, &a.id, a.version).cmp(&(&b.cluster, &b.id, b.version))
+        });
+        Ok(changes)
+    }
+
     async fn page(&self, from: &str, limit: NonZeroU32) -> Result<Page, ArchiveError> {
         let more = u64::from(limit.get()) + 1;
         let query = format!("SELECT *, arrow_cast(time, 'Int64') AS micros FROM {from} ORDER BY {ORDER} LIMIT {more}");
@@ -94,19 +123,9 @@ impl Archive {
         let ids = of_incidents(filter);
         let clusters = filter.when().into_iter().filter(|term| term.starts_with("cluster"));
         let condition = clusters.chain([ids]).collect::<Vec<_>>().join(" AND ");
-        let rows = self
-            .query(&format!("SELECT record FROM incident_changes WHERE {condition} AND record IS NOT NULL"))
-            .await?;
-        let mut changes = Vec::new();
-        for row in rows {
-            let record = row.get("record").and_then(Value::as_str).unwrap_or_default();
-            let change: IncidentChange =
-                serde_json::from_str(record).map_err(|error| ArchiveError::Record { error })?;
-            changes.push(change.incident);
-        }
-        changes.sort_by(|a, b| (&a.cluster, &a.id, a.version).cmp(&(&b.cluster, &b.id, b.version)));
         let mut members = BTreeMap::new();
-        for Incident { cluster, id, members: told, .. } in changes {
+        for IncidentChange { incident, .. } in self.changes(&condition).await? {
+            let Incident { cluster, id, members: told, .. } = incident;
             members.extend(
                 told.into_iter().map(|it| ((cluster.clone(), id.clone(), it.event_uid.clone()), it.is_moved())),
             );

@@ -9,7 +9,7 @@ use epicenter_archive::ask::{Aggregate, Archive, Filter, Group, Of, Page, Row};
 use epicenter_model::{
     Cause, Incident, IncidentChange, IncidentState, Member, ObjectRef, Severity, Timestamp, Transition,
 };
-use epicenter_runtime::QuerySection;
+use epicenter_runtime::{Access, QuerySection, TokenConfig};
 use serde_json::{Value, json};
 
 use crate::log::{DAY, Site, event};
@@ -129,6 +129,27 @@ fn pages_hold_each_row_once_the_newest_first() {
     seen.sort_by_key(|row| (row.1.as_i64(), row.2.as_i64()));
     seen.dedup();
     assert_eq!(seen.len(), 120);
+}
+
+#[test]
+fn an_incident_is_put_together_of_its_changes() {
+    let site = site();
+    let archive = open(&site, QuerySection::default());
+    let ask =
+        |id: &str, most: usize, access: &Access| site.runtime.block_on(archive.incident(id, most, access)).unwrap();
+    let whole = ask("epc-aaaaaaaaaa", 10, &Access::whole()).unwrap();
+    let members: Vec<_> = whole.members.iter().map(|member| member.event_uid.as_str()).collect();
+    assert_eq!(
+        (whole.version, whole.state, &members[..]),
+        (3, IncidentState::Resolved, &["uid-0", "uid-1", "uid-5"][..])
+    );
+    assert_eq!(ask("epc-aaaaaaaaaa", 2, &Access::whole()).unwrap().members.len(), 2);
+    for other in ["epc-aaaaaaaaa", "epc-nonesuch00", "' OR TRUE --"] {
+        assert_eq!(ask(other, 10, &Access::whole()), None, "{other}");
+    }
+    let of =
+        |namespace: &str| Access::of(&TokenConfig { namespaces: vec![namespace.into()], ..TokenConfig::default() });
+    assert!(ask("epc-aaaaaaaaaa", 10, &of("shop")).is_some() && ask("epc-aaaaaaaaaa", 10, &of("bank")).is_none());
 }
 
 #[test]
