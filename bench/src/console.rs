@@ -69,7 +69,7 @@ async fn run(report: &mut Report, asked: &Asked) -> anyhow::Result<()> {
         user: String::new(),
         clock: epicenter_runtime::system_clock(),
     };
-    let serve = epicenter_console::serve(&ConsoleConfig::default(), console, token.clone()).await?;
+    let serve = epicenter_console::serve(&ConsoleConfig::default(), &[], console, token.clone()).await?;
     let address = serve.address();
     let serving = tokio::spawn(serve.run());
     let mut rows = String::new();

@@ -5,17 +5,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Bytes;
-use axum::extract::{Path, State};
+use axum::extract::Path;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use epicenter_intake::IntakeError;
 use epicenter_model::{Act, Action, Command, Matcher, Severity, Timestamp};
-use epicenter_runtime::Access;
 
 use crate::filter::named;
 use crate::guard::cookie;
 use crate::page::{self, Said, encoded, incident_address};
 use crate::serve::Site;
+use crate::visit::Visit;
 
 /// How long to wait until what was said is seen.
 const SEEN: Duration = Duration::from_secs(3);
@@ -28,14 +28,9 @@ type Fields = BTreeMap<String, String>;
 /// Why something was not said: for people.
 type Refusal = (StatusCode, String);
 
-pub(crate) async fn on_incident(
-    State(site): State<Arc<Site>>,
-    Path(id): Path<String>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Response {
+pub(crate) async fn on_incident(visit: Visit, Path(id): Path<String>, headers: HeaderMap, body: Bytes) -> Response {
     let fields = fields(&body);
-    match say(&site, || incident(&id, &fields, site.now())).await {
+    match say(&visit, || incident(&id, &fields, visit.now())).await {
         Ok((command, is_seen)) => {
             let done = if is_seen { command.action.name() } else { "written" };
             let to = format!("{}?done={done}", incident_address(&id));
@@ -43,37 +38,37 @@ pub(crate) async fn on_incident(
         }
         Err((status, why)) => {
             let by = of(&fields, "by").to_owned();
-            let by = if by.is_empty() { who(&site, &headers) } else { by };
+            let by = if by.is_empty() { who(&visit, &headers) } else { by };
             let said = Said { refused: Some((status, why, of(&fields, "why").to_owned())), by, notice: None };
-            page::incident(&site, &id, said).await.into_response()
+            page::incident(&visit, &id, said).await.into_response()
         }
     }
 }
 
-pub(crate) async fn on_silences(State(site): State<Arc<Site>>, headers: HeaderMap, body: Bytes) -> Response {
+pub(crate) async fn on_silences(visit: Visit, headers: HeaderMap, body: Bytes) -> Response {
     let fields = fields(&body);
-    match say(&site, || silences(&fields, site.now())).await {
+    match say(&visit, || silences(&fields, visit.now())).await {
         Ok((command, _)) => {
             ([(header::SET_COOKIE, remembered(&command.by))], Redirect::to("/silences")).into_response()
         }
-        Err((status, why)) => (status, page::silences(&site, &who(&site, &headers), Some(&why))).into_response(),
+        Err((status, why)) => (status, page::silences(&visit, &who(&visit, &headers), Some(&why))).into_response(),
     }
 }
 
 /// Writes a command, and waits a while for what comes of it; gives the command as it was written, and whether that was seen.
-async fn say(site: &Site, make: impl FnOnce() -> Result<Command, String>) -> Result<(Command, bool), Refusal> {
+async fn say(visit: &Visit, make: impl FnOnce() -> Result<Command, String>) -> Result<(Command, bool), Refusal> {
     let bad = |why: String| (StatusCode::BAD_REQUEST, why);
     // What the log would refuse is refused here, with its own words.
     let form = serde_json::to_value(make().map_err(bad)?);
     let command: Command = form.and_then(serde_json::from_value).map_err(|error| bad(error.to_string()))?;
-    let Ok(place) = Arc::clone(&site.writers).try_acquire_owned() else {
+    let Ok(place) = Arc::clone(&visit.writers).try_acquire_owned() else {
         return Err((StatusCode::SERVICE_UNAVAILABLE, "Too many say something at once. Try again.".to_owned()));
     };
-    let mut changes = site.console.board.watch();
-    let intake = site.console.intake.clone();
+    let mut changes = visit.console.board.watch();
+    let (intake, access) = (visit.console.intake.clone(), visit.access.clone());
     let writing = move || {
         let _place = place;
-        intake.command(command, &Access::whole())
+        intake.command(command, &access)
     };
     let written = match tokio::task::spawn_blocking(writing).await {
         Ok(Ok(written)) => written,
@@ -90,7 +85,7 @@ async fn say(site: &Site, make: impl FnOnce() -> Result<Command, String>) -> Res
         Err(error) => return Err((StatusCode::INTERNAL_SERVER_ERROR, error.to_string())),
     };
     let seen = async {
-        while !is_seen(site, &written) {
+        while !is_seen(visit, &written) {
             if changes.changed().await.is_err() {
                 break;
             }
@@ -131,7 +126,7 @@ fn incident(id: &str, fields: &Fields, now: Timestamp) -> Result<Command, String
             Action::Incident { id: id.to_owned(), act }
         }
     };
-    command(fields, "", action, now)
+    command(fields, of(fields, "cluster"), action, now)
 }
 
 /// A form on the page of silences.

@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 pub struct ConsoleConfig {
     /// `address:port`; port 0 takes a free one. Empty for no console in `up`.
     pub listen: String,
-    /// A token that is asked for, at a login or as `Authorization: Bearer …`; needed when it listens beyond loopback.
+    /// A token that is asked for, at a login or as `Authorization: Bearer …`, and is for everything. Those of `admin.tokens` are for what
+    /// they say; one of all is needed when it listens beyond loopback.
     pub token: Secret,
     /// Names under which browsers may reach it, such as `console.example.com`, when it is behind a proxy. On loopback `localhost` and
     /// loopback's addresses are always among them; beyond it an empty list allows every name.

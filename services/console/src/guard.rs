@@ -10,7 +10,7 @@ use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Redirect, Response};
 use data_encoding::HEXLOWER;
-use epicenter_runtime::same;
+use epicenter_runtime::{Access, same};
 use hmac::{Hmac, Mac};
 use serde::Deserialize;
 use sha2::Sha256;
@@ -24,9 +24,9 @@ const GUESS: Duration = Duration::from_millis(500);
 const COOKIE: &str = "epicenter_login";
 
 /// Who may look.
-#[derive(Debug)]
 pub(crate) struct Guard {
-    pub token: Option<String>,
+    /// Tokens, and what each of them is for. Without any, whoever is on this machine sees all.
+    pub tokens: Vec<(String, Access)>,
     pub loopback: bool,
     /// Names beside those of loopback.
     pub hosts: Vec<String>,
@@ -52,8 +52,8 @@ pub(crate) async fn harden(request: Request, next: Next) -> Response {
     answer
 }
 
-/// Lets in who may look, and sends others to the login.
-pub(crate) async fn admit(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
+/// Lets in who may look, to what they may see, and sends others to the login.
+pub(crate) async fn admit(State(guard): State<Arc<Guard>>, mut request: Request, next: Next) -> Response {
     let refused = |status: StatusCode, why: &str| page::refused(status, why).into_response();
     let headers = request.headers();
     if !guard.knows_host(headers) {
@@ -70,24 +70,40 @@ pub(crate) async fn admit(State(guard): State<Arc<Guard>>, request: Request, nex
     }
     let path = request.uri().path();
     let open = path == "/login" || path.starts_with("/static/");
-    match &guard.token {
-        None if guard.loopback => next.run(request).await,
-        None => refused(StatusCode::FORBIDDEN, "Set console.token to look at this beyond loopback."),
-        Some(_) if open => next.run(request).await,
-        Some(token) if has_token(token, headers) => next.run(request).await,
-        Some(_) if *request.method() == Method::GET && path != "/events" => {
-            let to = request.uri().path_and_query().map_or("/", |path| path.as_str());
-            let to: String = url::form_urlencoded::byte_serialize(to.as_bytes()).collect();
-            Redirect::to(&format!("/login?to={to}")).into_response()
-        }
-        Some(_) => refused(
-            StatusCode::UNAUTHORIZED,
-            "Log in first, or send the token of console.token as Authorization: Bearer …",
-        ),
+    if open {
+        return next.run(request).await;
     }
+    if let Some(access) = guard.access(headers) {
+        request.extensions_mut().insert(access);
+        return next.run(request).await;
+    }
+    if guard.tokens.is_empty() {
+        return refused(StatusCode::FORBIDDEN, "Set console.token to look at this beyond loopback.");
+    }
+    if *request.method() != Method::GET || path == "/events" {
+        let why = "Log in first, or send a token as Authorization: Bearer …";
+        return refused(StatusCode::UNAUTHORIZED, why);
+    }
+    let to = request.uri().path_and_query().map_or("/", |path| path.as_str());
+    // A link from elsewhere, such as that in an alert, comes without the cookie. From here the same comes with it.
+    if headers.get("sec-fetch-site").is_some_and(|site| site == "cross-site") {
+        let to = inside(to);
+        return ([(header::REFRESH, format!("0; url={to}"))], page::again(to)).into_response();
+    }
+    let to: String = url::form_urlencoded::byte_serialize(to.as_bytes()).collect();
+    Redirect::to(&format!("/login?to={to}")).into_response()
 }
 
 impl Guard {
+    /// What whoever sends these may see; `None` for those who may not look.
+    fn access(&self, headers: &HeaderMap) -> Option<Access> {
+        if self.tokens.is_empty() {
+            return self.loopback.then(Access::whole);
+        }
+        let found = self.tokens.iter().find(|(token, _)| has_token(token, headers));
+        found.map(|(_, access)| access.clone())
+    }
+
     /// Against names that lead here without anybody's consent (DNS rebinding).
     fn knows_host(&self, headers: &HeaderMap) -> bool {
         let Some(host) = headers.get(header::HOST).and_then(|host| host.to_str().ok()) else { return false };
@@ -178,22 +194,25 @@ pub(crate) async fn show_login(Query(To { to }): Query<To>) -> Response {
 
 pub(crate) async fn log_in(State(guard): State<Arc<Guard>>, headers: HeaderMap, Form(form): Form<Login>) -> Response {
     let Login { to, token: given } = form;
-    let Some(token) = &guard.token else { return Redirect::to("/").into_response() };
-    if !same(given.trim().as_bytes(), token.as_bytes()) {
+    if guard.tokens.is_empty() {
+        return Redirect::to("/").into_response();
+    }
+    let is_given = |token: &str| same(given.trim().as_bytes(), token.as_bytes());
+    let Some((token, _)) = guard.tokens.iter().find(|(token, _)| is_given(token)) else {
         tokio::time::sleep(GUESS).await;
         return (StatusCode::UNAUTHORIZED, page::login(&to, true)).into_response();
-    }
+    };
     let until = now() + LOGIN.as_secs();
     let Some(value) = login(token, until) else { return StatusCode::INTERNAL_SERVER_ERROR.into_response() };
     // Behind a proxy that ends TLS the cookie never goes in the open.
     let secure = headers.get("x-forwarded-proto").is_some_and(|proto| proto == "https");
     let secure = if secure { "; Secure" } else { "" };
-    let cookie = format!("{COOKIE}={value}; Path=/; HttpOnly; SameSite=Lax; Max-Age={}{secure}", LOGIN.as_secs());
+    let cookie = format!("{COOKIE}={value}; Path=/; HttpOnly; SameSite=Strict; Max-Age={}{secure}", LOGIN.as_secs());
     ([(header::SET_COOKIE, cookie)], Redirect::to(inside(&to))).into_response()
 }
 
 pub(crate) async fn log_out() -> Response {
-    let cookie = format!("{COOKIE}=; Path=/; HttpOnly; SameSite=Lax; Max-Age=0");
+    let cookie = format!("{COOKIE}=; Path=/; HttpOnly; SameSite=Strict; Max-Age=0");
     ([(header::SET_COOKIE, cookie)], Redirect::to("/login")).into_response()
 }
 
@@ -218,8 +237,8 @@ mod tests {
     fn goes_by_its_own_names_only() {
         let check = |loopback: bool, hosts: &[&str], host: &'static str, expected: bool| {
             let hosts = hosts.iter().map(|host| (*host).to_owned()).collect();
-            let guard = Guard { token: None, loopback, hosts };
-            assert_eq!(guard.knows_host(&headers(&[("host", host)])), expected, "{host} {guard:?}");
+            let guard = Guard { tokens: Vec::new(), loopback, hosts };
+            assert_eq!(guard.knows_host(&headers(&[("host", host)])), expected, "{host} {:?}", guard.hosts);
         };
         for own in ["localhost", "localhost:8080", "127.0.0.1:80", "[::1]:9000", "127.8.0.1"] {
             check(true, &[], own, true);
@@ -232,7 +251,7 @@ mod tests {
         check(false, &[], "anything", true);
         check(false, &["console.example.com"], "evil.example", false);
         check(false, &["console.example.com"], "console.example.com", true);
-        assert!(!Guard { token: None, loopback: true, hosts: Vec::new() }.knows_host(&HeaderMap::new()));
+        assert!(!Guard { tokens: Vec::new(), loopback: true, hosts: Vec::new() }.knows_host(&HeaderMap::new()));
     }
 
     #[test]

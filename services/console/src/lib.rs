@@ -15,6 +15,7 @@ mod live;
 mod page;
 mod past;
 mod serve;
+mod visit;
 
 pub use board::Board;
 pub use config::ConsoleConfig;

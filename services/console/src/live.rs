@@ -6,7 +6,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{Query, State};
+use axum::extract::Query;
 use axum::http::{StatusCode, header};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::board::Held;
-use crate::serve::Site;
+use crate::visit::Visit;
 use crate::{Board, page};
 
 /// Browsers that listen at once, at most.
@@ -38,13 +38,17 @@ pub(crate) struct Of {
     incident: String,
 }
 
-pub(crate) async fn listen(State(site): State<Arc<Site>>, Query(of): Query<Of>) -> Response {
-    let Ok(place) = Arc::clone(&site.browsers).try_acquire_owned() else {
+pub(crate) async fn listen(visit: Visit, Query(of): Query<Of>) -> Response {
+    let is_hidden = |held: &Held| held.find(&of.incident).is_some_and(|it| !visit.access.sees_incident(&it.head));
+    if visit.console.board.look(is_hidden) {
+        return page::refused(StatusCode::NOT_FOUND, "There is no such incident.").into_response();
+    }
+    let Ok(place) = Arc::clone(&visit.browsers).try_acquire_owned() else {
         let why = "Too many browsers listen at once. This page shows what was when it was loaded.";
         let refused = page::refused(StatusCode::SERVICE_UNAVAILABLE, why);
         return ([(header::RETRY_AFTER, "30")], refused).into_response();
     };
-    let words = words(site.console.board.clone(), of.incident, site.stop.clone(), place);
+    let words = words(visit.console.board.clone(), of.incident, visit.stop.clone(), place);
     // A proxy that gathers answers would keep it all.
     ([("x-accel-buffering", "no")], Sse::new(words).keep_alive(KeepAlive::new().interval(ALIVE))).into_response()
 }

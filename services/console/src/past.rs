@@ -6,6 +6,9 @@ use std::sync::Arc;
 use axum::http::StatusCode;
 use epicenter_model::Incident;
 
+use crate::board::Heard;
+use crate::visit::Visit;
+
 #[cfg(feature = "archive")]
 pub use epicenter_archive::ask::Archive;
 #[cfg(feature = "archive")]
@@ -24,9 +27,6 @@ pub(crate) enum Report {}
 /// The archive, if there is one.
 pub type Past = Option<Arc<Archive>>;
 
-/// A row of an answer.
-pub(crate) type Row = serde_json::Map<String, serde_json::Value>;
-
 /// Why the archive does not answer: for people.
 #[derive(Clone, Debug)]
 pub(crate) struct Trouble {
@@ -40,12 +40,14 @@ impl Trouble {
     }
 }
 
-/// Events of the archive, the newest first.
+/// Events of the archive and of the log behind it, the newest first.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Events {
-    pub rows: Vec<Row>,
+    pub rows: Vec<Heard>,
     /// Where the next page begins.
     pub next: Option<String>,
+    /// Why the newest of the log are not among them.
+    pub missing: Option<String>,
 }
 
 /// There is one to be asked.
@@ -54,29 +56,33 @@ pub(crate) fn is_there(past: &Past) -> bool {
 }
 
 #[cfg(not(feature = "archive"))]
-pub(crate) use absent::{events, incident, like, report};
+pub(crate) use absent::{events, heard, incident, like, report};
 #[cfg(feature = "archive")]
-pub(crate) use asking::{events, incident, like, report};
+pub(crate) use asking::{events, heard, incident, like, report};
 
 #[cfg(not(feature = "archive"))]
 mod absent {
-    use epicenter_model::Timestamp;
+    use std::sync::Arc;
 
-    use super::{Events, Incident, Past, Report, Trouble};
+    use super::{Events, Heard, Incident, Report, Trouble, Visit};
 
-    pub async fn incident(_: &Past, _: &str, _: Timestamp) -> Result<Option<Incident>, Trouble> {
+    pub async fn incident(_: &Visit, _: &str) -> Result<Option<Incident>, Trouble> {
         Ok(None)
     }
 
-    pub async fn like(_: &Past, _: &Incident, _: Timestamp) -> Result<Vec<Incident>, Trouble> {
+    pub async fn heard(_: &Visit, _: &Incident) -> Result<Vec<Arc<Heard>>, Trouble> {
         Ok(Vec::new())
     }
 
-    pub async fn events(_: &Past, _: &[(String, String)], _: Option<&str>, _: Timestamp) -> Result<Events, Trouble> {
+    pub async fn like(_: &Visit, _: &Incident) -> Result<Vec<Incident>, Trouble> {
+        Ok(Vec::new())
+    }
+
+    pub async fn events(_: &Visit, _: &[(String, String)], _: Option<&str>) -> Result<Events, Trouble> {
         Ok(Events::default())
     }
 
-    pub async fn report(_: &Past, _: &[(String, String)], _: Timestamp) -> Result<Option<Report>, Trouble> {
+    pub async fn report(_: &Visit, _: &[(String, String)]) -> Result<Option<Report>, Trouble> {
         Ok(None)
     }
 }
@@ -84,21 +90,26 @@ mod absent {
 #[cfg(feature = "archive")]
 mod asking {
     use std::num::NonZeroU32;
+    use std::sync::Arc;
 
     use epicenter_archive::ArchiveError;
-    use epicenter_archive::ask::Filter;
-    use epicenter_model::{IncidentState, Member, Timestamp};
+    use epicenter_archive::ask::{Filter, Row};
+    use epicenter_model::{Category, Severity};
+    use serde_json::Value;
 
-    use super::{Events, Incident, Past, Report, Row, StatusCode, Trouble};
+    use super::{Events, Heard, Incident, Report, StatusCode, Trouble, Visit};
 
-    /// Incidents of before that are looked at.
-    const LIKE: NonZeroU32 = NonZeroU32::new(20).expect("it is not 0");
+    /// Incidents of before that are looked at: of the same class, and of those the ones about such an object.
+    const LIKE: NonZeroU32 = NonZeroU32::new(30).expect("it is not 0");
     /// Events of a page.
     const EVENTS: NonZeroU32 = NonZeroU32::new(200).expect("it is not 0");
-    /// How far back an incident is looked for.
-    const FAR: &str = "366d";
-    /// And its like.
-    const QUARTER: &str = "90d";
+    /// How far back the like of an incident is looked for.
+    const YEAR: &str = "366d";
+    /// Of an incident that is long over: its members, and Events by which they are told.
+    const MEMBERS: usize = 1_000;
+    const HEARD: NonZeroU32 = NonZeroU32::new(2_000).expect("it is not 0");
+    /// What belongs to an incident may have come so much before it was opened, and after its newest Event, ms.
+    const AROUND: i64 = 3_600_000;
 
     impl From<ArchiveError> for Trouble {
         fn from(error: ArchiveError) -> Self {
@@ -114,64 +125,93 @@ mod asking {
         }
     }
 
-    fn filter(pairs: &[(&str, &str)], now: Timestamp) -> Result<Filter, Trouble> {
-        let mut filter = Filter::new(now);
+    /// What is asked for, of what they may see who ask.
+    fn filter<'p>(visit: &Visit, pairs: impl IntoIterator<Item = (&'p str, &'p str)>) -> Result<Filter, ArchiveError> {
+        let now = visit.now();
+        let mut filter = Filter { access: visit.access.clone(), ..Filter::new(now) };
         for (key, value) in pairs {
-            filter.set(key, value, now).map_err(ArchiveError::from)?;
+            filter.set(key, value, now)?;
         }
         Ok(filter)
     }
 
-    /// What the time that is asked for comes to.
-    pub async fn report(past: &Past, asked: &[(String, String)], now: Timestamp) -> Result<Option<Report>, Trouble> {
-        let Some(archive) = past else { return Ok(None) };
-        let pairs: Vec<_> = asked.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
-        Ok(Some(Report::of(archive, &filter(&pairs, now)?, now).await?))
+    fn pairs(asked: &[(String, String)]) -> impl Iterator<Item = (&str, &str)> {
+        asked.iter().map(|(key, value)| (key.as_str(), value.as_str()))
     }
 
-    /// The incident of that id as it was last, with the members that its Events tell of.
-    pub async fn incident(past: &Past, id: &str, now: Timestamp) -> Result<Option<Incident>, Trouble> {
-        let Some(archive) = past else { return Ok(None) };
-        let filter = filter(&[("from", FAR), ("incident", id)], now)?;
-        let page = match archive.incidents(&filter, NonZeroU32::MIN, None).await {
-            Err(ArchiveError::Absent { .. }) => return Ok(None),
+    /// What the time that is asked for comes to.
+    pub async fn report(visit: &Visit, asked: &[(String, String)]) -> Result<Option<Report>, Trouble> {
+        let Some(archive) = &visit.console.past else { return Ok(None) };
+        Ok(Some(Report::of(archive, &filter(visit, pairs(asked))?, visit.now()).await?))
+    }
+
+    /// The incident of that id as it was last, with the members that its changes told of.
+    pub async fn incident(visit: &Visit, id: &str) -> Result<Option<Incident>, Trouble> {
+        let Some(archive) = &visit.console.past else { return Ok(None) };
+        match archive.incident(id, MEMBERS, &visit.access).await {
+            Err(ArchiveError::Absent { .. }) => Ok(None),
+            found => Ok(found?),
+        }
+    }
+
+    /// The Events of an incident.
+    pub async fn heard(visit: &Visit, incident: &Incident) -> Result<Vec<Arc<Heard>>, Trouble> {
+        let Some(archive) = &visit.console.past else { return Ok(Vec::new()) };
+        let about = [("incident", incident.id.as_str()), ("cluster", incident.cluster.as_str())];
+        let filter = Filter {
+            from: incident.opened_at.plus_millis(-AROUND),
+            to: Some(incident.last_event_at.plus_millis(AROUND)),
+            ..filter(visit, about)?
+        };
+        let page = match archive.events(&filter, HEARD, None).await {
+            Err(ArchiveError::Absent { .. }) => return Ok(Vec::new()),
             page => page?,
         };
-        Ok(page.rows.first().and_then(read).filter(|incident| incident.id == id))
+        Ok(page.rows.iter().map(|row| Arc::new(read(row))).collect())
     }
 
-    /// Incidents of the same class about the same kind of object, the newest first.
-    pub async fn like(past: &Past, incident: &Incident, now: Timestamp) -> Result<Vec<Incident>, Trouble> {
-        let Some(archive) = past else { return Ok(Vec::new()) };
-        let cause = &incident.cause;
-        let filter = filter(&[("from", QUARTER), ("class", &cause.class), ("kind", &cause.object.kind)], now)?;
-        let page = archive.incidents(&filter, LIKE, None).await?;
-        let mut found: Vec<Incident> = page.rows.iter().filter_map(read).collect();
-        found.retain(|it| it.id != incident.id && it.state != IncidentState::Merged);
-        Ok(found)
+    /// Incidents of the same class, the newest first, and those of them that are about an object like its own.
+    pub async fn like(visit: &Visit, incident: &Incident) -> Result<Vec<Incident>, Trouble> {
+        let Some(archive) = &visit.console.past else { return Ok(Vec::new()) };
+        let (cause, cluster) = (&incident.cause, &incident.cluster);
+        let class = [("from", YEAR), ("class", cause.class.as_str())];
+        let near =
+            [("cluster", cluster.as_str()), ("namespace", &*cause.object.namespace), ("kind", &*cause.object.kind)];
+        let (any, near) = (filter(visit, class)?, filter(visit, class.into_iter().chain(near))?);
+        let (near, any) = tokio::try_join!(archive.incidents(&near, LIKE, None), archive.incidents(&any, LIKE, None))?;
+        let of = |row: &Row| serde_json::from_value(row.get("record")?.get("incident")?.clone()).ok();
+        let found = near.rows.iter().chain(&any.rows).filter_map(of);
+        Ok(found.filter_map(|incident| visit.access.show(incident)).collect())
     }
 
     /// Events that fit, by the names that the archive knows.
-    pub async fn events(
-        past: &Past,
-        asked: &[(String, String)],
-        after: Option<&str>,
-        now: Timestamp,
-    ) -> Result<Events, Trouble> {
-        let Some(archive) = past else { return Ok(Events::default()) };
-        let pairs: Vec<_> = asked.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+    pub async fn events(visit: &Visit, asked: &[(String, String)], after: Option<&str>) -> Result<Events, Trouble> {
+        let Some(archive) = &visit.console.past else { return Ok(Events::default()) };
         let after = after.map(str::parse).transpose().map_err(ArchiveError::from)?;
-        let page = archive.events(&filter(&pairs, now)?, EVENTS, after).await?;
-        Ok(Events { rows: page.rows, next: page.next.map(|cursor| cursor.to_string()) })
+        let page = archive.events(&filter(visit, pairs(asked))?, EVENTS, after).await?;
+        let rows = page.rows.iter().map(read).collect();
+        Ok(Events { rows, next: page.next.map(|cursor| cursor.to_string()), missing: archive.missing().await })
     }
 
-    fn read(row: &Row) -> Option<Incident> {
-        let mut incident: Incident = serde_json::from_value(row.get("record")?.get("incident")?.clone()).ok()?;
-        // A change has only the members that were new with it.
-        let own = incident.members.iter().any(|member: &Member| member.role == "root");
-        if !own {
-            incident.members.clear();
+    fn read(row: &Row) -> Heard {
+        let text = |name: &str| row.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+        // Columns of times are without their zone, which is UTC.
+        let at = |name: &str| format!("{}Z", text(name).trim_end_matches('Z')).parse().ok();
+        let (severity, category) = (text("severity"), text("category"));
+        Heard {
+            cluster: text("cluster"),
+            occurred_at: at("occurred_at").or_else(|| at("time")).unwrap_or_default(),
+            uid: text("event_uid"),
+            kind: text("kind"),
+            namespace: text("namespace"),
+            name: text("name"),
+            reason: text("reason"),
+            class: text("class"),
+            category: Category::ALL.iter().find(|it| it.name() == category).map_or("", |it| it.name()),
+            severity: Severity::ALL.iter().copied().find(|it| it.name() == severity).unwrap_or_default(),
+            occurrences: row.get("occurrences").and_then(Value::as_i64).unwrap_or(1),
+            // Of what cannot be read, why not.
+            message: if text("error").is_empty() { text("message") } else { text("error") },
         }
-        Some(incident)
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, Path, Query, RawQuery, Request, State};
+use axum::extract::{DefaultBodyLimit, Path, Query, RawQuery, Request};
 use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
@@ -13,7 +13,7 @@ use axum::routing::{get, post};
 use epicenter_correlate::Rules;
 use epicenter_intake::Intake;
 use epicenter_model::Timestamp;
-use epicenter_runtime::{Clock, Health, SecretError};
+use epicenter_runtime::{Access, Clock, Health, SecretError, TokenConfig};
 use serde::Deserialize;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
@@ -23,6 +23,7 @@ use crate::filter::Filter;
 use crate::guard::{self, Guard};
 use crate::live::BROWSERS;
 use crate::page::{self, Said};
+use crate::visit::Visit;
 use crate::{Board, ConsoleConfig, Past, act, assets, live};
 
 /// The largest form, bytes.
@@ -61,11 +62,18 @@ pub enum ConsoleError {
         /// What the system says.
         source: std::io::Error,
     },
-    /// The token cannot be had.
-    #[error("console.token: {0}")]
-    Token(#[from] SecretError),
+    /// A token cannot be had.
+    #[error("{key}: {source}")]
+    Token {
+        /// Which.
+        key: String,
+        /// Why.
+        source: SecretError,
+    },
     /// It would be open to everybody.
-    #[error("console.listen {listen} is beyond loopback: set console.token, which browsers are asked for")]
+    #[error(
+        "console.listen {listen} is beyond loopback: set console.token or admin.tokens, which browsers are asked for"
+    )]
     Open {
         /// The address.
         listen: String,
@@ -96,20 +104,35 @@ pub struct Serve {
     stop: CancellationToken,
 }
 
-/// Binds the console. It ends when `stop` is cancelled.
+/// Binds the console. It ends when `stop` is cancelled. `teams` have tokens, each for a part of it, beside the one that is for all.
 ///
 /// # Errors
 /// See [`ConsoleError`].
-pub async fn serve(config: &ConsoleConfig, console: Console, stop: CancellationToken) -> Result<Serve, ConsoleError> {
+pub async fn serve(
+    config: &ConsoleConfig,
+    teams: &[TokenConfig],
+    console: Console,
+    stop: CancellationToken,
+) -> Result<Serve, ConsoleError> {
     let bind = |source| ConsoleError::Bind { listen: config.listen.clone(), source };
     let listener = TcpListener::bind(&config.listen).await.map_err(bind)?;
     let address = listener.local_addr().map_err(bind)?;
-    let token = if config.token.is_set() { Some(config.token.read()?).filter(|token| !token.is_empty()) } else { None };
+    let mut tokens = Vec::new();
+    if config.token.is_set() {
+        let unread = |source| ConsoleError::Token { key: "console.token".to_owned(), source };
+        tokens.push((config.token.read().map_err(unread)?, Access::whole()));
+    }
+    for team in teams {
+        let unread = |source| ConsoleError::Token { key: format!("admin.tokens: {}", team.name), source };
+        tokens.push((team.token.read().map_err(unread)?, Access::of(team)));
+    }
+    // What is empty would let in everybody.
+    tokens.retain(|(token, _)| !token.is_empty());
     let loopback = address.ip().is_loopback();
-    if token.is_none() && !loopback {
+    if tokens.is_empty() && !loopback {
         return Err(ConsoleError::Open { listen: config.listen.clone() });
     }
-    let guard = Guard { token, loopback, hosts: config.hosts.clone() };
+    let guard = Guard { tokens, loopback, hosts: config.hosts.clone() };
     Ok(Serve { listener, address, router: router(console, guard, stop.clone()), stop })
 }
 
@@ -130,7 +153,7 @@ impl Serve {
 
 fn router(console: Console, guard: Guard, stop: CancellationToken) -> Router {
     let (browsers, writers) = (Arc::new(Semaphore::new(BROWSERS)), Arc::new(Semaphore::new(WRITERS)));
-    let has_token = guard.token.is_some();
+    let has_token = !guard.tokens.is_empty();
     let site = Arc::new(Site { console, has_token, browsers, writers, stop });
     let guard = Arc::new(guard);
     let pages = Router::new()
@@ -163,9 +186,9 @@ async fn in_time(request: Request, next: Next) -> Response {
     tokio::time::timeout(PATIENCE, next.run(request)).await.unwrap_or_else(|_| why())
 }
 
-async fn incidents(State(site): State<Arc<Site>>, RawQuery(query): RawQuery) -> Response {
+async fn incidents(visit: Visit, RawQuery(query): RawQuery) -> Response {
     match Filter::read(query.as_deref()) {
-        Ok(filter) => page::incidents(&site, &filter).into_response(),
+        Ok(filter) => page::incidents(&visit, &filter).into_response(),
         Err(why) => page::refused(StatusCode::BAD_REQUEST, &why).into_response(),
     }
 }
@@ -177,7 +200,7 @@ struct Done {
 }
 
 async fn incident(
-    State(site): State<Arc<Site>>,
+    visit: Visit,
     Path(id): Path<String>,
     Query(Done { done }): Query<Done>,
     headers: HeaderMap,
@@ -193,28 +216,28 @@ async fn incident(
         "written" => Some("It is written in the cluster's log, and shown here as soon as it is carried out."),
         _ => None,
     };
-    let said = Said { notice, refused: None, by: act::who(&site, &headers) };
-    page::incident(&site, &id, said).await.into_response()
+    let said = Said { notice, refused: None, by: act::who(&visit, &headers) };
+    page::incident(&visit, &id, said).await.into_response()
 }
 
-async fn past_of(State(site): State<Arc<Site>>, Path(id): Path<String>) -> Response {
-    page::past(&site, &id).await.into_response()
+async fn past_of(visit: Visit, Path(id): Path<String>) -> Response {
+    page::past(&visit, &id).await.into_response()
 }
 
-async fn search(State(site): State<Arc<Site>>, RawQuery(query): RawQuery) -> Response {
-    page::search(&site, query.as_deref()).await.into_response()
+async fn search(visit: Visit, RawQuery(query): RawQuery) -> Response {
+    page::search(&visit, query.as_deref()).await.into_response()
 }
 
-async fn reports(State(site): State<Arc<Site>>, RawQuery(query): RawQuery) -> Response {
-    page::reports(&site, query.as_deref()).await.into_response()
+async fn reports(visit: Visit, RawQuery(query): RawQuery) -> Response {
+    page::reports(&visit, query.as_deref()).await.into_response()
 }
 
-async fn silences(State(site): State<Arc<Site>>, headers: HeaderMap) -> Response {
-    page::silences(&site, &act::who(&site, &headers), None).into_response()
+async fn silences(visit: Visit, headers: HeaderMap) -> Response {
+    page::silences(&visit, &act::who(&visit, &headers), None).into_response()
 }
 
-async fn clusters(State(site): State<Arc<Site>>) -> Response {
-    page::clusters(&site).into_response()
+async fn clusters(visit: Visit) -> Response {
+    page::clusters(&visit).into_response()
 }
 
 async fn nowhere() -> Response {

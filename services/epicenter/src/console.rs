@@ -44,7 +44,8 @@ pub async fn start(
     let user = if settings.bus.is_kafka() { String::new() } else { std::env::var("USER").unwrap_or_default() };
     let clock = epicenter_runtime::system_clock();
     let console = Console { board: board.clone(), intake, past, rules, health: health.clone(), user, clock };
-    let serve = epicenter_console::serve(&settings.console, console, shutdown.token().clone()).await?;
+    let serve =
+        epicenter_console::serve(&settings.console, &settings.admin.tokens, console, shutdown.token().clone()).await?;
     let address = serve.address();
     for topic in epicenter_console::TOPICS {
         let (bus, board, health) = (bus.clone(), board.clone(), health.clone());

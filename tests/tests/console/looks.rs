@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use epicenter_bus::topics::INCIDENTS;
 use epicenter_console::ConsoleConfig;
 use epicenter_model::{Codec, Incident};
+use epicenter_runtime::Secret;
 use epicenter_tests::browser::{Browser, Screen};
 use epicenter_tests::http;
 
@@ -143,4 +144,83 @@ fn pages_follow_what_happens_and_what_is_said_is_carried_out() {
     assert!(text.contains("<table class=\"incidents\">"), "{text}");
     browser.open(&scene.at("/")).unwrap();
     assert!(browser.screenshot().unwrap().len() > 5_000);
+}
+
+/// Asks for a page until it says `wanted`.
+#[cfg(feature = "archive")]
+fn until_said(scene: &Scene, path: &str, wanted: &str) -> String {
+    let deadline = Instant::now() + LIMIT;
+    loop {
+        let (_, text) = http::get(scene.address.port(), path).unwrap();
+        if text.contains(wanted) {
+            return text;
+        }
+        assert!(Instant::now() < deadline, "{path} does not say {wanted}: {text}");
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
+
+#[cfg(feature = "archive")]
+#[test]
+fn what_only_the_archive_has_is_shown_whole() {
+    let mut scene = Scene::start(&ConsoleConfig::default());
+    scene.until(LATER);
+    until_archived(&scene);
+    let incident = largest(&scene);
+    let (page, past) = (format!("/incidents/{}", incident.id), format!("/incidents/{}/past", incident.id));
+    let before = until_said(&scene, &page, "Acknowledge");
+    let mut browser = Browser::start().unwrap();
+    browser.open(&scene.at(&page)).unwrap();
+    browser.until("document.querySelector('#past[data-loaded]') != null").unwrap();
+    assert!(browser.complaints().is_empty(), "{:#?}", browser.complaints());
+    scene.forget(&incident);
+    let after = until_said(&scene, &page, "Only the archive has it");
+    let count = |page: &str, what: &str| page.matches(what).count();
+    for what in ["<rect class=\"card\"", "<path class=\"link\"", "<span class=\"role ", "<text class=\"name\""] {
+        let (was, is) = (count(&before, what), count(&after, what));
+        assert!(was > 0 && is >= was, "{what}: {was} before, {is} now: {after}");
+    }
+    // Its Events tell the times, and what they said.
+    assert!(count(&after, "<div class=\"message\">") >= count(&before, "<div class=\"message\">"), "{after}");
+    assert!(!after.contains("since its Events cannot be read"), "{after}");
+    until_said(&scene, &past, "Its like in the archive");
+
+    let found =
+        until_said(&scene, "/search?text=back-off", "Searched: the archive and what the log has since then, as one");
+    assert!(count(&found, "<td class=\"when\">") > 0 && found.contains("Follow the newest"), "{found}");
+    let its = until_said(&scene, &format!("/search?incident={}", incident.id), "Of the incident");
+    assert!(count(&its, "<td class=\"when\">") > 0, "{its}");
+    let newest =
+        until_said(&scene, "/search?where=newest", "Searched: the newest Events, which are held in memory, since");
+    assert!(count(&newest, "<td class=\"when\">") > 0, "{newest}");
+}
+
+#[test]
+fn a_login_holds_for_links_from_elsewhere_too() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("token");
+    std::fs::write(&file, "a secret").unwrap();
+    let token = Secret { file: Some(file), env: None };
+    let mut scene = Scene::start(&ConsoleConfig { token, ..ConsoleConfig::default() });
+    scene.until(MIDST);
+    let mut browser = Browser::start().unwrap();
+    let alert = format!("data:text/html,<a href='{}'>an alert</a>", scene.at("/silences"));
+    let follow = |browser: &mut Browser| {
+        browser.open(&alert).unwrap();
+        browser.eval("document.querySelector('a').click()").unwrap();
+        // The page that asks for the same from here, and then what that leads to.
+        browser.loaded().unwrap();
+        browser.loaded().unwrap();
+    };
+    follow(&mut browser);
+    let fill =
+        "document.querySelector('[name=token]').value = 'a secret'; document.querySelector('.login button').click()";
+    browser.eval(fill).unwrap();
+    browser.loaded().unwrap();
+    let is_there = "location.pathname == '/silences' && document.querySelector('h1')?.textContent == 'Silences'";
+    browser.until(is_there).unwrap();
+    follow(&mut browser);
+    browser.until(is_there).unwrap();
+    let complaints = browser.complaints();
+    assert!(complaints.is_empty(), "{complaints:#?}");
 }

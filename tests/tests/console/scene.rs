@@ -10,11 +10,11 @@ use std::time::Duration;
 use epicenter::engine::Engine;
 use epicenter::replay::timeline::Timeline;
 use epicenter::replay::{document, file};
-use epicenter_bus::topics::EVENTS_RAW;
+use epicenter_bus::topics::{EVENTS_RAW, INCIDENTS};
 use epicenter_bus::{Bus, Emit, LocalConfig, Source, Stop};
 use epicenter_console::{Board, Console, ConsoleConfig};
 use epicenter_intake::Intake;
-use epicenter_model::{Codec, RawRecord, Timestamp, WatchPosition};
+use epicenter_model::{Codec, Incident, RawRecord, Timestamp, WatchPosition};
 use epicenter_runtime::{ArchiveConfig, BatchSection, Health, Metrics, ServiceError, Shutdown, Supervisor};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -94,7 +94,7 @@ impl Scene {
             user: String::new(),
             clock: Arc::new(move || Timestamp::from_micros(clock.load(Ordering::Relaxed))),
         };
-        let serve = runtime.block_on(epicenter_console::serve(config, console, token.clone())).unwrap();
+        let serve = runtime.block_on(epicenter_console::serve(config, &[], console, token.clone())).unwrap();
         let address = serve.address();
         runtime.spawn(serve.run());
         Self {
@@ -141,6 +141,13 @@ impl Scene {
         let position = position.map(|position| (b"shop/events".to_vec(), codec.encode(&position).unwrap()));
         self.source.commit(&emits, position.as_slice()).unwrap();
         self.now.store(until.as_micros(), Ordering::Relaxed);
+    }
+
+    /// The incident is no longer in the public table, as after its time.
+    pub fn forget(&mut self, incident: &Incident) {
+        let key = format!("{}/{}", incident.cluster, incident.id).into_bytes().into();
+        let gone = Emit { topic: INCIDENTS.name, timestamp: 0, key, payload: None, headers: Vec::new() };
+        self.source.commit(&[gone], &[]).unwrap();
     }
 
     /// An address of the console.

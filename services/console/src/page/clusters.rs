@@ -7,7 +7,7 @@ use maud::{Markup, html};
 
 use super::{Draft, Page, Part, ago, time};
 use crate::board::Cluster;
-use crate::serve::Site;
+use crate::visit::Visit;
 
 /// An exporter tells of itself every 5 s; one of which nothing was heard for so long is away, ms.
 const AWAY: i64 = 60_000;
@@ -15,12 +15,14 @@ const AWAY: i64 = 60_000;
 const BEHIND: i64 = 30_000;
 
 /// The clusters, and how this process fares.
-pub(crate) fn clusters(site: &Site) -> Page {
-    let now = site.now();
-    let (clusters, gaps, mut open) = site.console.board.look(|held| {
+pub(crate) fn clusters(visit: &Visit) -> Page {
+    let now = visit.now();
+    let (clusters, gaps, mut open) = visit.console.board.look(|held| {
         let mut open: BTreeMap<String, usize> = BTreeMap::new();
-        held.open().for_each(|shown| *open.entry(shown.head.cluster.clone()).or_default() += 1);
-        (held.clusters().clone(), held.gaps().cloned().collect::<Vec<_>>(), open)
+        visit.open(held).for_each(|shown| *open.entry(shown.head.cluster.clone()).or_default() += 1);
+        let clusters: BTreeMap<_, _> = visit.clusters(held).map(|(name, it)| (name.clone(), it.clone())).collect();
+        let gaps: Vec<_> = held.gaps().filter(|gap| visit.access.clusters.hold(&gap.cluster)).cloned().collect();
+        (clusters, gaps, open)
     });
     let of_fleet = open.remove(FLEET).unwrap_or_default();
     let body = html! {
@@ -40,16 +42,23 @@ pub(crate) fn clusters(site: &Site) -> Page {
             @if gaps.is_empty() { p.faint { "None that is known of: no API server has forgotten what was not read yet." } }
             @else { (table(&gaps)) }
         }
+        @if visit.access.sees_all() { (process(visit)) }
+    };
+    Draft { part: Part::Clusters, title: "Clusters".to_owned(), live: Some("/events".to_owned()), body }.page(visit)
+}
+
+/// How this process fares.
+fn process(visit: &Visit) -> Markup {
+    html! {
         section #process aria-labelledby="process-title" {
             h2 #process-title { "This process" }
             ul.parts {
-                @for (part, why) in site.console.health.report() {
+                @for (part, why) in visit.console.health.report() {
                     li { span class=(if why.is_none() { "state well" } else { "state bad" }) { (if why.is_none() { "well" } else { "not well" }) } " " code { (part) } @if let Some(why) = why { " " (why) } }
                 }
             }
         }
-    };
-    Draft { part: Part::Clusters, title: "Clusters".to_owned(), live: Some("/events".to_owned()), body }.page(site)
+    }
 }
 
 /// What is to be said of a cluster, and whether it is well.

@@ -1,19 +1,22 @@
-//! The search among Events: the newest, which are held in memory, or all that the archive has.
+//! The search among Events: in all that the archive and the log behind it have, or among the newest, which are held in memory.
 
 use std::sync::Arc;
 
-use epicenter_model::{Category, Severity, Timestamp, thousands};
+use axum::http::StatusCode;
+use epicenter_model::{Category, instant, thousands};
 use maud::{Markup, html};
-use serde_json::Value;
 
 use super::incident::severities;
 use super::{Draft, Page, Part, object, severity, time, trouble, without_past};
 use crate::board::Heard;
-use crate::past::{self, Row};
-use crate::serve::Site;
+use crate::past::{self, Events, Trouble};
+use crate::visit::Visit;
 
 /// Events of a page.
 const PAGE: usize = 200;
+const TITLE: &str = "Events";
+/// How far back one looks who does not say, by the archive's own word.
+const SPAN: &str = "7d";
 /// What can be asked, by the names that the archive knows.
 const KEYS: [(&str, &str, &str); 9] = [
     ("text", "Text", "in the message"),
@@ -26,12 +29,15 @@ const KEYS: [(&str, &str, &str); 9] = [
     ("from", "From", "7d, 12h, 2026-11-20"),
     ("to", "To", ""),
 ];
+/// Of these only the archive knows.
+const OF_ARCHIVE: [&str; 3] = ["from", "to", "incident"];
 
 /// What is asked for.
 #[derive(Clone, Debug, Default)]
 struct Asked {
     fields: Vec<(String, String)>,
-    in_archive: bool,
+    /// Only among the newest, in memory; else wherever they are.
+    newest: bool,
     cursor: Option<String>,
 }
 
@@ -42,7 +48,7 @@ impl Asked {
             let value = value.trim().to_owned();
             match &*key {
                 _ if value.is_empty() => {}
-                "where" => asked.in_archive = value == "archive",
+                "where" => asked.newest = value == "newest",
                 "cursor" => asked.cursor = Some(value),
                 "severity" | "category" | "incident" => asked.fields.push((key.into_owned(), value)),
                 key if KEYS.iter().any(|(known, ..)| *known == key) => asked.fields.push((key.to_owned(), value)),
@@ -56,7 +62,7 @@ impl Asked {
         self.fields.iter().find(|(key, _)| key == name).map_or("", |(_, value)| value)
     }
 
-    /// Whether an Event that is held fits. Times are for the archive.
+    /// Whether an Event that is held fits, by what is known of it there.
     fn fits(&self, event: &Heard) -> bool {
         let is = |name: &str, value: &str| {
             let wanted = self.of(name);
@@ -73,44 +79,45 @@ impl Asked {
             && (self.of("text").is_empty() || event.message.to_lowercase().contains(&self.of("text").to_lowercase()))
     }
 
-    fn address(&self, cursor: &str) -> String {
+    /// The address of what else is asked for the same.
+    fn address(&self, more: &[(&str, &str)]) -> String {
         let mut query = url::form_urlencoded::Serializer::new(String::new());
-        query.append_pair("where", "archive").extend_pairs(&self.fields).append_pair("cursor", cursor);
+        query.extend_pairs(&self.fields).extend_pairs(more);
         format!("/search?{}", query.finish())
     }
 }
 
 /// The Events that `query` asks for.
-pub(crate) async fn search(site: &Site, query: Option<&str>) -> Page {
+pub(crate) async fn search(visit: &Visit, query: Option<&str>) -> Page {
     let asked = Asked::read(query);
-    let title = "Events";
-    let is_there = past::is_there(&site.console.past);
-    let found = if asked.in_archive && is_there {
-        match past::events(&site.console.past, &asked.fields, asked.cursor.as_deref(), site.now()).await {
-            Ok(found) => Some(found),
-            Err(error) => return trouble(site, Part::Search, error.status, "The Events cannot be shown", &error.why),
-        }
+    let is_there = past::is_there(&visit.console.past);
+    let found = if is_there && !asked.newest {
+        Some(past::events(visit, &asked.fields, asked.cursor.as_deref()).await)
     } else {
         None
     };
+    if let Some(Err(Trouble { status: status @ StatusCode::BAD_REQUEST, why })) = &found {
+        return trouble(visit, Part::Search, *status, "The Events cannot be shown", why);
+    }
     let incident = asked.of("incident");
     let body = html! {
-        h1 { (title) }
+        h1 { (TITLE) }
         (form(&asked, is_there))
         @if !incident.is_empty() { p { "Of the incident " a href=(super::incident_address(incident)) { (incident) } } }
         div #list {
             @match &found {
-                Some(found) => {
-                    (table(found.rows.iter().map(archived)))
-                    @if let Some(next) = &found.next { nav.pager aria-label="Pages" { a.button rel="next" href=(asked.address(next)) { "Older →" } } }
-                },
-                None if asked.in_archive => (without_past("Events beyond the newest ones are not kept here.")),
-                None => (held(site, &asked)),
+                Some(Ok(found)) => (archived(visit, &asked, found)),
+                Some(Err(error)) => {
+                    p.notice role="alert" { "The archive does not answer, so only the newest are searched: " (error.why) }
+                    (held(visit, &asked))
+                }
+                None => (held(visit, &asked)),
             }
         }
     };
+    // What the archive has is asked for once: it is searched, and not looked up.
     let live = found.is_none().then(|| "/events".to_owned());
-    Draft { part: Part::Search, title: title.to_owned(), live, body }.page(site)
+    Draft { part: Part::Search, title: TITLE.to_owned(), live, body }.page(visit)
 }
 
 fn form(asked: &Asked, is_there: bool) -> Markup {
@@ -121,10 +128,12 @@ fn form(asked: &Asked, is_there: bool) -> Markup {
             }
             label { "Severity" select name="severity" { option value="" { "any" } @for it in severities() { option selected[asked.of("severity") == it.name()] { (it.name()) } } } }
             label { "Category" select name="category" { option value="" { "any" } @for it in Category::ALL { option selected[asked.of("category") == it.name()] { (it.name()) } } } }
-            label { "Where"
-                select name="where" {
-                    option value="" { "newest, in memory" }
-                    option value="archive" selected[asked.in_archive] { "archive" @if !is_there { " (there is none)" } }
+            @if is_there {
+                label { "Where"
+                    select name="where" {
+                        option value="" { "archive and log" }
+                        option value="newest" selected[asked.newest] { "newest, as they come" }
+                    }
                 }
             }
             div.buttons { button.main { "Search" } a.button href="/search" { "Clear" } }
@@ -132,82 +141,73 @@ fn form(asked: &Asked, is_there: bool) -> Markup {
     }
 }
 
-fn held(site: &Site, asked: &Asked) -> Markup {
-    let (found, events) = site.console.board.look(|held| {
-        let mut found = 0;
-        let mut events: Vec<Arc<Heard>> = Vec::new();
-        for event in held.events().filter(|event| asked.fits(event)) {
-            found += 1;
-            if events.len() < PAGE {
-                events.push(Arc::clone(event));
+/// What was found wherever it is.
+fn archived(visit: &Visit, asked: &Asked, found: &Events) -> Markup {
+    let from = if asked.of("from").is_empty() { SPAN } else { asked.of("from") };
+    let newest = asked.address(&[("where", "newest")]);
+    html! {
+        p.faint {
+            "Searched: the archive"
+            @match &found.missing {
+                None => " and what the log has since then, as one, from ",
+                Some(missing) => { " (" (missing) "), from " }
+            }
+            (from) @if !from.contains('-') { " ago" }
+            " until " @if asked.of("to").is_empty() { (instant(visit.now())) } @else { (asked.of("to")) }
+            @if asked.cursor.is_some() { ", from there on" }
+            ". " a href=(newest) { "Follow the newest as they come" } "."
+        }
+        (table(found.rows.iter()))
+        @if let Some(next) = &found.next { nav.pager aria-label="Pages" { a.button rel="next" href=(asked.address(&[("cursor", next)])) { "Older →" } } }
+    }
+}
+
+/// What is found among the newest.
+fn held(visit: &Visit, asked: &Asked) -> Markup {
+    let (found, since, events) = visit.console.board.look(|held| {
+        let (mut found, mut since, mut events) = (0, None, Vec::<Arc<Heard>>::new());
+        for event in visit.events(held) {
+            since = Some(event.occurred_at);
+            if asked.fits(event) {
+                found += 1;
+                if events.len() < PAGE {
+                    events.push(Arc::clone(event));
+                }
             }
         }
-        (found, events)
+        (found, since, events)
     });
+    let unheeded: Vec<&str> = OF_ARCHIVE.into_iter().filter(|key| !asked.of(key).is_empty()).collect();
     html! {
-        p.faint { (thousands(found as i64)) " of the newest Events fit" @if found > PAGE { "; the newest " (PAGE) " are shown" } "." }
-        (table(events.iter().map(|event| line(event))))
+        p.faint {
+            "Searched: the newest Events, which are held in memory"
+            @if let Some(since) = since { ", since " (instant(since)) }
+            ". " (thousands(found as i64)) " fit" @if found > PAGE { "; the newest " (PAGE) " are shown" } "."
+        }
+        @if !unheeded.is_empty() {
+            p.notice { "Not heeded here: " (unheeded.join(", ")) ". Only the archive can tell." }
+            @if !past::is_there(&visit.console.past) { (without_past("Events beyond the newest ones are not kept here.")) }
+        }
+        (table(events.iter().map(|event| &**event)))
     }
 }
 
-/// An Event as it is shown.
-struct Line {
-    at: Option<Timestamp>,
-    severity: Option<Severity>,
-    cluster: String,
-    object: String,
-    reason: String,
-    class: String,
-    occurrences: i64,
-    message: String,
-}
-
-fn line(event: &Heard) -> Line {
-    Line {
-        at: Some(event.occurred_at),
-        severity: Some(event.severity),
-        cluster: event.cluster.clone(),
-        object: object(&event.kind, &event.namespace, &event.name),
-        reason: event.reason.clone(),
-        class: event.class.clone(),
-        occurrences: event.occurrences,
-        message: event.message.clone(),
-    }
-}
-
-fn archived(row: &Row) -> Line {
-    let text = |name: &str| row.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
-    // Columns of times are without their zone, which is UTC.
-    let at = |name: &str| format!("{}Z", text(name).trim_end_matches('Z')).parse().ok();
-    let message = if text("error").is_empty() { text("message") } else { text("error") };
-    Line {
-        at: at("occurred_at").or_else(|| at("time")),
-        severity: Severity::ALL.iter().copied().find(|it| it.name() == text("severity")),
-        cluster: text("cluster"),
-        object: object(&text("kind"), &text("namespace"), &text("name")),
-        reason: text("reason"),
-        class: text("class"),
-        occurrences: row.get("occurrences").and_then(Value::as_i64).unwrap_or(1),
-        message,
-    }
-}
-
-fn table(lines: impl Iterator<Item = Line>) -> Markup {
-    let lines: Vec<Line> = lines.collect();
-    if lines.is_empty() {
+fn table<'e>(events: impl Iterator<Item = &'e Heard>) -> Markup {
+    let mut events = events.peekable();
+    if events.peek().is_none() {
         return html! { div.calm { p { "No Event fits." } } };
     }
     html! {
         table.events {
             thead { tr { th { "When" } th { "Severity" } th { "About" } th { "Event" } th.number { "Times" } } }
             tbody {
-                @for line in lines {
+                @for event in events {
                     tr {
-                        td.when { @if let Some(at) = line.at { (time(at)) } }
-                        td { @if let Some(it) = line.severity { (severity(it)) } }
-                        td { (line.object) div.sub { span { (line.cluster) } } }
-                        td { b { (line.reason) } " " code { (line.class) } div.message { (line.message) } }
-                        td.number data-name="Times" { (thousands(line.occurrences)) }
+                        td.when { (time(event.occurred_at)) }
+                        td { (severity(event.severity)) }
+                        td { (object(&event.kind, &event.namespace, &event.name)) div.sub { span { (event.cluster) } } }
+                        td { b { (event.reason) } " " code { (event.class) } div.message { (event.message) } }
+                        td.number data-name="Times" { (thousands(event.occurrences)) }
                     }
                 }
             }

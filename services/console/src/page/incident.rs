@@ -4,18 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use axum::http::StatusCode;
-use epicenter_model::{Act, FLEET, Incident, IncidentState, Note, Severity, Timestamp, instant, span, thousands};
+use epicenter_model::{Act, FLEET, Incident, IncidentState, Note, Severity, Timestamp, span, thousands};
 use maud::{Markup, html};
 
+use super::before::before;
 use super::lanes::{dots, lanes};
 use super::tree::tree;
-use super::{Draft, Page, Part, ago, count, incident_address, object, severity, state, time, trouble, without_past};
+use super::{Draft, Page, Part, ago, count, incident_address, object, severity, state, time, trouble};
 use crate::board::{Heard, ended_at};
 use crate::past::{self, Trouble};
-use crate::serve::Site;
-
-/// Incidents of the same kind that are listed.
-const LIKE: usize = 8;
+use crate::visit::Visit;
 
 /// What became of what somebody just said.
 #[derive(Clone, Debug, Default)]
@@ -28,41 +26,71 @@ pub(crate) struct Said {
     pub by: String,
 }
 
-/// The page of the incident of that id, from the board or else from the archive.
-pub(crate) async fn incident(site: &Site, id: &str, said: Said) -> Page {
-    let (found, is_live) = match site.console.board.incident(id) {
-        Ok(Some(incident)) => (Ok(Some(incident)), true),
-        Ok(None) => (past::incident(&site.console.past, id, site.now()).await, false),
-        Err(error) => (Err(Trouble::new(error)), true),
+/// An incident that is shown.
+struct Found {
+    incident: Incident,
+    /// The Events of it that are known.
+    heard: Vec<Arc<Heard>>,
+    /// Why more of them are not, where that is to be said.
+    unheard: Option<String>,
+    /// It is on the board; else it is as the archive has it.
+    is_live: bool,
+}
+
+/// The incident of that id, on the board or else in the archive.
+pub(super) async fn find(visit: &Visit, id: &str) -> Result<Option<(Incident, bool)>, Trouble> {
+    match visit.incident(id).map_err(Trouble::new)? {
+        Some(incident) => Ok(Some((incident, true))),
+        None => Ok(past::incident(visit, id).await?.map(|incident| (incident, false))),
+    }
+}
+
+async fn found(visit: &Visit, id: &str) -> Result<Option<Found>, Trouble> {
+    let Some((incident, is_live)) = find(visit, id).await? else { return Ok(None) };
+    let (heard, unheard) = match is_live {
+        true => (heard(visit, &incident), None),
+        // Without them times follow from causes.
+        false => match past::heard(visit, &incident).await {
+            Ok(heard) => (heard, None),
+            Err(Trouble { why, .. }) => (Vec::new(), Some(why)),
+        },
     };
-    let incident = match found {
-        Ok(Some(incident)) => incident,
+    Ok(Some(Found { incident, heard, unheard, is_live }))
+}
+
+/// The page of the incident of that id.
+pub(crate) async fn incident(visit: &Visit, id: &str, said: Said) -> Page {
+    let Found { incident, heard, unheard, is_live } = match found(visit, id).await {
+        Ok(Some(found)) => found,
         Ok(None) => {
             let why =
                 format!("There is no incident {id} among those that are open or have ended lately, nor in an archive.");
-            return trouble(site, Part::Incidents, StatusCode::NOT_FOUND, "No such incident", &why);
+            return trouble(visit, Part::Incidents, StatusCode::NOT_FOUND, "No such incident", &why);
         }
-        Err(error) => return trouble(site, Part::Incidents, error.status, "The incident cannot be shown", &error.why),
+        Err(error) => {
+            return trouble(visit, Part::Incidents, error.status, "The incident cannot be shown", &error.why);
+        }
     };
-    let heard = heard(site, &incident);
-    let now = site.now();
+    let now = visit.now();
     let status = said.refused.as_ref().map_or(StatusCode::OK, |(status, ..)| *status);
     let body = html! {
         article.incident {
             div #head { (head(&incident, now)) @if let Some(notice) = said.notice { p.done role="status" { (notice) } } }
+            @if !is_live { p.notice { "Only the archive has it, with " (thousands(incident.members.len() as i64)) " of its Events." } }
             div.columns {
                 div {
                     section #story aria-label="What happened" { (story(&incident)) }
-                    section #before aria-labelledby="before-title" { h2 #before-title { "Before" } (before(site, &incident)) }
+                    section #before aria-labelledby="before-title" { h2 #before-title { "Before" } (before(visit, &incident)) }
                 }
                 aside {
-                    @if is_live { (voice(&incident, &said)) }
+                    @if is_live { (voice(visit, &incident, &said)) }
                     section #notes aria-labelledby="notes-title" { h2 #notes-title { "What people did" } (notes(&incident)) }
                 }
             }
-            section #why aria-labelledby="why-title" { h2 #why-title { "Why" } (why(site, &incident)) }
+            section #why aria-labelledby="why-title" { h2 #why-title { "Why" } (why(visit, &incident)) }
             section #timeline aria-labelledby="timeline-title" {
                 h2 #timeline-title { "Timeline" }
+                @if let Some(unheard) = &unheard { p.faint { "Times follow from those of causes, since its Events cannot be read: " (unheard) } }
                 (lanes(&incident, &dots(&incident, &heard)))
                 (legend())
             }
@@ -70,15 +98,15 @@ pub(crate) async fn incident(site: &Site, id: &str, said: Said) -> Page {
         }
     };
     let live = is_live.then(|| format!("/events?incident={}", super::encoded(id)));
-    let Page(_, page) = Draft { part: Part::Incidents, title: incident.title.clone(), live, body }.page(site);
+    let Page(_, page) = Draft { part: Part::Incidents, title: incident.title.clone(), live, body }.page(visit);
     Page(status, page)
 }
 
 /// The Events of an incident that are held.
-fn heard(site: &Site, incident: &Incident) -> Vec<Arc<Heard>> {
+fn heard(visit: &Visit, incident: &Incident) -> Vec<Arc<Heard>> {
     let uids: BTreeSet<&str> = incident.members.iter().map(|member| member.event_uid.as_str()).collect();
     let is_its = |event: &&Arc<Heard>| event.cluster == incident.cluster && uids.contains(event.uid.as_str());
-    site.console.board.look(|held| held.events().filter(is_its).cloned().collect())
+    visit.console.board.look(|held| held.events().filter(is_its).cloned().collect())
 }
 
 fn head(incident: &Incident, now: Timestamp) -> Markup {
@@ -160,13 +188,13 @@ fn reasons(by_reason: &BTreeMap<String, i64>) -> String {
     reasons.iter().take(8).map(|(reason, count)| format!("{reason} {count}")).collect::<Vec<_>>().join(", ")
 }
 
-fn why(site: &Site, incident: &Incident) -> Markup {
+fn why(visit: &Visit, incident: &Incident) -> Markup {
     if incident.members.is_empty() {
         return html! { p.faint { "No Event of it is held here." } };
     }
     let used: BTreeSet<&str> =
         incident.members.iter().filter_map(|member| Some(member.because.as_ref()?.rule.as_str())).collect();
-    let said: Vec<_> = used.into_iter().filter_map(|rule| Some((rule, site.console.rules.why(rule)?))).collect();
+    let said: Vec<_> = used.into_iter().filter_map(|rule| Some((rule, visit.console.rules.why(rule)?))).collect();
     html! {
         (tree(incident))
         @if incident.truncated > 0 { p.faint { "and " (thousands(incident.truncated)) " more Events" } }
@@ -175,9 +203,9 @@ fn why(site: &Site, incident: &Incident) -> Markup {
 }
 
 /// What can be done, as forms. Each is a command in the cluster's log, with who said it.
-fn voice(incident: &Incident, said: &Said) -> Markup {
-    if incident.cluster == FLEET {
-        return html! { section.act { p.faint { "It follows from the incidents of its clusters: act on those." } } };
+fn voice(visit: &Visit, incident: &Incident, said: &Said) -> Markup {
+    if !visit.access.write {
+        return html! { section.act { p.faint { "The token of " (visit.access.name) " is for reading only." } } };
     }
     let is_open = incident.state == IncidentState::Open;
     let typed = said.refused.as_ref().map_or("", |(_, _, typed)| typed);
@@ -186,6 +214,7 @@ fn voice(incident: &Incident, said: &Said) -> Markup {
             h2 #act-title { "Act" }
             @if let Some((_, why, _)) = &said.refused { p.wrong role="alert" { (why) } }
             form method="post" action=(incident_address(&incident.id)) {
+                input type="hidden" name="cluster" value=(incident.cluster);
                 label { "Note, or why" textarea name="why" rows="2" maxlength="1000" { (typed) } }
                 label { "Your name" input name="by" required maxlength="253" autocomplete="username" value=(said.by); }
                 div.buttons {
@@ -195,16 +224,20 @@ fn voice(incident: &Incident, said: &Said) -> Markup {
                     @if is_open { (button(Act::Resolve, "Resolve", "")) }
                     (button(Act::Wrong, "Mark as wrong", "quiet"))
                 }
-                div.buttons {
-                    @match &incident.silenced {
-                        Some(silence) => {
-                            input type="hidden" name="silence" value=(silence.id);
-                            button name="act" value="unsilence" { "End its silence" }
-                        },
-                        None => {
-                            button name="act" value="silence" { "Silence" }
-                            label.inline { "for" select name="for" { @for (value, name) in SPANS { option value=(value) { (name) } } } }
-                        },
+                @if incident.cluster == FLEET {
+                    p.faint { "It follows from the incidents of its clusters: silence, join or part those." }
+                } @else {
+                    div.buttons {
+                        @match &incident.silenced {
+                            Some(silence) => {
+                                input type="hidden" name="silence" value=(silence.id);
+                                button name="act" value="unsilence" { "End its silence" }
+                            },
+                            None => {
+                                button name="act" value="silence" { "Silence" }
+                                label.inline { "for" select name="for" { @for (value, name) in SPANS { option value=(value) { (name) } } } }
+                            },
+                        }
                     }
                 }
             }
@@ -229,7 +262,7 @@ fn notes(incident: &Incident) -> Markup {
     }
 }
 
-fn note(note: &Note) -> Markup {
+pub(super) fn note(note: &Note) -> Markup {
     let did = match note.act {
         Act::Acknowledge => "acknowledged it",
         Act::Unacknowledge => "let it go",
@@ -243,95 +276,6 @@ fn note(note: &Note) -> Markup {
         p.faint { b { (note.by) } " " (did) " " (time(note.at)) }
         @if !note.text.is_empty() { p { (note.text) } }
     }
-}
-
-/// Whether it was there before, when, and what was done then.
-fn before(site: &Site, incident: &Incident) -> Markup {
-    let recurrence = &incident.recurrence;
-    let like = site.console.board.look(|held| {
-        let known = recurrence.previous.iter().filter_map(|id| held.find(id));
-        let alike = held.ended().chain(held.open()).filter(|shown| {
-            let (one, other) = (&shown.head, incident);
-            one.id != other.id
-                && !recurrence.previous.contains(&one.id)
-                && one.state != IncidentState::Merged
-                && one.cause.class == other.cause.class
-                && one.cause.object.kind == other.cause.object.kind
-        });
-        known.chain(alike).take(LIKE).map(|shown| shown.head.clone()).collect::<Vec<_>>()
-    });
-    let gone = recurrence.previous.iter().filter(|id| !like.iter().any(|it| it.id == **id));
-    let address = format!("{}/past", incident_address(&incident.id));
-    html! {
-        @if recurrence.count > 0 {
-            p { "It was there " b { (recurrence.count) } @if recurrence.count == 1 { " time" } @else { " times" } " before, with the same cause." }
-        } @else { p.faint { "This cause has not been there before, as far as is known." } }
-        ul.like {
-            @for it in &like { (self::like(it, recurrence.previous.contains(&it.id))) }
-            @for id in gone { li { a href=(incident_address(id)) { (id) } } }
-        }
-        @if past::is_there(&site.console.past) { p #past data-load=(address) { a href=(address) { "Look for its like in the archive" } } }
-    }
-}
-
-/// An incident of before: when, for how long, and what was done about it.
-fn like(incident: &Incident, is_same: bool) -> Markup {
-    let last = incident.notes.iter().rev().find(|note| note.act != Act::Unacknowledge);
-    html! {
-        li {
-            a href=(incident_address(&incident.id)) { (incident.title) }
-            p.faint {
-                @if is_same { "same cause, " } @else { "same kind, " }
-                (instant(incident.opened_at)) ", "
-                @if incident.state == IncidentState::Open { "open" } @else { "for " (span(ended_at(incident).millis_since(incident.opened_at))) }
-            }
-            @if let Some(note) = last { div.fix { (self::note(note)) } }
-        }
-    }
-}
-
-/// The part of the page that comes from the archive: what was like it, long before.
-pub(crate) async fn past(site: &Site, id: &str) -> Page {
-    let incident = match site.console.board.incident(id) {
-        Ok(Some(incident)) => Ok(Some(incident)),
-        Ok(None) => past::incident(&site.console.past, id, site.now()).await,
-        Err(error) => Err(Trouble::new(error)),
-    };
-    let title = "Its like in the archive";
-    let incident = match incident {
-        Ok(Some(incident)) => incident,
-        Ok(None) => {
-            return trouble(
-                site,
-                Part::Incidents,
-                StatusCode::NOT_FOUND,
-                title,
-                &format!("There is no incident {id}."),
-            );
-        }
-        Err(error) => return trouble(site, Part::Incidents, error.status, title, &error.why),
-    };
-    let found = if past::is_there(&site.console.past) {
-        Some(past::like(&site.console.past, &incident, site.now()).await)
-    } else {
-        None
-    };
-    let body = html! {
-        p.crumbs { a href="/" { "Incidents" } " / " a href=(incident_address(id)) { (id) } }
-        h1 { (title) }
-        @match &found {
-            None => (without_past("What was like it long before is not known here.")),
-            Some(Err(error)) => p #past { (error.why) },
-            Some(Ok(found)) => div #past {
-                @if found.is_empty() { p.faint { "The archive has none like it in 90 days." } }
-                @else {
-                    p { "In 90 days: " b { (found.len()) } " of class " code { (incident.cause.class) } }
-                    ul.like { @for it in found { (like(it, incident.recurrence.previous.contains(&it.id))) } }
-                }
-            },
-        }
-    };
-    Draft { part: Part::Incidents, title: title.to_owned(), live: None, body }.page(site)
 }
 
 fn legend() -> Markup {
@@ -375,7 +319,7 @@ fn members(incident: &Incident, heard: &[Arc<Heard>]) -> Markup {
             }
         }
         @if incident.truncated > 0 {
-            p.faint { "and " (thousands(incident.truncated)) " more; " a href={ "/search?where=archive&incident=" (super::encoded(&incident.id)) } { "the archive has all" } }
+            p.faint { "and " (thousands(incident.truncated)) " more; " a href={ "/search?from=366d&incident=" (super::encoded(&incident.id)) } { "the archive has all" } }
         }
     }
 }

@@ -9,7 +9,7 @@ use maud::{Markup, html};
 use super::{Draft, Page, Part, ago, count, incident_address, severity, state};
 use crate::board::{Held, Shown, ended_at};
 use crate::filter::{Filter, PAGE};
-use crate::serve::Site;
+use crate::visit::Visit;
 
 /// Names that a list of suggestions has at most.
 const NAMES: usize = 200;
@@ -26,9 +26,9 @@ struct Look {
 }
 
 /// The incidents that `filter` asks for.
-pub(crate) fn incidents(site: &Site, filter: &Filter) -> Page {
-    let now = site.now();
-    let look = site.console.board.look(|held| look(held, filter));
+pub(crate) fn incidents(visit: &Visit, filter: &Filter) -> Page {
+    let now = visit.now();
+    let look = visit.console.board.look(|held| look(visit, held, filter));
     let title = if filter.ended { "Incidents that are over" } else { "Open incidents" };
     let pages = look.found.div_ceil(PAGE).max(1);
     let body = html! {
@@ -41,27 +41,28 @@ pub(crate) fn incidents(site: &Site, filter: &Filter) -> Page {
             @if pages > 1 { (pager(filter, pages, look.found)) }
         }
     };
-    Draft { part: Part::Incidents, title: title.to_owned(), live: Some("/events".to_owned()), body }.page(site)
+    Draft { part: Part::Incidents, title: title.to_owned(), live: Some("/events".to_owned()), body }.page(visit)
 }
 
-fn look(held: &Held, filter: &Filter) -> Look {
+fn look(visit: &Visit, held: &Held, filter: &Filter) -> Look {
+    let own = &visit.access.namespaces;
     let mut look = Look {
         rows: Vec::new(),
         found: 0,
         by_severity: BTreeMap::new(),
-        clusters: held.clusters().keys().cloned().collect(),
+        clusters: visit.clusters(held).map(|(name, _)| name.clone()).collect(),
         namespaces: BTreeSet::new(),
         classes: BTreeSet::new(),
         is_read: held.has_read(INCIDENTS.name),
     };
     let all: Box<dyn Iterator<Item = &Shown>> =
-        if filter.ended { Box::new(held.ended()) } else { Box::new(held.open()) };
+        if filter.ended { Box::new(visit.ended(held)) } else { Box::new(visit.open(held)) };
     for shown in all {
         let head = &shown.head;
         if !look.clusters.contains(&head.cluster) {
             look.clusters.insert(head.cluster.clone());
         }
-        for namespace in &head.impact.namespaces {
+        for namespace in head.impact.namespaces.iter().filter(|namespace| own.hold(namespace)) {
             if look.namespaces.len() < NAMES && !look.namespaces.contains(namespace) {
                 look.namespaces.insert(namespace.clone());
             }
@@ -69,13 +70,14 @@ fn look(held: &Held, filter: &Filter) -> Look {
         if look.classes.len() < NAMES && !look.classes.contains(&head.cause.class) {
             look.classes.insert(head.cause.class.clone());
         }
-        if !filter.fits_but_severity(shown) {
+        let asks_of_others = !filter.namespace.is_empty() && !own.hold(&filter.namespace);
+        if asks_of_others || !filter.fits_but_severity(shown) {
             continue;
         }
         *look.by_severity.entry(head.severity).or_default() += 1;
         if filter.severity.is_none_or(|severity| head.severity == severity) {
             if look.found / PAGE == filter.page {
-                look.rows.push(head.clone());
+                look.rows.extend(visit.access.show(head.clone()));
             }
             look.found += 1;
         }

@@ -14,8 +14,14 @@ pub(crate) fn login(to: &str, wrong: bool) -> Page {
             input type="hidden" name="to" value=(to);
             label { "Token" input type="password" name="token" required autofocus autocomplete="current-password"; }
             button.main { "Log in" }
-            p.faint { "The token of " code { "console.token" } "." }
+            p.faint { "That of " code { "console.token" } ", or your team's of " code { "admin.tokens" } "." }
         }
     };
     Page(StatusCode::OK, document("Log in", html! {}, body))
+}
+
+/// Leads to `to`, from a page of the console's own.
+pub(crate) fn again(to: &str) -> Page {
+    let body = html! { section.notice { p { a href=(to) { "Go on" } } } };
+    Page(StatusCode::OK, document("Epicenter", html! {}, body))
 }

@@ -1,5 +1,6 @@
 //! Pages: what all of them have.
 
+mod before;
 mod clusters;
 mod events;
 mod incident;
@@ -16,13 +17,14 @@ use epicenter_model::{Incident, IncidentState, Severity, Timestamp, instant, spa
 use maud::{DOCTYPE, Markup, html};
 
 use crate::assets::address;
-use crate::serve::Site;
+use crate::visit::Visit;
 
+pub(crate) use before::past;
 pub(crate) use clusters::clusters;
 pub(crate) use events::search;
-pub(crate) use incident::{Said, incident, past};
+pub(crate) use incident::{Said, incident};
 pub(crate) use incidents::incidents;
-pub(crate) use login::login;
+pub(crate) use login::{again, login};
 pub(crate) use reports::reports;
 pub(crate) use silences::silences;
 
@@ -63,9 +65,9 @@ struct Draft {
 }
 
 impl Draft {
-    fn page(self, site: &Site) -> Page {
+    fn page(self, visit: &Visit) -> Page {
         let Self { part, title, live, body } = self;
-        let open = site.console.board.look(crate::board::Held::open_count);
+        let open = visit.console.board.look(|held| visit.open_count(held));
         let nav = html! {
             nav aria-label="Console" {
                 @for (it, to, name) in PARTS {
@@ -76,7 +78,12 @@ impl Draft {
                 }
             }
             @if let Some(live) = &live { span.live #live data-from=(live) role="status" hidden { "live" } }
-            @if site.has_token { form.out method="post" action="/logout" { button.quiet { "Log out" } } }
+            @if visit.has_token {
+                form.out method="post" action="/logout" {
+                    @if !visit.access.sees_all() { span.faint title="What is not theirs is not shown" { (visit.access.name) " " } }
+                    button.quiet { "Log out" }
+                }
+            }
         };
         Page(StatusCode::OK, document(&title, nav, body))
     }
@@ -127,9 +134,9 @@ pub(crate) fn refused(status: StatusCode, why: &str) -> Page {
 }
 
 /// The same within the console.
-fn trouble(site: &Site, part: Part, status: StatusCode, title: &str, why: &str) -> Page {
+fn trouble(visit: &Visit, part: Part, status: StatusCode, title: &str, why: &str) -> Page {
     let body = html! { h1 { (title) } section.notice role="alert" { p { (why) } } };
-    let Page(_, markup) = Draft { part, title: title.to_owned(), live: None, body }.page(site);
+    let Page(_, markup) = Draft { part, title: title.to_owned(), live: None, body }.page(visit);
     Page(status, markup)
 }
 

@@ -6,7 +6,7 @@ use maud::html;
 
 use super::{Draft, Page, Part, trouble, without_past};
 use crate::past;
-use crate::serve::Site;
+use crate::visit::Visit;
 
 /// How far back one looks.
 const SPANS: [(&str, &str); 5] =
@@ -16,7 +16,7 @@ const KEYS: [(&str, &str); 2] = [("cluster", "Cluster"), ("namespace", "Namespac
 const TITLE: &str = "Reports";
 
 /// What the time that `query` asks for comes to.
-pub(crate) async fn reports(site: &Site, query: Option<&str>) -> Page {
+pub(crate) async fn reports(visit: &Visit, query: Option<&str>) -> Page {
     let asked: Vec<(String, String)> = url::form_urlencoded::parse(query.unwrap_or_default().as_bytes())
         .filter(|(key, value)| {
             (key == "from" || KEYS.iter().any(|(known, _)| key == known)) && !value.trim().is_empty()
@@ -24,9 +24,9 @@ pub(crate) async fn reports(site: &Site, query: Option<&str>) -> Page {
         .map(|(key, value)| (key.into_owned(), value.trim().to_owned()))
         .collect();
     let of = |name: &str| asked.iter().find(|(key, _)| key == name).map_or("", |(_, value)| value.as_str());
-    let report = match past::report(&site.console.past, &asked, site.now()).await {
+    let report = match past::report(visit, &asked).await {
         Ok(report) => report,
-        Err(error) => return trouble(site, Part::Reports, error.status, TITLE, &error.why),
+        Err(error) => return trouble(visit, Part::Reports, error.status, TITLE, &error.why),
     };
     let from = if of("from").is_empty() { "7d" } else { of("from") };
     let body = html! {
@@ -41,7 +41,7 @@ pub(crate) async fn reports(site: &Site, query: Option<&str>) -> Page {
             None => (without_past("Reports are made of what it keeps: incidents and Events over time, by category and severity, causes and workloads.")),
         }
     };
-    Draft { part: Part::Reports, title: TITLE.to_owned(), live: None, body }.page(site)
+    Draft { part: Part::Reports, title: TITLE.to_owned(), live: None, body }.page(visit)
 }
 
 #[cfg(feature = "archive")]

@@ -1,18 +1,16 @@
 //! Silences: those that are in force or will be, and a form for a new one.
 
-use epicenter_model::{FLEET, Silence};
+use epicenter_model::Silence;
 use maud::{Markup, html};
 
 use super::incident::{SPANS, severities};
 use super::{Draft, Page, Part, incident_address, time};
-use crate::serve::Site;
+use crate::visit::Visit;
 
 /// The silences; `wrong` says why the last form was refused.
-pub(crate) fn silences(site: &Site, by: &str, wrong: Option<&str>) -> Page {
-    let silences: Vec<Silence> = site.console.board.look(|held| held.silences().into_iter().cloned().collect());
-    let clusters: Vec<String> =
-        site.console.board.look(|held| held.clusters().keys().filter(|name| *name != FLEET).cloned().collect());
-    let now = site.now();
+pub(crate) fn silences(visit: &Visit, by: &str, wrong: Option<&str>) -> Page {
+    let (silences, clusters) = visit.console.board.look(|held| (visit.silences(held), visit.logs(held)));
+    let now = visit.now();
     let body = html! {
         h1 { "Silences" }
         p.faint { "Nobody is told of incidents that a silence describes. They are kept, and shown here, all the same." }
@@ -30,13 +28,7 @@ pub(crate) fn silences(site: &Site, by: &str, wrong: Option<&str>) -> Page {
                                 td data-name="Why" { (silence.why) }
                                 td data-name="By" { (silence.by) }
                                 td {
-                                    form method="post" action="/silences" {
-                                        input type="hidden" name="silence" value=(silence.id);
-                                        input type="hidden" name="cluster" value=(silence.cluster);
-                                        @if by.is_empty() { input name="by" required placeholder="your name" aria-label="Your name"; }
-                                        @else { input type="hidden" name="by" value=(by); }
-                                        button.quiet { "End it" }
-                                    }
+                                    @if visit.access.write { (end(silence, by)) }
                                 }
                             }
                         }
@@ -44,11 +36,32 @@ pub(crate) fn silences(site: &Site, by: &str, wrong: Option<&str>) -> Page {
                 }
             }
         }
+        @if visit.access.write { (new(&clusters, by, wrong)) }
+    };
+    Draft { part: Part::Silences, title: "Silences".to_owned(), live: Some("/events".to_owned()), body }.page(visit)
+}
+
+/// A form that ends one.
+fn end(silence: &Silence, by: &str) -> Markup {
+    html! {
+        form method="post" action="/silences" {
+            input type="hidden" name="silence" value=(silence.id);
+            input type="hidden" name="cluster" value=(silence.cluster);
+            @if by.is_empty() { input name="by" required placeholder="your name" aria-label="Your name"; }
+            @else { input type="hidden" name="by" value=(by); }
+            button.quiet { "End it" }
+        }
+    }
+}
+
+/// A form for a new one.
+fn new(clusters: &[String], by: &str, wrong: Option<&str>) -> Markup {
+    html! {
         section.new aria-labelledby="new-title" {
             h2 #new-title { "New silence" }
             @if let Some(why) = wrong { p.wrong role="alert" { (why) } }
             form.grid method="post" action="/silences" {
-                label { "Cluster" select name="cluster" { @for cluster in &clusters { option { (cluster) } } } }
+                label { "Cluster" select name="cluster" { @for cluster in clusters { option { (cluster) } } } }
                 label { "Namespace" input name="namespace" maxlength="253"; }
                 label { "Class" input name="class" placeholder="node.*" maxlength="253"; }
                 label { "Object" input name="object" placeholder="Deployment/checkout" maxlength="253"; }
@@ -62,8 +75,7 @@ pub(crate) fn silences(site: &Site, by: &str, wrong: Option<&str>) -> Page {
                 div.buttons { button.main { "Silence" } }
             }
         }
-    };
-    Draft { part: Part::Silences, title: "Silences".to_owned(), live: Some("/events".to_owned()), body }.page(site)
+    }
 }
 
 /// Of which incidents.

@@ -3,8 +3,8 @@ use axum::http::header;
 use epicenter_bus::topics::EVENTS_RAW;
 use epicenter_bus::{Bus, LocalConfig, Start};
 use epicenter_model::{
-    Act, Action, Because, Codec, EnrichedEvent, Event, Incident, IncidentState, Member, MemberObject, Note, ObjectRef,
-    RawRecord, Severity, Silence, WatchPosition,
+    Act, Action, Because, Codec, EndedBy, Ending, EnrichedEvent, Event, Hours, Incident, IncidentState, Member,
+    MemberObject, Note, Novelty, ObjectRef, Place, RawRecord, Recurrence, Severity, Silence, WatchPosition,
 };
 use http_body_util::BodyExt as _;
 use tempfile::TempDir;
@@ -12,13 +12,41 @@ use tower::ServiceExt as _;
 
 use super::*;
 
+mod teams;
+
 const EVIL: &str = "<script>alert(1)</script><img src=x onerror=\"alert(2)\">'\"&";
 
 fn clock() -> Timestamp {
     Timestamp::from_millis(1_800_000_000_000)
 }
 
-/// A console on a log with one cluster.
+/// What a console is made of, on a log with one cluster.
+fn console(directory: &std::path::Path) -> (Console, Bus) {
+    let config = LocalConfig { directory: directory.to_owned(), partitions: 1, retention: Duration::MAX };
+    let bus = Bus::local(config).unwrap();
+    let position = WatchPosition {
+        cluster: "c".into(),
+        cluster_uid: "u".into(),
+        resource: "events".into(),
+        at: clock(),
+        ..WatchPosition::default()
+    };
+    let (mut source, _) = bus.source("exporter.c", 0, b"c/").unwrap();
+    let codec = Codec::single_object();
+    source.commit(&[], &[(b"c/events".to_vec(), codec.encode(&position).unwrap())]).unwrap();
+    let console = Console {
+        board: Board::new(codec.clone()),
+        intake: Intake::new(bus.clone(), codec),
+        past: None,
+        rules: epicenter_rules::RuleSet::builtin().causal,
+        health: Health::new(),
+        user: String::new(),
+        clock: Arc::new(clock),
+    };
+    (console, bus)
+}
+
+/// A console as browsers see it.
 struct Desk {
     router: Router,
     board: Board,
@@ -30,33 +58,13 @@ struct Desk {
 impl Desk {
     fn new(guard: Guard) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let config = LocalConfig { directory: directory.path().to_owned(), partitions: 1, retention: Duration::MAX };
-        let bus = Bus::local(config).unwrap();
-        let position = WatchPosition {
-            cluster: "c".into(),
-            cluster_uid: "u".into(),
-            resource: "events".into(),
-            at: clock(),
-            ..WatchPosition::default()
-        };
-        let (mut source, _) = bus.source("exporter.c", 0, b"c/").unwrap();
-        let codec = Codec::single_object();
-        source.commit(&[], &[(b"c/events".to_vec(), codec.encode(&position).unwrap())]).unwrap();
-        let (board, stop) = (Board::new(codec.clone()), CancellationToken::new());
-        let console = Console {
-            board: board.clone(),
-            intake: Intake::new(bus.clone(), codec),
-            past: None,
-            rules: epicenter_rules::RuleSet::builtin().causal,
-            health: Health::new(),
-            user: String::new(),
-            clock: Arc::new(clock),
-        };
+        let (console, bus) = console(directory.path());
+        let (board, stop) = (console.board.clone(), CancellationToken::new());
         Self { router: router(console, guard, stop.clone()), board, bus, stop, _directory: directory }
     }
 
     fn open() -> Self {
-        Self::new(Guard { token: None, loopback: true, hosts: Vec::new() })
+        Self::new(Guard { tokens: Vec::new(), loopback: true, hosts: Vec::new() })
     }
 
     /// An incident in the table of the log, and on the board.
@@ -211,8 +219,8 @@ async fn other_names_and_other_sites_are_refused() {
 
 #[tokio::test]
 async fn a_token_is_asked_for_at_a_login_or_in_a_header() {
-    let token = Some("a secret".to_owned());
-    let desk = Desk::new(Guard { token, loopback: false, hosts: Vec::new() });
+    let tokens = vec![("a secret".to_owned(), Access::whole())];
+    let desk = Desk::new(Guard { tokens, loopback: false, hosts: Vec::new() });
     let (status, headers, _) = desk.get("/incidents/epc-a?x=1").await;
     assert_eq!((status, of(&headers, "location")), (StatusCode::SEE_OTHER, "/login?to=%2Fincidents%2Fepc-a%3Fx%3D1"));
     assert_eq!(desk.get("/events").await.0, StatusCode::UNAUTHORIZED);
@@ -225,7 +233,10 @@ async fn a_token_is_asked_for_at_a_login_or_in_a_header() {
     let (status, headers, _) = desk.post("/login", "token=a+secret&to=%2Fsearch").await;
     assert_eq!((status, of(&headers, "location")), (StatusCode::SEE_OTHER, "/search"));
     let cookie = headers["set-cookie"].to_str().unwrap();
-    assert!(cookie.contains("HttpOnly") && cookie.contains("SameSite=Lax") && !cookie.contains("secret"), "{cookie}");
+    assert!(
+        cookie.contains("HttpOnly") && cookie.contains("SameSite=Strict") && !cookie.contains("secret"),
+        "{cookie}"
+    );
     let cookie = cookie.split(';').next().unwrap();
     let page = request("GET", "/", &[("cookie", cookie)], "");
     let (status, _, text) = desk.send(page).await;
@@ -301,7 +312,7 @@ async fn says_what_is_not_there_and_how_to_have_it() {
     assert!(!text.contains("Reading the incidents"), "{text}");
     let (status, _, text) = desk.get("/incidents/epc-none").await;
     assert!(status == StatusCode::NOT_FOUND && text.contains("There is no incident epc-none"), "{text}");
-    let (_, _, text) = desk.get("/search?where=archive").await;
+    let (_, _, text) = desk.get("/search?from=30d").await;
     assert!(text.contains("There is no archive here") && text.contains("archive.location"), "{text}");
 }
 
@@ -313,14 +324,45 @@ async fn an_incident_is_told_with_its_like() {
     before.notes =
         vec![Note { act: Act::Resolve, by: "anna".into(), text: "pushed the tag".into(), ..Note::default() }];
     let mut now = incident("epc-now", Severity::High);
-    now.recurrence.count = 2;
-    now.recurrence.previous = vec!["epc-before".into(), "epc-gone".into()];
+    let at = |text: &str| Some(text.parse().unwrap());
+    let days = ["Mon", "Tue", "Wed", "Thu", "Fri"].map(str::to_owned).into();
+    let workload = ObjectRef::named("Deployment", "shop", "web");
+    now.recurrence = Recurrence {
+        count: 6,
+        previous: vec!["epc-before".into(), "epc-gone".into()],
+        first_at: at("2027-01-01T09:05:00Z"),
+        last_at: at("2027-01-14T09:12:00Z"),
+        period_ms: Some(86_400_000),
+        hours: Some(Hours { days, from_hour: 9, to_hour: 10, count: 5 }),
+        place: Some(Place { object: ObjectRef::named("Node", "", "n3"), count: 3 }),
+        scaled_up: 4,
+        ended: Some(Ending {
+            how: EndedBy::Change,
+            at: clock(),
+            lasted_ms: 720_000,
+            object: Some(workload),
+            reason: "ScalingReplicaSet".into(),
+            by: "anna".into(),
+            text: "<rolled back>".into(),
+        }),
+        novelty: Novelty::Known,
+    };
     let alike = incident("epc-alike", Severity::Low);
     [&before, &now, &alike].into_iter().for_each(|it| desk.put(it));
     let (_, _, text) = desk.get("/incidents/epc-now").await;
-    for expected in
-        ["It was there <b>2</b> times before", "pushed the tag", "/incidents/epc-gone", "/incidents/epc-alike"]
-    {
+    for expected in [
+        "<b>6 times</b> in the 30 days before, with the same cause, about every 1d",
+        "last on Thu 2027-01-14 09:12 UTC, first on Fri 2027-01-01 09:05 UTC",
+        "Mostly <b>Mon-Fri between 09:00 and 10:00 UTC</b>, 5 of 6",
+        "on <b>Node n3</b>, 3 of 6",
+        "soon after an autoscaler had added pods, 4 of 6",
+        "after <b>12m</b>, when Deployment shop/web changed (ScalingReplicaSet); anna said: &quot;&lt;rolled back&gt;&quot;",
+        "same cause",
+        "pushed the tag",
+        "ended by anna after",
+        "href=\"/incidents/epc-gone\"",
+        "href=\"/incidents/epc-alike\"",
+    ] {
         assert!(text.contains(expected), "{expected}: {text}");
     }
 }
