@@ -1,4 +1,4 @@
-//! A receiver on loopback that keeps what it is told, and can be away.
+//! A server on loopback that keeps what it is told, and can be away.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
@@ -31,18 +31,27 @@ pub struct Told {
     pub at: Instant,
 }
 
-/// Takes every request with 200, while it is there.
+/// What a request is answered with: a status and a body of JSON.
+type Answer = Arc<dyn Fn(&Told) -> (u16, String) + Send + Sync>;
+
+/// Takes every request, while it is there.
 pub struct Hook {
     port: u16,
+    answer: Answer,
     told: Arc<Mutex<Vec<Told>>>,
     serving: Option<(Arc<AtomicBool>, JoinHandle<()>)>,
 }
 
 impl Hook {
-    /// One that has a port and is away.
+    /// One that has a port and is away. It will answer with 200.
     pub fn new() -> Result<Self> {
+        Self::answering(|_| (200, String::new()))
+    }
+
+    /// The same, with answers of its own.
+    pub fn answering(answer: impl Fn(&Told) -> (u16, String) + Send + Sync + 'static) -> Result<Self> {
         let [port] = ports::free::<1>()?;
-        Ok(Self { port, told: Arc::default(), serving: None })
+        Ok(Self { port, answer: Arc::new(answer), told: Arc::default(), serving: None })
     }
 
     /// Its address.
@@ -55,13 +64,13 @@ impl Hook {
         let listener = TcpListener::bind(("127.0.0.1", self.port)).context("listening")?;
         listener.set_nonblocking(true)?;
         let (over, told) = (Arc::<AtomicBool>::default(), Arc::clone(&self.told));
-        let stop = Arc::clone(&over);
+        let (stop, answer) = (Arc::clone(&over), Arc::clone(&self.answer));
         let thread = std::thread::spawn(move || {
             while !stop.load(Ordering::Relaxed) {
                 match listener.accept() {
                     // Who hangs up in the middle has told nothing.
                     Ok((stream, _)) => {
-                        let one = serve(stream).ok();
+                        let one = serve(stream, &answer).ok();
                         told.lock().extend(one);
                     }
                     Err(error) if error.kind() == ErrorKind::WouldBlock => std::thread::sleep(LOOK),
@@ -94,7 +103,7 @@ impl Drop for Hook {
     }
 }
 
-fn serve(mut stream: TcpStream) -> std::io::Result<Told> {
+fn serve(mut stream: TcpStream, answer: &Answer) -> std::io::Result<Told> {
     stream.set_nonblocking(false)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     let mut reader = BufReader::new(stream.try_clone()?);
@@ -114,7 +123,12 @@ fn serve(mut stream: TcpStream) -> std::io::Result<Told> {
     let length = headers.get("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
     let mut body = vec![0; length];
     reader.read_exact(&mut body)?;
-    let at = Instant::now();
-    stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")?;
-    Ok(Told { path, headers, body, at })
+    let told = Told { path, headers, body, at: Instant::now() };
+    let (status, body) = answer(&told);
+    let length = body.len();
+    write!(
+        stream,
+        "HTTP/1.1 {status} X\r\ncontent-type: application/json\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"
+    )?;
+    Ok(told)
 }

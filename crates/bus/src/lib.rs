@@ -31,7 +31,7 @@ pub use bookmark::Bookmark;
 pub use bus::{Bus, Reader, Row, Source, Start};
 pub use drive::Driver;
 pub use fault::Fault;
-pub use kafka::{GroupProtocol, KafkaConfig};
+pub use kafka::{GroupProtocol, KafkaConfig, Token, TokenError, Tokens};
 pub use local::LocalConfig;
 pub use loss::{Damage, Loss, Recovered};
 pub use migration::{Bookmarks, Moved, Rows};

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
-use epicenter_bus::{Bus, Fault, GroupProtocol, KafkaConfig, LocalConfig};
+use epicenter_bus::{Bus, Fault, GroupProtocol, KafkaConfig, LocalConfig, Tokens};
 use serde::{Deserialize, Serialize};
 
-use crate::{Secret, SecretError};
+use crate::{Secret, SecretError, TokenEndpoint, TokenEndpointConfig, TokenFile};
 
 /// The log: a Kafka cluster when `kafka.bootstrap` is set, else a directory.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,6 +62,8 @@ pub struct KafkaSection {
     pub batch_bytes: usize,
     /// A file with the token of OAUTHBEARER, which is read again before the token expires; empty for none.
     pub token_file: String,
+    /// An identity provider that issues tokens of OAUTHBEARER, in place of a file.
+    pub token_endpoint: TokenEndpointConfig,
     /// librdkafka properties for every client, such as `security.protocol`.
     pub properties: BTreeMap<String, String>,
     /// librdkafka properties whose values are secret, such as `sasl.password`.
@@ -92,6 +95,7 @@ impl Default for KafkaSection {
             transaction_timeout_ms: millis(transaction_timeout),
             batch_bytes,
             token_file: String::new(),
+            token_endpoint: TokenEndpointConfig::default(),
             properties: BTreeMap::new(),
             secrets: BTreeMap::new(),
         }
@@ -146,8 +150,18 @@ impl BusConfig {
             wrong("kafka.instance", "must have up to 249 letters, digits, `.`, `_` and `-`".to_owned());
         }
         let mechanism = ["sasl.mechanism", "sasl.mechanisms"].iter().find_map(|name| self.kafka.properties.get(*name));
-        if !self.kafka.token_file.is_empty() && mechanism.is_none_or(|mechanism| mechanism != "OAUTHBEARER") {
-            wrong("kafka.token_file", "needs bus.kafka.properties: {sasl.mechanism: OAUTHBEARER}".to_owned());
+        let endpoint = &self.kafka.token_endpoint;
+        for (key, set) in [("token_file", !self.kafka.token_file.is_empty()), ("token_endpoint", endpoint.is_set())] {
+            if set && mechanism.is_none_or(|mechanism| mechanism != "OAUTHBEARER") {
+                let what = "needs bus.kafka.properties: {sasl.mechanism: OAUTHBEARER}".to_owned();
+                wrong(&format!("kafka.{key}"), what);
+            }
+        }
+        if !self.kafka.token_file.is_empty() && endpoint.is_set() {
+            wrong("kafka.token_endpoint", "choose either a token_file or a token_endpoint".to_owned());
+        }
+        for (key, what) in endpoint.problems() {
+            wrong(&format!("kafka.token_endpoint.{key}"), what);
         }
         if *batch_bytes < KafkaConfig::MIN_BATCH_BYTES {
             wrong(
@@ -184,8 +198,14 @@ impl BusConfig {
         Ok(Bus::local(LocalConfig { directory, partitions: self.local.partitions, retention })?)
     }
 
-    fn kafka_config(&self) -> Result<KafkaConfig, SecretError> {
+    fn kafka_config(&self) -> Result<KafkaConfig, OpenError> {
         let section = &self.kafka;
+        let tokens: Option<Arc<dyn Tokens>> = if section.token_endpoint.is_set() {
+            Some(Arc::new(TokenEndpoint::new(&section.token_endpoint).map_err(OpenError::Authorities)?))
+        } else {
+            let file = PathBuf::from(&section.token_file);
+            (!section.token_file.is_empty()).then(|| Arc::new(TokenFile(file)) as Arc<dyn Tokens>)
+        };
         let mut properties = section.properties.clone();
         for (name, secret) in &section.secrets {
             properties.insert(name.clone(), secret.read()?);
@@ -202,7 +222,7 @@ impl BusConfig {
             instance: Some(section.instance.clone()).filter(|instance| !instance.is_empty()),
             transaction_timeout: Duration::from_millis(section.transaction_timeout_ms),
             batch_bytes: section.batch_bytes,
-            token_file: Some(PathBuf::from(&section.token_file)).filter(|path| !path.as_os_str().is_empty()),
+            tokens,
             properties,
         })
     }
@@ -214,6 +234,9 @@ pub enum OpenError {
     /// A secret that it needs cannot be had. Not retryable.
     #[error(transparent)]
     Secret(#[from] SecretError),
+    /// The authorities of a token endpoint cannot be read. Not retryable.
+    #[error("bus.kafka.token_endpoint.ca {0}")]
+    Authorities(String),
     /// What the log says.
     #[error(transparent)]
     Bus(#[from] Fault),
@@ -240,6 +263,8 @@ mod tests {
     fn refuses_what_would_break_a_promise() {
         check(|c| c.local.partitions = 0, "bus.local.partitions");
         check(|c| c.kafka.token_file = "/t".to_owned(), "bus.kafka.token_file");
+        check(|c| c.kafka.token_endpoint.url = "https://id/token".to_owned(), "bus.kafka.token_endpoint");
+        check(|c| c.kafka.token_endpoint.client_id = "me".to_owned(), "bus.kafka.token_endpoint.url");
         check(|c| c.kafka.instance = "a b".to_owned(), "bus.kafka.instance");
         check(|c| c.kafka.heartbeat_interval_ms = 9000, "bus.kafka.heartbeat_interval_ms");
         check(|c| c.kafka.batch_bytes = 1_000_000, "bus.kafka.batch_bytes");

@@ -8,6 +8,7 @@
 mod access;
 mod admin;
 mod archive;
+mod authorities;
 mod backoff;
 mod bus;
 mod clock;
@@ -21,6 +22,7 @@ mod secret;
 mod shutdown;
 mod supervise;
 pub mod telemetry;
+mod tokens;
 mod traces;
 
 pub use access::{Access, Names, TokenConfig};
@@ -37,4 +39,5 @@ pub use registry::{Client as RegistryClient, Registry, RegistryConfig, RegistryE
 pub use secret::{Secret, SecretError, same};
 pub use shutdown::Shutdown;
 pub use supervise::{BoxError, ServiceError, Supervisor};
+pub use tokens::{TokenEndpoint, TokenEndpointConfig, TokenFile};
 pub use traces::{Traces, TracesConfig, TracesError};

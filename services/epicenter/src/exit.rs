@@ -43,7 +43,7 @@ pub fn code(error: &anyhow::Error) -> u8 {
                 .or_else(|| cause.downcast_ref::<OpenError>().map(|_| UNAVAILABLE))
                 .or_else(|| {
                     let registry = cause.downcast_ref::<RegistryError>()?;
-                    Some(if matches!(registry, RegistryError::Authorities { .. }) { CONFIG } else { UNAVAILABLE })
+                    Some(if matches!(registry, RegistryError::Authorities(_)) { CONFIG } else { UNAVAILABLE })
                 })
                 .or_else(|| archive(cause))
                 .or_else(|| cause.downcast_ref::<Fault>().map(fault))

@@ -2,13 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use data_encoding::BASE64URL_NOPAD;
 use epicenter_bus::{Bus, Emit, Fault, Start, topics};
+use epicenter_runtime::TokenFile;
 use epicenter_tests::certificates::Validity;
 use epicenter_tests::kafka::Port;
 
+use crate::provider;
 use crate::site::{Site, everything, properties, showing};
 
 /// An unsigned token of `user`, made anew by the client each time.
@@ -23,13 +26,18 @@ fn token(site: &Site, user: &str, life: Duration) -> BTreeMap<String, String> {
     all
 }
 
-/// An unsigned token of `user`, as whoever renews it writes it.
-fn renew(file: &Path, user: &str, life: Duration) {
+/// An unsigned token of `user`.
+pub fn unsigned(user: &str, life: Duration) -> String {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs_f64();
     let claims = format!("{{\"sub\":\"{user}\",\"iat\":{now},\"exp\":{}}}", now + life.as_secs_f64());
     let encode = |text: &str| BASE64URL_NOPAD.encode(text.as_bytes());
+    format!("{}.{}.", encode("{\"alg\":\"none\"}"), encode(&claims))
+}
+
+/// An unsigned token of `user`, as whoever renews it writes it.
+fn renew(file: &Path, user: &str, life: Duration) {
     let next = file.with_extension("next");
-    std::fs::write(&next, format!("{}.{}.", encode("{\"alg\":\"none\"}"), encode(&claims))).unwrap();
+    std::fs::write(&next, unsigned(user, life)).unwrap();
     std::fs::rename(next, file).unwrap();
 }
 
@@ -44,7 +52,7 @@ fn goes_on_while_its_token_is_renewed(site: &Site) {
     with_mechanism.extend(properties(&[("sasl.mechanism", "OAUTHBEARER")]));
     let bus = site.bus_with(Port::Sasl, |config| {
         config.properties = with_mechanism;
-        config.token_file = Some(file.clone());
+        config.tokens = Some(Arc::new(TokenFile(file.clone())));
     });
     let partition = 1;
     let (mut source, _) = bus.source("exporter.renewed", partition, b"").unwrap();
@@ -82,7 +90,7 @@ fn goes_on_while_its_token_is_renewed(site: &Site) {
     assert_eq!(bus.create_topics().unwrap(), Vec::<String>::new());
 }
 
-fn emit(payload: &str) -> Emit {
+pub fn emit(payload: &str) -> Emit {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
     Emit {
         topic: topics::EVENTS_RAW.name,
@@ -94,7 +102,7 @@ fn emit(payload: &str) -> Emit {
 }
 
 /// What `bus` commits, it reads: in transactions, through every kind of client.
-fn works(bus: &Bus, payload: &str) {
+pub fn works(bus: &Bus, payload: &str) {
     let (mut source, _) = bus.source("exporter.x", 0, b"").unwrap();
     source.commit(&[emit(payload)], &[(b"x/events".to_vec(), b"1".to_vec())]).unwrap();
     let mut reader = bus.reader(topics::EVENTS_RAW.name, &[0], Start::Earliest).unwrap();
@@ -123,4 +131,5 @@ fn let_everybody_in_who_says_who_it_is() {
 
     works(&site.bus(Port::Sasl, token(&site, "token", Duration::from_secs(3600))), "by token");
     goes_on_while_its_token_is_renewed(&site);
+    provider::goes_on_by_the_credentials_of_a_client(&site);
 }

@@ -3,5 +3,6 @@
 
 mod access;
 mod brokers;
+mod provider;
 mod refused;
 mod site;

@@ -37,21 +37,23 @@ pub(super) fn verdict(config: &KafkaConfig, broker: &str) -> Option<Verdict> {
         }
         fine
     });
-    let stream = connect(broker)?;
+    let stream = connect(broker, LIMIT)?;
     // Its outcome is what the callback saw.
     let _ = ssl.connect(stream);
     let (error, about) = found.lock().take()?;
     Some(tell(broker, host, error, about.as_deref()))
 }
 
-fn connect(broker: &str) -> Option<TcpStream> {
+/// A connection to `broker` (`host:port`), whose answers are waited for so long.
+pub(super) fn connect(broker: &str, limit: Duration) -> Option<TcpStream> {
     let stream = broker.to_socket_addrs().ok()?.find_map(|address| TcpStream::connect_timeout(&address, LIMIT).ok())?;
-    stream.set_read_timeout(Some(LIMIT)).ok()?;
+    stream.set_read_timeout(Some(limit)).ok()?;
     stream.set_write_timeout(Some(LIMIT)).ok()?;
     Some(stream)
 }
 
-fn context(config: &KafkaConfig) -> Result<SslContext, ErrorStack> {
+/// What is trusted.
+pub(super) fn context(config: &KafkaConfig) -> Result<SslContext, ErrorStack> {
     let mut context = SslContext::builder(SslMethod::tls_client())?;
     let property = |name: &str| config.properties.get(name).map(String::as_str);
     match (property("ssl.ca.pem"), property("ssl.ca.location").filter(|location| *location != "probe")) {
@@ -70,7 +72,7 @@ fn context(config: &KafkaConfig) -> Result<SslContext, ErrorStack> {
 }
 
 /// The name that the certificate must be for.
-fn expect(ssl: &mut Ssl, host: &str) -> Result<(), ErrorStack> {
+pub(super) fn expect(ssl: &mut Ssl, host: &str) -> Result<(), ErrorStack> {
     ssl.set_hostname(host)?;
     let expected = ssl.param_mut();
     expected.set_hostflags(X509CheckFlags::NO_PARTIAL_WILDCARDS);

@@ -82,7 +82,7 @@ impl Clients {
     pub(super) fn consumer(&self, group: &str) -> Result<Consumer, Fault> {
         let consumer: Consumer =
             self.fetching(group).create_with_context(self.context(group)).map_err(|error| self.unusable(error))?;
-        if self.config.token_file.is_some() {
+        if self.config.tokens.is_some() {
             // Without a token it cannot ask for anything, and only a poll gives it one.
             consumer.poll(LISTEN);
         }
@@ -91,7 +91,7 @@ impl Clients {
 
     /// Listens to the client with that group or transactional id.
     pub(super) fn context(&self, id: &str) -> Context {
-        Context::new(&self.trouble, self.topic(id), self.config.token_file.as_deref().map(Arc::from))
+        Context::new(&self.trouble, self.topic(id), self.config.tokens.clone())
     }
 
     /// A client that only asks: it needs neither a group nor an id.
@@ -101,7 +101,7 @@ impl Clients {
 
     fn producer(&self, config: &ClientConfig, id: &str) -> Result<Producer, Fault> {
         let producer: Producer = config.create_with_context(self.context(id)).map_err(|error| self.unusable(error))?;
-        if self.config.token_file.is_some() {
+        if self.config.tokens.is_some() {
             producer.poll(LISTEN);
         }
         Ok(producer)

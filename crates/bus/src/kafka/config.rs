@@ -1,18 +1,19 @@
 //! How to reach a Kafka cluster.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::token::Tokens;
 use crate::MAX_RECORD;
 
 /// Room for what frames a batch, bytes.
 pub(super) const BATCH_OVERHEAD: usize = 64 * 1024;
 
 /// How to reach a Kafka cluster, and how this installation uses it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct KafkaConfig {
     /// `host:port`, comma-separated.
     pub bootstrap: String,
@@ -37,8 +38,8 @@ pub struct KafkaConfig {
     pub transaction_timeout: Duration,
     /// Records of a partition are sent in batches of up to that size, bytes: what the topics' `max.message.bytes` must allow.
     pub batch_bytes: usize,
-    /// A file with the token of OAUTHBEARER, which somebody else renews: it is read again before the token expires.
-    pub token_file: Option<PathBuf>,
+    /// Where clients have the tokens of OAUTHBEARER from, if that is their mechanism.
+    pub tokens: Option<Arc<dyn Tokens>>,
     /// librdkafka properties for every client (`security.protocol`, `sasl.*`, `ssl.*` …).
     pub properties: BTreeMap<String, String>,
 }
@@ -86,7 +87,7 @@ impl KafkaConfig {
             transaction_timeout: Duration::from_secs(10),
             // A partition has one request in flight: large ones make up for it (docs/adr/0010).
             batch_bytes: 4 * 1024 * 1024,
-            token_file: None,
+            tokens: None,
             properties: BTreeMap::new(),
         }
     }

@@ -34,6 +34,7 @@ use std::time::Duration;
 pub use config::{GroupProtocol, KafkaConfig};
 pub use reader::KafkaReader;
 pub use source::KafkaSource;
+pub use token::{Token, TokenError, Tokens};
 
 use crate::{
     Bookmarks, Fault, Lag, Loss, Moved, Observer, Processor, ProcessorSpec, Recovered, Start, Stop, TopicProblem,

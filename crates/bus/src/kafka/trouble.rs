@@ -4,7 +4,6 @@
 
 use std::collections::BTreeMap;
 use std::error::Error;
-use std::path::Path;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -16,8 +15,7 @@ use rdkafka::producer::{DeliveryResult, NoCustomPartitioner, ProducerContext};
 use rdkafka::types::RDKafkaErrorCode as Code;
 use rdkafka::{ClientContext, Message as _};
 
-use super::token;
-use crate::record::now;
+use super::token::{Token, TokenError, Tokens};
 
 /// Where to read what is to be granted.
 pub(super) const GRANTS: &str = "`epicenter topics acls` prints what each service needs";
@@ -50,6 +48,12 @@ impl Obstacle {
 
 /// How librdkafka says that it refused a certificate; not why.
 const REFUSED_CERTIFICATE: &str = "certificate verify failed";
+
+/// How librdkafka begins to say that it was given no token. What follows is a [`TokenError`].
+const NO_TOKEN: &str = "Failed to acquire SASL OAUTHBEARER token: ";
+
+/// How a broker says that it does not take a token (RFC 7628, 3.2.2).
+const INVALID_TOKEN: &str = "invalid_token";
 
 /// The key of what concerns all clients.
 const CONNECTION: &str = "";
@@ -110,6 +114,9 @@ impl Trouble {
 
 /// What an error that librdkafka tells beside its calls means, and whom it concerns; `None` for what passes by itself.
 fn obstacle(client: &str, code: Code, reason: &str) -> Option<(String, Obstacle)> {
+    if let Some(TokenError { why, mend }) = reason.split_once(NO_TOKEN).and_then(|(_, said)| TokenError::read(said)) {
+        return Some((CONNECTION.to_owned(), Obstacle { why, mend, by_refusal: true }));
+    }
     let by_refusal = !matches!(code, Code::AllBrokersDown | Code::BrokerTransportFailure | Code::Resolve);
     let mut concerned = CONNECTION.to_owned();
     let mend = match code {
@@ -119,8 +126,8 @@ fn obstacle(client: &str, code: Code, reason: &str) -> Option<(String, Obstacle)
         Code::SSL => {
             "Check ssl.certificate.*, ssl.key.* and ssl.ca.*, and which certificates the broker asks for".to_owned()
         }
-        Code::Authentication if reason.contains("bus.kafka.token_file") => {
-            "Check that file, and who renews it".to_owned()
+        Code::Authentication | Code::SaslAuthenticationFailed if reason.contains(INVALID_TOKEN) => {
+            "Check who issues the tokens, of which audience and scope, and that the brokers take such ones".to_owned()
         }
         Code::Authentication | Code::SaslAuthenticationFailed => {
             "Check sasl.mechanism, sasl.username and the secret sasl.password, and that the brokers know this user"
@@ -165,18 +172,19 @@ pub(super) struct Context {
     pub(super) client: String,
     /// The topic that the brokers last refused to a transaction.
     refused: Arc<Mutex<Option<String>>>,
-    token_file: Option<Arc<Path>>,
+    tokens: Option<Arc<dyn Tokens>>,
 }
 
 impl Context {
-    pub(super) fn new(trouble: &Arc<Trouble>, client: String, token_file: Option<Arc<Path>>) -> Self {
-        Self { trouble: Arc::clone(trouble), client, refused: Arc::default(), token_file }
+    pub(super) fn new(trouble: &Arc<Trouble>, client: String, tokens: Option<Arc<dyn Tokens>>) -> Self {
+        Self { trouble: Arc::clone(trouble), client, refused: Arc::default(), tokens }
     }
 
     /// The token of OAUTHBEARER, as it is now.
     pub(super) fn token(&self) -> Result<OAuthToken, Box<dyn Error>> {
-        let path = self.token_file.as_deref().ok_or("bus.kafka.token_file names none")?;
-        Ok(token::read(path, now())?)
+        let tokens = self.tokens.as_ref().ok_or("neither bus.kafka.token_file nor bus.kafka.token_endpoint is set")?;
+        let Token { value, principal, until } = tokens.token()?;
+        Ok(OAuthToken { token: value, principal_name: principal, lifetime_ms: until })
     }
 
     /// The brokers took the client in, as a member of its group or as the owner of its transactional id.
@@ -265,6 +273,10 @@ mod tests {
         let plain = "ssl://k:9092/1: SSL handshake failed: Disconnected: connecting to a PLAINTEXT broker listener?";
         check(&[(Code::BrokerTransportFailure, tls)], &["security.protocol to SSL or SASL_SSL"]);
         check(&[(Code::BrokerTransportFailure, plain)], &["TLS port"]);
+        let expired = "Failed to acquire SASL OAUTHBEARER token: it expired. Check bus.kafka.token_file";
+        check(&[(Code::Authentication, expired)], &["it expired. Check bus.kafka.token_file"]);
+        let invalid = "sasl_ssl://k:9093/1: SASL authentication error: {\"status\":\"invalid_token\"}";
+        check(&[(Code::Authentication, invalid)], &["invalid_token", "who issues the tokens"]);
         check(&[(Code::GroupAuthorizationFailed, "no")], &["Grant Read on group epicenter.enricher", "topics acls"]);
         let refused = (Code::SSL, "handshake failed");
         check(&[refused, (Code::AllBrokersDown, "1/1 brokers are down")], &["handshake failed. Check ssl.certificate"]);

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use ureq::http::{Method, Request};
-use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 
 use super::RegistryConfig;
 use crate::SecretError;
+use crate::authorities::authorities;
 
 /// The largest answer, bytes.
 const MOST: u64 = 4 * 1024 * 1024;
@@ -21,13 +21,8 @@ const NO_SCHEMA: u64 = 40403;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RegistryError {
     /// The authorities of `registry.ca` cannot be read. Not retryable.
-    #[error("registry.ca {path}: {why}")]
-    Authorities {
-        /// The file.
-        path: String,
-        /// Why.
-        why: String,
-    },
+    #[error("registry.ca {0}")]
+    Authorities(String),
     /// A secret cannot be had. Retryable: it may be mounted later.
     #[error("the schema registry's credentials: {0}")]
     Credentials(String),
@@ -89,23 +84,9 @@ enum Answer {
 impl Client {
     /// A client of the registry that `config` names. Nothing is asked yet.
     pub fn new(config: &RegistryConfig) -> Result<Self, RegistryError> {
-        let mut tls = TlsConfig::builder();
-        if let Some(path) = &config.ca {
-            let wrong = |why: String| RegistryError::Authorities { path: path.display().to_string(), why };
-            let text = std::fs::read(path).map_err(|error| wrong(error.to_string()))?;
-            let mut authorities: Vec<Certificate<'static>> = Vec::new();
-            for item in parse_pem(&text) {
-                if let PemItem::Certificate(certificate) = item.map_err(|error| wrong(error.to_string()))? {
-                    authorities.push(certificate);
-                }
-            }
-            if authorities.is_empty() {
-                return Err(wrong("it has no certificate (PEM)".to_owned()));
-            }
-            tls = tls.root_certs(RootCerts::new_with_certs(&authorities));
-        }
+        let tls = authorities(config.ca.as_deref()).map_err(RegistryError::Authorities)?;
         let agent = ureq::Agent::config_builder()
-            .tls_config(tls.build())
+            .tls_config(tls)
             .http_status_as_error(false)
             .timeout_global(Some(Duration::from_millis(config.timeout_ms)))
             .user_agent("epicenter")

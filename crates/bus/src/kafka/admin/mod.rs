@@ -1,8 +1,13 @@
 //! Creates topics, and looks at them.
 
+#[cfg(feature = "tls")]
+mod bearer;
+
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use rdkafka::admin::{AdminClient, AdminOptions, ConfigResource, NewTopic, ResourceSpecifier, TopicReplication};
+use futures::executor::block_on;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 use super::DEADLINE;
@@ -16,48 +21,26 @@ const LOOK: Duration = Duration::from_millis(200);
 /// Creates those of `topics` that are missing; gives their full names.
 pub(super) fn create(clients: &Clients, topics: &[Topic]) -> Result<Vec<String>, Fault> {
     // Says why when no broker can be asked.
-    let known = clients.topics("creating topics")?;
-    if let Some(path) = &clients.config.token_file {
-        // rdkafka gives its admin client no token but the one that it begins with.
-        let is_known = |topic: &Topic| known.topics().iter().any(|found| found.name() == clients.topic(topic.name));
-        return match topics.iter().find(|topic| !is_known(topic)) {
-            None => Ok(Vec::new()),
-            Some(topic) => Err(Fault::fatal(
-                format!("creating topic {}", clients.topic(topic.name)),
-                format!("a client cannot create topics with the token of {}", path.display()),
-                "Create them by deploy/topics.yaml, or as a user with a password or a certificate",
-            )),
-        };
-    }
-    let admin = admin(clients)?;
+    clients.topics("creating topics")?;
     let of = |topic: &Topic| {
         let partitions = number(topic.partitions(clients.config.partitions));
         (clients.topic(topic.name), partitions, topic.settings(clients.config.batch_bytes))
     };
-    let settings: Vec<_> = topics.iter().map(of).collect();
-    let wanted: Vec<_> = settings
-        .iter()
-        .map(|(name, partitions, settings)| {
-            let replication = TopicReplication::Fixed(clients.config.replication);
-            let topic = NewTopic::new(name, *partitions, replication);
-            settings.iter().fold(topic, |topic, (key, value)| topic.set(key, value))
-        })
-        .collect();
-    let outcomes = futures::executor::block_on(admin.create_topics(&wanted, &options()))
-        .map_err(|error| fault("creating topics", &error))?;
+    let wanted: Vec<Wanted> = topics.iter().map(of).collect();
+    let outcomes = Admin::open(clients)?.create(&wanted, clients.config.replication)?;
     let mut created = Vec::new();
     for outcome in outcomes {
         match outcome {
-            Ok(name) => created.push(name),
-            Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
-            Err((name, code @ RDKafkaErrorCode::TopicAuthorizationFailed)) => {
+            (name, None) => created.push(name),
+            (_, Some(RDKafkaErrorCode::TopicAlreadyExists)) => {}
+            (name, Some(code @ RDKafkaErrorCode::TopicAuthorizationFailed)) => {
                 return Err(Fault::fatal(
                     format!("creating topic {name}"),
                     code,
                     format!("Grant Create on it: {GRANTS}"),
                 ));
             }
-            Err((name, code)) => {
+            (name, Some(code)) => {
                 let mend = "Check the broker's settings and that this client may create topics, or create it by hand from \
                             deploy/topics.yaml";
                 return Err(Fault::fatal(format!("creating topic {name}"), code, mend));
@@ -119,13 +102,8 @@ pub(super) fn check(clients: &Clients, topics: &[Topic]) -> Result<Vec<TopicProb
     if found.is_empty() {
         return Ok(problems);
     }
-    if clients.config.token_file.is_some() {
-        tracing::warn!("the topics' settings cannot be looked at with a token of a file: their partitions are");
-        return Ok(problems);
-    }
-    let resources: Vec<_> = found.iter().map(|(_, name)| ResourceSpecifier::Topic(name)).collect();
-    let outcomes = futures::executor::block_on(admin(clients)?.describe_configs(&resources, &options()))
-        .map_err(|error| fault("looking at the topics' settings", &error))?;
+    let names: Vec<_> = found.iter().map(|(_, name)| name.as_str()).collect();
+    let outcomes = Admin::open(clients)?.settings(&names)?;
     for ((topic, name), outcome) in found.iter().zip(outcomes) {
         let settings = outcome
             .map_err(|code| fault(format!("looking at the settings of topic {name}"), &KafkaError::AdminOp(code)))?;
@@ -135,16 +113,13 @@ pub(super) fn check(clients: &Clients, topics: &[Topic]) -> Result<Vec<TopicProb
 }
 
 /// Which of a topic's settings break what the services rely on. How long records are kept is the operator's choice.
-fn wrong(topic: &str, found: &ConfigResource, expected: &[(&'static str, String)]) -> Vec<TopicProblem> {
-    let of = |key| found.get(key).and_then(|entry| entry.value.clone());
+fn wrong(topic: &str, settings: &Settings, expected: &[(&'static str, String)]) -> Vec<TopicProblem> {
     let problem = |(key, expected): &(&'static str, String)| {
-        let (topic, found) = (topic.to_owned(), of(key)?);
+        let (topic, found) = (topic.to_owned(), settings.get(*key)?.clone());
         match *key {
-            "cleanup.policy" if found != *expected => {
-                Some(TopicProblem::Cleanup { topic, found, expected: expected.clone() })
-            }
-            "message.timestamp.type" if found != *expected => Some(TopicProblem::Stamp { topic, found }),
-            "max.message.bytes" => {
+            CLEANUP if found != *expected => Some(TopicProblem::Cleanup { topic, found, expected: expected.clone() }),
+            STAMP if found != *expected => Some(TopicProblem::Stamp { topic, found }),
+            BATCHES => {
                 let (found, expected) = (found.parse().ok()?, expected.parse().ok()?);
                 (found < expected).then_some(TopicProblem::Batches { topic, found, expected })
             }
@@ -154,8 +129,77 @@ fn wrong(topic: &str, found: &ConfigResource, expected: &[(&'static str, String)
     expected.iter().filter_map(problem).collect()
 }
 
-fn admin(clients: &Clients) -> Result<AdminClient<Context>, Fault> {
-    clients.base().create_with_context(clients.context("doctor")).map_err(|error| clients.unusable(error))
+/// A topic that is to be created: its full name, partitions and settings.
+type Wanted = (String, i32, Vec<(&'static str, String)>);
+/// Settings of a topic, by name.
+type Settings = BTreeMap<String, String>;
+
+/// The settings that are looked at.
+const CLEANUP: &str = "cleanup.policy";
+const STAMP: &str = "message.timestamp.type";
+const BATCHES: &str = "max.message.bytes";
+
+/// A client that may create topics and look at their settings.
+enum Admin {
+    Library(AdminClient<Context>),
+    #[cfg(feature = "tls")]
+    Bearer(bearer::Connection),
+}
+
+impl Admin {
+    fn open(clients: &Clients) -> Result<Self, Fault> {
+        #[cfg(feature = "tls")]
+        if let Some(tokens) = &clients.config.tokens {
+            let token =
+                tokens.token().map_err(|error| Fault::fatal("asking for a token", &error.why, error.mend.clone()))?;
+            return bearer::Connection::open(&clients.config, &token).map(Self::Bearer);
+        }
+        let client = clients.base().create_with_context(clients.context("doctor"));
+        client.map(Self::Library).map_err(|error| clients.unusable(error))
+    }
+
+    /// Creates topics. Gives the name of each, and why there is no such topic of ours.
+    fn create(
+        &mut self,
+        wanted: &[Wanted],
+        replication: i32,
+    ) -> Result<Vec<(String, Option<RDKafkaErrorCode>)>, Fault> {
+        let client = match self {
+            Self::Library(client) => client,
+            #[cfg(feature = "tls")]
+            Self::Bearer(connection) => return connection.create(wanted, replication),
+        };
+        let topics: Vec<_> = wanted
+            .iter()
+            .map(|(name, partitions, settings)| {
+                let topic = NewTopic::new(name, *partitions, TopicReplication::Fixed(replication));
+                settings.iter().fold(topic, |topic, (key, value)| topic.set(key, value))
+            })
+            .collect();
+        let outcomes = block_on(client.create_topics(&topics, &options()));
+        let outcomes = outcomes.map_err(|error| fault("creating topics", &error))?;
+        let outcome = |outcome: Result<String, (String, RDKafkaErrorCode)>| match outcome {
+            Ok(name) => (name, None),
+            Err((name, code)) => (name, Some(code)),
+        };
+        Ok(outcomes.into_iter().map(outcome).collect())
+    }
+
+    /// The settings of topics that are looked at, in the topics' order.
+    fn settings(&mut self, topics: &[&str]) -> Result<Vec<Result<Settings, RDKafkaErrorCode>>, Fault> {
+        let client = match self {
+            Self::Library(client) => client,
+            #[cfg(feature = "tls")]
+            Self::Bearer(connection) => return connection.settings(topics, &[CLEANUP, STAMP, BATCHES]),
+        };
+        let resources: Vec<_> = topics.iter().map(|name| ResourceSpecifier::Topic(name)).collect();
+        let outcomes = block_on(client.describe_configs(&resources, &options()));
+        let outcomes = outcomes.map_err(|error| fault("looking at the topics' settings", &error))?;
+        let settings = |found: rdkafka::admin::ConfigResource| {
+            found.entries.into_iter().filter_map(|entry| Some((entry.name, entry.value?))).collect()
+        };
+        Ok(outcomes.into_iter().map(|outcome| outcome.map(settings)).collect())
+    }
 }
 
 fn options() -> AdminOptions {
