@@ -21,8 +21,24 @@ const ALERTS: &str = "alerts.file=receivers: [{name: screen\\, stdout: {}}]";
 
 const CONSOLE: &str = "console.enabled=true,console.token.secretName=console,console.token.key=token";
 
+/// A password for two services and the Job, and a certificate for another.
+const USERS: &str = "kafka.properties.security\\.protocol=SASL_SSL,kafka.properties.sasl\\.mechanism=SCRAM-SHA-512,\
+     kafka.secrets.ssl\\.ca\\.pem.secretName=kafka,kafka.secrets.ssl\\.ca\\.pem.key=ca.crt,\
+     exporter.kafka.properties.sasl\\.username=epicenter-exporter,\
+     exporter.kafka.secrets.sasl\\.password.secretName=users,exporter.kafka.secrets.sasl\\.password.key=exporter,\
+     topics.kafka.properties.sasl\\.username=epicenter-topics,\
+     topics.kafka.secrets.sasl\\.password.secretName=users,topics.kafka.secrets.sasl\\.password.key=topics,\
+     fleet.kafka.properties.security\\.protocol=SSL,\
+     fleet.kafka.secrets.ssl\\.certificate\\.pem.secretName=fleet,fleet.kafka.secrets.ssl\\.certificate\\.pem.key=tls.crt,\
+     fleet.kafka.secrets.ssl\\.key\\.pem.secretName=fleet,fleet.kafka.secrets.ssl\\.key\\.pem.key=tls.key";
+
+/// An identity provider for another one.
+const PROVIDER: &str = "sink.kafka.properties.sasl\\.mechanism=OAUTHBEARER,\
+     sink.kafka.tokenEndpoint.url=https://id.example.com:8443/token,sink.kafka.tokenEndpoint.clientId=epicenter-sink,\
+     sink.kafka.tokenEndpoint.clientSecret.secretName=id,sink.kafka.tokenEndpoint.clientSecret.key=sink";
+
 /// What an installation may look like.
-const INSTALLATIONS: [&[&str]; 7] = [
+const INSTALLATIONS: [&[&str]; 8] = [
     &[BOOTSTRAP, "cluster=prod-eu-1"],
     &[BOOTSTRAP, "exporter.enabled=false", "sink.role=central", "sink.replicas=3"],
     &[
@@ -84,6 +100,7 @@ const INSTALLATIONS: [&[&str]; 7] = [
         "console.hosts={console.example.com}",
         "networkPolicy.viewers[0].namespaceSelector.matchLabels.name=ingress",
     ],
+    &[BOOTSTRAP, "cluster=prod-eu-1", USERS, PROVIDER],
 ];
 
 fn objects(rendered: &str) -> Vec<Value> {
@@ -186,10 +203,14 @@ fn what_it_passes_to_the_services_is_what_they_take() {
     for values in INSTALLATIONS {
         let objects = objects(&chart::render(values).unwrap());
         for map in objects.iter().filter(|object| is(object, "ConfigMap")) {
-            let Some(text) = map["data"]["epicenter.yaml"].as_str() else { continue };
-            fs::write(&file, text).unwrap();
-            let mut check = Command::new(process::binary().unwrap());
-            process::output(check.args(["config", "check", "--config"]).arg(&file), LIMIT).unwrap();
+            let Some(data) = map["data"].as_object().filter(|data| data.contains_key("epicenter.yaml")) else {
+                continue;
+            };
+            for text in data.values() {
+                fs::write(&file, text.as_str().unwrap()).unwrap();
+                let mut check = Command::new(process::binary().unwrap());
+                process::output(check.args(["config", "check", "--config"]).arg(&file), LIMIT).unwrap();
+            }
         }
         for object in objects.iter().filter(|object| is(object, "Deployment") || is(object, "Job")) {
             let pod = &object["spec"]["template"]["spec"];
@@ -258,6 +279,54 @@ fn enrichers_and_correlators_get_the_same_rules_and_nobody_else_any() {
     assert_eq!(rules_of("enricher"), rules_of("correlator"));
     for service in ["exporter", "sink"] {
         assert_eq!(rules_of(service), (None, None, None, None), "{service}");
+    }
+}
+
+#[test]
+fn each_service_can_be_a_user_of_its_own() {
+    let objects = objects(&chart::render(INSTALLATIONS[7]).unwrap());
+    let named =
+        |kind: &str, name: &str| objects.iter().find(|it| is(it, kind) && it["metadata"]["name"] == name).unwrap();
+    // What a pod reads as its configuration, and of which Secrets it has something.
+    let of = |kind: &str, name: &str| {
+        let pod = &named(kind, name)["spec"]["template"]["spec"];
+        let found = |list: &Value, name: &str| {
+            list.as_array().unwrap().iter().find(|it| it["name"] == name).cloned().unwrap_or_default()
+        };
+        let key = found(&pod["containers"][0]["volumeMounts"], "config")["subPath"].as_str().unwrap().to_owned();
+        let map = found(&pod["volumes"], "config")["configMap"]["name"].as_str().unwrap().to_owned();
+        let text = named("ConfigMap", &map)["data"][&key].as_str().unwrap();
+        let config: Value = serde_saphyr::from_str(text).unwrap();
+        let sources = found(&pod["volumes"], "secrets")["projected"]["sources"].clone();
+        let secret = |source: &Value| {
+            let secret = &source["secret"];
+            format!("{} {}", secret["name"].as_str().unwrap(), secret["items"][0]["path"].as_str().unwrap())
+        };
+        let secrets: Vec<String> = sources.as_array().unwrap().iter().map(secret).collect();
+        (config["bus"]["kafka"].clone(), secrets)
+    };
+    let authority = "kafka kafka/ssl.ca.pem".to_owned();
+    let (kafka, secrets) = of("Deployment", "epicenter-enricher");
+    assert_eq!((kafka["properties"].get("sasl.username"), &secrets), (None, &vec![authority.clone()]));
+    for (kind, service) in [("Deployment", "exporter"), ("Job", "topics")] {
+        let (kafka, secrets) = of(kind, &format!("epicenter-{service}"));
+        assert_eq!(kafka["properties"]["sasl.username"], format!("epicenter-{service}"));
+        assert_eq!(kafka["secrets"]["sasl.password"]["file"], "/etc/epicenter/secrets/kafka/sasl.password");
+        assert_eq!(secrets, ["users kafka/sasl.password".to_owned(), authority.clone()]);
+    }
+    let (kafka, secrets) = of("Deployment", "epicenter-fleet");
+    assert_eq!(kafka["properties"]["security.protocol"], "SSL");
+    assert_eq!(secrets.len(), 3, "{secrets:?}");
+    let (kafka, secrets) = of("Deployment", "epicenter-sink");
+    let endpoint = &kafka["token_endpoint"];
+    assert_eq!(
+        (&endpoint["client_id"], &endpoint["client_secret"]["file"]),
+        (&json!("epicenter-sink"), &json!("/etc/epicenter/secrets/token-endpoint/secret"))
+    );
+    assert_eq!(secrets, [authority, "id token-endpoint/secret".to_owned()]);
+    for policy in objects.iter().filter(|it| is(it, "NetworkPolicy")) {
+        let asks = policy["metadata"]["name"] == "epicenter-sink";
+        assert_eq!(policy["spec"]["egress"].to_string().contains("8443"), asks, "{policy}");
     }
 }
 
@@ -381,6 +450,9 @@ fn values_that_cannot_work_are_told() {
     check(&[BOOTSTRAP, "cluster=a", "kafka.properties.sasl\\.password=x"], "sasl.password");
     check(&[BOOTSTRAP, "cluster=a", "kafka.secrets.sasl\\.password.secretName=x"], "/kafka/secrets");
     check(&[BOOTSTRAP, "cluster=a", "kafka.token.expirationSeconds=3600"], "/kafka/token");
+    check(&[BOOTSTRAP, "cluster=a", "kafka.tokenEndpoint.url=https://id/token"], "/kafka/tokenEndpoint");
+    check(&[BOOTSTRAP, "cluster=a", "enricher.kafka.bootstrap=broker:9092"], "/enricher/kafka");
+    check(&[BOOTSTRAP, "cluster=a", "sink.kafka.properties.sasl\\.password=x"], "sasl.password");
     check(&[BOOTSTRAP, "cluster=a", "kafka.properties.security\\.protocol=TLS"], "security.protocol");
     check(&[BOOTSTRAP, "cluster=a", "kafka.properties.sasl\\.mechanism=SCRAM"], "sasl.mechanism");
     check(&[BOOTSTRAP, "cluster=a", "defaults.terminationGracePeriodSeconds=10"], "terminationGracePeriodSeconds");

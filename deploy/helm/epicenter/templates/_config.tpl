@@ -1,25 +1,54 @@
-{{- /* The section `bus` of epicenter.yaml. */}}
+{{- /* How a service, or the Job `topics`, reaches the brokers: its own `kafka` above that of all. (list root service) */}}
+{{- define "epicenter.kafka" -}}
+{{- $root := index . 0 -}}
+{{- $own := dict -}}
+{{- with index . 1 -}}
+{{- $own = default dict (ternary $root.Values.topics (include "epicenter.service" (list $root .) | fromYaml) (eq . "topics")).kafka -}}
+{{- end -}}
+{{- mergeOverwrite (deepCopy $root.Values.kafka) (deepCopy $own) | toYaml }}
+{{- end }}
+
+{{- /* The section `bus` of epicenter.yaml: (list root service). */}}
 {{- define "epicenter.bus" -}}
+{{- with include "epicenter.kafka" . | fromYaml -}}
 kafka:
-  bootstrap: {{ required "kafka.bootstrap: set the brokers, such as broker-1:9092,broker-2:9092" .Values.kafka.bootstrap | quote }}
-  prefix: {{ .Values.kafka.prefix | quote }}
-  partitions: {{ int .Values.kafka.partitions }}
-  replication: {{ int .Values.kafka.replication }}
-  {{- if .Values.kafka.token }}
+  bootstrap: {{ required "kafka.bootstrap: set the brokers, such as broker-1:9092,broker-2:9092" .bootstrap | quote }}
+  prefix: {{ .prefix | quote }}
+  partitions: {{ int .partitions }}
+  replication: {{ int .replication }}
+  {{- if .token }}
   token_file: /etc/epicenter/secrets/kafka-token
   {{- end }}
-  {{- with .Values.kafka.properties }}
+  {{- with .tokenEndpoint }}
+  token_endpoint:
+    url: {{ .url | quote }}
+    client_id: {{ .clientId | quote }}
+    client_secret: {file: /etc/epicenter/secrets/token-endpoint/secret}
+    scope: {{ default "" .scope | quote }}
+    {{- if .ca }}
+    ca: /etc/epicenter/secrets/token-endpoint/ca
+    {{- end }}
+  {{- end }}
+  {{- with .properties }}
   properties:
     {{- range $property, $value := . }}
     {{ $property }}: {{ $value | quote }}
     {{- end }}
   {{- end }}
-  {{- with .Values.kafka.secrets }}
+  {{- with .secrets }}
   secrets:
     {{- range $property, $_ := . }}
     {{ $property }}: {file: /etc/epicenter/secrets/kafka/{{ $property }}}
     {{- end }}
   {{- end }}
+{{- end }}
+{{- end }}
+
+{{- /* The key of a service's configuration in the ConfigMap: one of its own, when it reaches the brokers in a way of its own.
+(list root service) */}}
+{{- define "epicenter.configKey" -}}
+{{- $service := include "epicenter.service" . | fromYaml -}}
+{{- if $service.kafka }}{{ printf "%s.yaml" (index . 1) }}{{ else }}epicenter.yaml{{ end }}
 {{- end }}
 
 {{- /* The section `registry` of epicenter.yaml. */}}
@@ -63,10 +92,12 @@ retention:
 {{- end }}
 {{- end }}
 
-{{- /* epicenter.yaml; what `config` says is above it. */}}
+{{- /* epicenter.yaml of a service, or of all that have none of their own; what `config` says is above it. (list root service) */}}
 {{- define "epicenter.config" -}}
+{{- $bus := include "epicenter.bus" . | fromYaml }}
+{{- with index . 0 }}
 {{- $settings := dict "log" .Values.log }}
-{{- $_ := set $settings "bus" (include "epicenter.bus" . | fromYaml) }}
+{{- $_ := set $settings "bus" $bus }}
 {{- if .Values.registry.url }}
 {{- $_ := set $settings "registry" (include "epicenter.registry" . | fromYaml) }}
 {{- end }}
@@ -106,18 +137,28 @@ retention:
 {{- end }}
 {{- mergeOverwrite $settings (deepCopy .Values.config) | toYaml }}
 {{- end }}
+{{- end }}
 
-{{- /* Sources of a projected volume: the Secrets that brokers and registry ask for. */}}
+{{- /* Sources of a projected volume: the Secrets that brokers and registry ask for. (list root service) */}}
 {{- define "epicenter.logSecrets" -}}
-{{- range $property, $secret := .Values.kafka.secrets }}
+{{- with include "epicenter.kafka" . | fromYaml }}
+{{- range $property, $secret := .secrets }}
 - secret: {name: {{ $secret.secretName }}, items: [{key: {{ $secret.key }}, path: kafka/{{ $property }}}]}
 {{- end }}
-{{- with .Values.kafka.token }}
+{{- with .token }}
 - serviceAccountToken: {audience: {{ .audience | quote }}, expirationSeconds: {{ int (default 3600 .expirationSeconds) }}, path: kafka-token}
 {{- end }}
-{{- if .Values.registry.url }}
+{{- with .tokenEndpoint }}
+- secret: {name: {{ .clientSecret.secretName }}, items: [{key: {{ .clientSecret.key }}, path: token-endpoint/secret}]}
+{{- with .ca }}
+- secret: {name: {{ .secretName }}, items: [{key: {{ .key }}, path: token-endpoint/ca}]}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- $registry := (index . 0).Values.registry }}
+{{- if $registry.url }}
 {{- range $file := list "password" "token" "ca" }}
-{{- with index $.Values.registry $file }}
+{{- with index $registry $file }}
 - secret: {name: {{ .secretName }}, items: [{key: {{ .key }}, path: registry/{{ $file }}}]}
 {{- end }}
 {{- end }}
@@ -126,11 +167,13 @@ retention:
 
 {{- define "epicenter.secrets" -}}
 {{- include "epicenter.logSecrets" . }}
-{{- with .Values.admin.token }}
+{{- with (index . 0).Values.admin }}
+{{- with .token }}
 - secret: {name: {{ .secretName }}, items: [{key: {{ .key }}, path: admin/token}]}
 {{- end }}
-{{- range .Values.admin.tokens }}
+{{- range .tokens }}
 - secret: {name: {{ .secretName }}, items: [{key: {{ .key }}, path: {{ printf "admin/tokens/%s" .name }}}]}
+{{- end }}
 {{- end }}
 {{- end }}
 
