@@ -169,16 +169,18 @@ impl Bus {
 
     /// Moves this installation to `new`, on the same brokers with another prefix, and another number of partitions. Nobody
     /// may work on it; then it is kept as it is, and closed. Can be called again after a fault, or a kill. `tell` hears how it
-    /// goes. Blocks.
+    /// goes; `ready` is called when all is there and before anything can be added, for those who keep a position of their own in its
+    /// topics: it may be called again, when what comes after it did not. Blocks.
     pub fn move_to(
         &self,
         new: &Self,
         specs: &[ProcessorSpec],
         bookmarks: &dyn Bookmarks,
         tell: &mut dyn FnMut(&str),
+        ready: &mut dyn FnMut() -> Result<(), Fault>,
     ) -> Result<Moved, Fault> {
         match (self, new) {
-            (Self::Kafka(old), Self::Kafka(new)) => old.move_to(new, specs, bookmarks, tell),
+            (Self::Kafka(old), Self::Kafka(new)) => old.move_to(new, specs, bookmarks, tell, ready),
             _ => Err(Fault::fatal("moving the installation", "it is a directory", "Only one on Kafka can be moved")),
         }
     }

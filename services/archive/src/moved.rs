@@ -26,8 +26,8 @@ pub fn whole<T: Entry>(store: &Store, bus: &Bus, generation: u32, runtime: &Hand
     if at_end { Ok(()) } else { Err(ArchiveError::Behind { topic: T::KIND.topic }) }
 }
 
-/// Lets the table of `T` go on at the end of `bus`, with the records of which all is archived already, under a generation of its own. Can be called again.
-/// Blocks.
+/// Lets the table of `T` go on at the end of `bus`, with the records of which all is archived already, under a generation of its own: before anything is
+/// written there. Can be called again. Blocks.
 ///
 /// # Errors
 /// Retryable ones when the log or the store does not answer.
@@ -36,7 +36,9 @@ pub fn moved<T: Entry>(store: &Store, bus: &Bus, generation: u32, runtime: &Hand
     let mut ends = Positions::new();
     for partition in 0..bus.partitions() {
         let (_, end) = bus.bounds(T::KIND.topic, partition)?;
-        if end > 0 && !writer.positions().contains_key(&partition) {
+        // Of that generation may be what a move that was taken back has left.
+        let known = writer.positions().get(&partition).map_or(0, |bookmark| bookmark.next);
+        if known != end {
             ends.insert(partition, Bookmark::at(end));
         }
     }

@@ -140,16 +140,20 @@ pub fn moving(config: &ArchiveConfig, from: &Bus) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// When it is moved: the archive goes on with `to`, under the generation that is given, if there is one.
+/// Before what it is moved to is open: the archive goes on with `to`, under [`next_generation`]. Can be called again.
 #[cfg(feature = "archive")]
-pub fn moved(config: &ArchiveConfig, to: &Bus) -> anyhow::Result<Option<u32>> {
+pub fn moved(config: &ArchiveConfig, to: &Bus) -> anyhow::Result<()> {
     use epicenter_model::{EnrichedEvent, IncidentChange};
 
-    let Some((store, runtime)) = moves(config)? else { return Ok(None) };
-    let generation = config.generation.saturating_add(1);
+    let (Some((store, runtime)), Some(generation)) = (moves(config)?, next_generation(config)) else { return Ok(()) };
     epicenter_archive::moved::<EnrichedEvent>(&store, to, generation, runtime.handle())?;
     epicenter_archive::moved::<IncidentChange>(&store, to, generation, runtime.handle())?;
-    Ok(Some(generation))
+    Ok(())
+}
+
+/// The generation under which an archive that is configured goes on when the installation is moved.
+pub fn next_generation(config: &ArchiveConfig) -> Option<u32> {
+    (!config.location.is_empty()).then(|| config.generation.saturating_add(1))
 }
 
 /// The store of an archive that is configured, and a runtime for it.
@@ -171,6 +175,6 @@ pub fn moving(config: &ArchiveConfig, _: &Bus) -> anyhow::Result<()> {
 
 /// Without the archive built in: nothing.
 #[cfg(not(feature = "archive"))]
-pub fn moved(_: &ArchiveConfig, _: &Bus) -> anyhow::Result<Option<u32>> {
-    Ok(None)
+pub fn moved(_: &ArchiveConfig, _: &Bus) -> anyhow::Result<()> {
+    Ok(())
 }

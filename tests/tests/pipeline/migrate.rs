@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::process::Output;
 use std::time::{Duration, Instant, SystemTime};
 
-use epicenter_bus::{Bus, Emit, Record, topics};
+use epicenter_bus::{Bookmark, Bookmarks, Bus, Emit, Fault, KafkaConfig, Record, Rows, topics};
 use epicenter_model::{
     Codec, EnrichedRecord, Event, Heartbeat, IncidentChange, ObjectChange, ObjectFacts, ObjectRef, RawEvent, RawRecord,
     Timestamp, WatchPosition, partition_of,
@@ -125,6 +125,19 @@ fn said(output: &Output) -> String {
     String::from_utf8_lossy(&[&output.stdout[..], &output.stderr].concat()).into_owned()
 }
 
+/// Nobody is told of anything.
+struct NoReceivers;
+
+impl Bookmarks for NoReceivers {
+    fn read(&self, _: &Rows) -> Vec<(String, u32, Bookmark)> {
+        Vec::new()
+    }
+
+    fn rewrite(&self, rows: Rows, _: &[Bookmark]) -> Rows {
+        rows
+    }
+}
+
 const MOVE: [&str; 6] = ["topics", "migrate", "--partitions", "5", "--to", "moved."];
 const DROPPED: [&str; 6] = ["topics", "migrate", "--partitions", "5", "--to", "dropped."];
 
@@ -186,6 +199,32 @@ fn an_installation_moves_to_another_number_of_partitions() {
         let closed = installation.bus().source("exporter.uid-stage", partition_of("stage", BEFORE), b"stage/");
         let Err(fault) = closed else { panic!("the old installation is open") };
         assert!(fault.to_string().contains("the installation moves to the topics moved.*"), "{fault}");
+    }
+    // Ended when all is copied, and whoever has a position of its own does not know yet where to go on: nobody can write there.
+    let new = KafkaConfig {
+        partitions: AFTER,
+        prefix: "moved.".to_owned(),
+        ..KafkaConfig::new(installation.kafka.bootstrap())
+    };
+    let new = Bus::kafka(new).unwrap();
+    let specs = [
+        epicenter_enricher::spec(),
+        epicenter_correlator::spec(),
+        epicenter_correlator::fleet_spec(),
+        epicenter_sink::spec(),
+    ];
+    for _ in 0..2 {
+        let mut asked = 0;
+        let mut ready = || {
+            asked += 1;
+            Err(Fault::Retry { what: "telling the archive".to_owned(), why: "it is away".to_owned() })
+        };
+        let old = installation.bus();
+        let fault = old.move_to(&new, &specs, &NoReceivers, &mut |_| {}, &mut ready).unwrap_err();
+        assert!(fault.to_string().contains("it is away") && asked == 1, "{fault}");
+        let opened = new.source("exporter.uid-stage", partition_of("stage", AFTER), b"stage/");
+        let Err(fault) = opened else { panic!("the new installation is open") };
+        assert!(fault.to_string().contains("still being moved here"), "{fault}");
     }
     let output = installation.command(&MOVE).output().unwrap();
     assert!(output.status.success() && said(&output).contains("and bus.kafka.partitions: 5"), "{}", said(&output));

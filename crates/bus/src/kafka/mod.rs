@@ -105,8 +105,9 @@ impl KafkaBus {
         specs: &[ProcessorSpec],
         bookmarks: &dyn Bookmarks,
         tell: &mut dyn FnMut(&str),
+        ready: &mut dyn FnMut() -> Result<(), Fault>,
     ) -> Result<Moved, Fault> {
-        migrate::migrate(&self.clients, &new.clients, specs, bookmarks, tell)
+        migrate::migrate(&self.clients, &new.clients, specs, bookmarks, tell, ready)
     }
 
     pub(crate) fn undo_move(&self, specs: &[ProcessorSpec]) -> Result<(), Fault> {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::ensure;
 use epicenter_bus::topics::ALL;
-use epicenter_bus::{Bus, Cleanup, ProcessorSpec, Recovered, Topic, TopicProblem};
+use epicenter_bus::{Bus, Cleanup, Fault, ProcessorSpec, Recovered, Topic, TopicProblem};
 use epicenter_runtime::KafkaSection;
 
 use super::{acls, print, progress};
@@ -101,10 +101,17 @@ fn migrate(settings: &Settings, bus: &Bus, partitions: u32, to: String) -> anyho
     };
     let began = Instant::now();
     crate::archive::moving(&settings.archive, bus)?;
-    bus.move_to(&new, &processors(), &epicenter_alerts::Positions, &mut tell)?;
+    let mut ready = || {
+        crate::archive::moved(&settings.archive, &new).map_err(|error| Fault::Fatal {
+            what: "letting the archive go on with the new topics".to_owned(),
+            why: format!("{error:#}"),
+            mend: "When that is mended, run this again: it goes on where it is".to_owned(),
+        })
+    };
+    bus.move_to(&new, &processors(), &epicenter_alerts::Positions, &mut tell, &mut ready)?;
     working.finish_and_clear();
     said?;
-    if let Some(generation) = crate::archive::moved(&settings.archive, &new)? {
+    if let Some(generation) = crate::archive::next_generation(&settings.archive) {
         print(&format!("the archive goes on with the new topics: set archive.generation: {generation}\n"))?;
     }
     print(&format!(

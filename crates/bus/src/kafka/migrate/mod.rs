@@ -5,7 +5,8 @@
 //! 2. The new one says that it *arrives*: who begins there too early stands still.
 //! 3. Each topic is *copied*, a batch in one transaction with how far it has come, so that it can be killed.
 //! 4. Old and new are *compared*, cluster by cluster.
-//! 5. One transaction writes how far the states have come, in the new one, and it is open.
+//! 5. Those who keep a position of their own are told where they go on.
+//! 6. One transaction writes how far the states have come, in the new one, and it is open.
 
 mod compare;
 mod copy;
@@ -34,13 +35,14 @@ struct Side<'c> {
     specs: &'c [ProcessorSpec],
 }
 
-/// Moves the installation `old` to `new`, which may have begun. `tell` hears how it goes.
+/// Moves the installation `old` to `new`, which may have begun. `tell` hears how it goes; `ready` is called before `new` is open.
 pub(super) fn migrate(
     old: &Clients,
     new: &Clients,
     specs: &[ProcessorSpec],
     bookmarks: &dyn Bookmarks,
     tell: &mut dyn FnMut(&str),
+    ready: &mut dyn FnMut() -> Result<(), Fault>,
 ) -> Result<Moved, Fault> {
     let (old, new) = (Side { clients: old, specs }, Side { clients: new, specs });
     let to = new.clients.config.prefix.clone();
@@ -59,6 +61,8 @@ pub(super) fn migrate(
     if new.begin(under_way)? {
         let copied = copy::all(&old, &new, bookmarks, tell)?;
         compare::all(&old, &new, bookmarks, tell)?;
+        // Whoever is killed in here, or right after it, is not told that it is done.
+        ready()?;
         new.open()?;
         return Ok(copied);
     }
