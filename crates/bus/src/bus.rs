@@ -93,8 +93,24 @@ impl Bus {
         prefix: &[u8],
     ) -> Result<(Source, BTreeMap<Vec<u8>, Vec<u8>>), Fault> {
         match self {
-            Self::Kafka(bus) => bus.source(table, id, partition, prefix).map(|(s, p)| (Source::Kafka(Box::new(s)), p)),
+            Self::Kafka(bus) => {
+                bus.source(table, id, partition, Some(prefix)).map(|(s, p)| (Source::Kafka(Box::new(s)), p))
+            }
             Self::Local(bus) => bus.source(table, id, partition, prefix).map(|(s, p)| (Source::Local(s), p)),
+        }
+    }
+
+    /// Opens a source that keeps no positions, and whose id `kind.…` nothing else has had. However many come, a bounded number of a kind is
+    /// known in a partition: those that came the longest ago are fenced, and have to be opened again. Blocks.
+    pub fn source_without_positions(&self, id: &str, partition: u32) -> Result<Source, Fault> {
+        match self {
+            Self::Kafka(bus) => {
+                bus.source(POSITIONS.name, id, partition, None).map(|(source, _)| Source::Kafka(Box::new(source)))
+            }
+            // A directory has one process, and keeps nothing of its sources.
+            Self::Local(bus) => {
+                bus.source(POSITIONS.name, id, partition, b"\0").map(|(source, _)| Source::Local(source))
+            }
         }
     }
 

@@ -284,7 +284,7 @@ impl Intake {
         let mut source = match state.sources.remove(&partition) {
             Some(source) => source,
             // It keeps no position: what it writes has ids.
-            None => self.bus.source(&format!("{}.{partition}", self.id), partition, b"\0")?.0,
+            None => self.bus.source_without_positions(&format!("{}.{partition}", self.id), partition)?,
         };
         source.commit(emits, &[])?;
         state.sources.insert(partition, source);

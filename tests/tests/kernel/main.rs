@@ -8,6 +8,7 @@ mod fleet;
 mod handover;
 mod local;
 mod lost;
+mod passing;
 mod restart;
 
 use std::time::Duration;

@@ -74,7 +74,7 @@ impl KafkaBus {
         table: &'static str,
         id: &str,
         partition: u32,
-        prefix: &[u8],
+        prefix: Option<&[u8]>,
     ) -> Result<(KafkaSource, BTreeMap<Vec<u8>, Vec<u8>>), Fault> {
         KafkaSource::open(&self.clients, table, id, partition, prefix)
     }

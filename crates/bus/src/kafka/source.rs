@@ -31,13 +31,19 @@ pub struct KafkaSource {
     heard: Option<(Vec<u8>, Vec<u8>)>,
 }
 
+/// Of the sources of a kind that keep no positions, so many are known in a partition.
+const KNOWN: usize = 32;
+/// So many are forgotten by each that opens: more than come with it.
+const FORGOTTEN: usize = 4;
+
 impl KafkaSource {
+    /// `prefix` begins the keys of its positions; a source without one keeps none.
     pub(super) fn open(
         clients: &Arc<Clients>,
         table: &'static str,
         id: &str,
         partition: u32,
-        prefix: &[u8],
+        prefix: Option<&[u8]>,
     ) -> Result<(Self, BTreeMap<Vec<u8>, Vec<u8>>), Fault> {
         let producer = clients.transactional(id)?;
         fence(clients, &producer, id)?;
@@ -56,6 +62,9 @@ impl KafkaSource {
         let mut found = BTreeMap::new();
         let (mut origin, mut heard) = (None, None);
         let own = [HEARD, id.as_bytes()].concat();
+        // Those of its kind, by key, with the offset at which each came.
+        let kind = [HEARD, id.split_inclusive('.').next().unwrap_or(id).as_bytes()].concat();
+        let mut alike: BTreeMap<Vec<u8>, i64> = BTreeMap::new();
         fetch.assign(clients, table, std::iter::once((at, Offset::Beginning)))?;
         restore::replay(
             &mut fetch,
@@ -66,7 +75,12 @@ impl KafkaSource {
                     origin = record.payload.as_deref().and_then(Origin::decode);
                 } else if record.key == own {
                     heard = record.payload;
-                } else if record.key.starts_with(prefix) && !restore::is_own(&record.key) {
+                } else if prefix.is_none() && record.key.starts_with(&kind) {
+                    match record.payload {
+                        Some(_) => drop(alike.insert(record.key.into(), record.offset)),
+                        None => drop(alike.remove(record.key.as_ref())),
+                    }
+                } else if prefix.is_some_and(|prefix| record.key.starts_with(prefix)) && !restore::is_own(&record.key) {
                     match record.payload {
                         Some(value) => drop(found.insert(record.key.into(), value.into())),
                         None => drop(found.remove(record.key.as_ref())),
@@ -82,7 +96,38 @@ impl KafkaSource {
         if table == POSITIONS.name {
             source.examine(&fetch, origin, heard.as_deref(), &nonce, own)?;
         }
+        source.forget(alike);
         Ok((source, found))
+    }
+
+    /// Forgets those of its kind that came the longest ago, when there are too many: what is kept of each serves to fence it
+    /// when the installation moves, so it is fenced first. Its own producer then takes its row away, which fails when it is there again. One
+    /// that is still there opens itself again, and is known again.
+    fn forget(&self, alike: BTreeMap<Vec<u8>, i64>) {
+        let mut oldest: Vec<_> = alike.into_iter().map(|(key, offset)| (offset, key)).collect();
+        oldest.sort_unstable();
+        oldest.truncate(oldest.len().saturating_sub(KNOWN).min(FORGOTTEN));
+        let table = self.clients.topic(self.table);
+        for (_, key) in oldest {
+            let Some(id) = key.strip_prefix(HEARD).and_then(|id| std::str::from_utf8(id).ok()) else { continue };
+            let row = Write {
+                topic: &table,
+                partition: partition_in(self.table, self.partition),
+                key: &key,
+                payload: None,
+                timestamp: now(),
+                headers: &[],
+            };
+            let forgotten = self.clients.transactional(id).and_then(|producer| {
+                fence(&self.clients, &producer, id)?;
+                transact(&producer, id, std::iter::once(row), None)
+                    .map_err(|unfinished| unfinished.into_fault(format!("forgetting {id}")))
+            });
+            // The next one that opens tries it again.
+            if let Err(fault) = forgotten {
+                tracing::debug!(id, %fault, "it is not forgotten");
+            }
+        }
     }
 
     /// Finds out whether the positions are all there.
