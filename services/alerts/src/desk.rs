@@ -33,6 +33,18 @@ pub(crate) struct Thread {
     begun: Option<Begun>,
 }
 
+impl Thread {
+    /// When the receiver was told of it last.
+    pub(crate) fn told_at(&self) -> Option<Timestamp> {
+        self.told.as_ref().map(|told| told.at)
+    }
+
+    /// Since when a notice is under way.
+    pub(crate) fn begun_at(&self) -> Option<Timestamp> {
+        self.begun.as_ref().map(|begun| begun.at)
+    }
+}
+
 /// What the receiver knows.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Told {

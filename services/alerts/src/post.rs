@@ -9,9 +9,10 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
+use tower::Service as _;
 
 use crate::otlp;
-use crate::receiver::Request;
+use crate::receiver::{Receiver, Request};
 
 /// A receiver that has not answered by then is away.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -42,12 +43,7 @@ pub(crate) struct Post {
 impl Post {
     /// Trusts the certificates of this machine, or those of `SSL_CERT_FILE`.
     pub fn new() -> std::io::Result<Self> {
-        let mut http = HttpConnector::new();
-        http.enforce_http(false);
-        http.set_connect_timeout(Some(DEADLINE / 2));
-        let builder = HttpsConnectorBuilder::new().with_provider_and_native_roots(provider())?;
-        let connector = builder.https_or_http().enable_http1().wrap_connector(http);
-        Ok(Self { client: Client::builder(TokioExecutor::new()).build(connector) })
+        Ok(Self { client: Client::builder(TokioExecutor::new()).build(connector()?) })
     }
 
     /// Sends `request` once.
@@ -87,6 +83,34 @@ impl Post {
             }
         }
     }
+}
+
+fn connector() -> std::io::Result<HttpsConnector<HttpConnector>> {
+    let mut http = HttpConnector::new();
+    http.enforce_http(false);
+    http.set_connect_timeout(Some(DEADLINE / 2));
+    let builder = HttpsConnectorBuilder::new().with_provider_and_native_roots(provider())?;
+    Ok(builder.https_or_http().enable_http1().wrap_connector(http))
+}
+
+/// Connects to the server of `receiver`, by TLS when that is how it is told, and sends nothing. Its host, or why it cannot be reached from
+/// here; `None` when it is none of a network.
+pub async fn reach(receiver: &Receiver) -> Option<Result<String, String>> {
+    let url = match receiver.url()? {
+        Ok(url) => url,
+        Err(why) => return Some(Err(why)),
+    };
+    let Ok(uri) = url.parse::<http::Uri>() else { return Some(Err("its URL is none".to_owned())) };
+    let host = uri.authority().map(ToString::to_string).unwrap_or_default();
+    let mut connector = match connector() {
+        Ok(connector) => connector,
+        Err(error) => return Some(Err(format!("the certificates that are trusted: {error}"))),
+    };
+    Some(match tokio::time::timeout(DEADLINE, connector.call(uri)).await {
+        Err(_) => Err(format!("{host}: no answer within {} s", DEADLINE.as_secs())),
+        Ok(Err(error)) => Err(format!("{host}: {}", chain(&*error))),
+        Ok(Ok(_)) => Ok(host),
+    })
 }
 
 fn provider() -> impl Into<std::sync::Arc<rustls::crypto::CryptoProvider>> {

@@ -126,6 +126,15 @@ impl Receiver {
         }
     }
 
+    /// Its URL; `None` for standard output. An error says what is wrong with a secret.
+    pub(crate) fn url(&self) -> Option<Result<String, String>> {
+        match &self.target {
+            Target::Alertmanager(at) | Target::Slack(at) | Target::Otlp(at) => Some(at.url.read()),
+            Target::Webhook(at) => Some(at.url.read()),
+            Target::Stdout => None,
+        }
+    }
+
     /// It forgets an alert that it does not hear of for a while; in return it repeats by itself.
     pub fn keeps_alive(&self) -> bool {
         matches!(self.target, Target::Alertmanager(_))

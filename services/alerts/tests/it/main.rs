@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod deliver;
+mod look;
 mod otlp;
 mod watchdog;
 

@@ -47,6 +47,8 @@ fn services() -> Vec<(&'static str, Vec<Grant>)> {
                 read(DEAD_LETTER.name),
                 // `epicenter doctor`.
                 read(CORRELATOR_STATE.name),
+                read(ALERTS_STATE.name),
+                read(INCIDENT_CHANGES.name),
             ],
         ),
     ]

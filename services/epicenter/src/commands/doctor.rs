@@ -1,5 +1,6 @@
 //! `epicenter doctor`.
 
+mod alerts;
 mod clusters;
 
 use std::collections::BTreeMap;
@@ -69,6 +70,7 @@ async fn log(settings: &Settings, findings: &mut Findings) -> anyhow::Result<()>
         Err(error) => return findings.bad(&format!("log: {error:#}")),
     };
     let codec = settings.reader()?;
+    let alerted = bus.clone();
     let look = move || {
         let problems = topics(&bus);
         let letters = if problems.is_ok() { dead_letters(&bus, &codec) } else { Ok(BTreeMap::new()) };
@@ -79,6 +81,7 @@ async fn log(settings: &Settings, findings: &mut Findings) -> anyhow::Result<()>
         (problems, losses, lag, letters, state)
     };
     let (problems, losses, lag, letters, state) = tokio::task::spawn_blocking(look).await?;
+    let whole = problems.as_ref().is_ok_and(Vec::is_empty);
     match problems {
         Ok(problems) if problems.is_empty() => {
             findings.well("log: it can be reached, and its topics are as they should be")?
@@ -118,9 +121,10 @@ async fn log(settings: &Settings, findings: &mut Findings) -> anyhow::Result<()>
         Err(error) => findings.bad(&format!("dead-letter: {error:#}"))?,
     }
     match state {
-        Ok(clusters) => findings.well(&format!("state: this version can read that of {clusters} cluster(s)")),
-        Err(error) => findings.bad(&format!("state: {error:#}")),
+        Ok(clusters) => findings.well(&format!("state: this version can read that of {clusters} cluster(s)"))?,
+        Err(error) => findings.bad(&format!("state: {error:#}"))?,
     }
+    if whole { alerts::look(settings, alerted, findings).await } else { Ok(()) }
 }
 
 async fn registry(settings: &Settings, findings: &mut Findings) -> anyhow::Result<()> {
