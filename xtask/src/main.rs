@@ -1,4 +1,4 @@
-//! What a developer runs: `cargo xtask servers | test | lint | tidy | generate`.
+//! What a developer runs: `cargo xtask servers | test | upgrade | lint | tidy | generate`.
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
 
@@ -9,6 +9,7 @@ mod servers;
 mod test;
 mod tidy;
 mod totals;
+mod upgrade;
 
 use std::process::ExitCode;
 
@@ -36,6 +37,11 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Build the services of an older version, and run them beside these ones, there and back.
+    Upgrade {
+        /// The older version: a tag, a branch or a commit.
+        from: String,
+    },
     /// Check formatting and run clippy; warnings are errors.
     Lint,
     /// Check the direction of dependencies, the sizes and names of files, left-overs, and generated files.
@@ -55,6 +61,7 @@ fn run(task: Task) -> Result<ExitCode> {
     match task {
         Task::Servers { full } => servers::install_all(&servers::cache()?, full)?,
         Task::Test { full, arguments } => return test::run(full, &arguments),
+        Task::Upgrade { from } => upgrade::run(&from)?,
         Task::Lint => test::lint()?,
         Task::Tidy => {
             tidy::run(&workspace())?;

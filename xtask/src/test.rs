@@ -52,7 +52,8 @@ pub fn lint() -> Result<()> {
     )
 }
 
-fn succeed(command: &mut Command, name: &str) -> Result<()> {
+/// Runs a command whose end must be a good one.
+pub fn succeed(command: &mut Command, name: &str) -> Result<()> {
     let status = command.status().with_context(|| format!("running {name}"))?;
     ensure!(status.success(), "{name} found something to mend, see above");
     Ok(())

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -44,7 +44,12 @@ impl Installation {
     }
 
     fn program(&self, name: &str) -> Command {
-        let mut command = Command::new(program(name).unwrap());
+        self.of_program(&program(name).unwrap())
+    }
+
+    /// A program with the settings of this installation.
+    pub fn of_program(&self, program: &Path) -> Command {
+        let mut command = Command::new(program);
         let millis = |time: Duration| time.as_millis().to_string();
         command.envs([
             ("EPICENTER_BUS__KAFKA__BOOTSTRAP", self.kafka.bootstrap()),
@@ -87,7 +92,8 @@ impl Installation {
         self.spawn(&format!("member-{cluster}"), &mut command)
     }
 
-    fn spawn(&self, name: &str, command: &mut Command) -> Process {
+    /// Starts a process, with its log in `name`.log.
+    pub fn spawn(&self, name: &str, command: &mut Command) -> Process {
         Process::spawn(name, command, &self.directory.path().join(format!("{name}.log"))).unwrap()
     }
 

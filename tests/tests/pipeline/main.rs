@@ -21,6 +21,8 @@ mod services;
 mod spool;
 mod storm;
 mod topics;
+#[cfg(feature = "upgrade")]
+mod upgrade;
 mod voice;
 mod writer;
 

@@ -17,7 +17,7 @@ use crate::installation::{Installation, SESSION};
 const LIMIT: Duration = Duration::from_secs(120);
 const BEFORE: u32 = 3;
 const AFTER: u32 = 5;
-const CLUSTERS: [&str; 6] = ["prod-eu-1", "prod-eu-2", "prod-us-1", "stage", "test-1", "test-2"];
+pub const CLUSTERS: [&str; 6] = ["prod-eu-1", "prod-eu-2", "prod-us-1", "stage", "test-1", "test-2"];
 const SERVICES: [&str; 4] = ["enricher", "correlator", "fleet", "sink"];
 
 fn now() -> Timestamp {
@@ -26,7 +26,7 @@ fn now() -> Timestamp {
 }
 
 /// Writes what an exporter of each cluster would have seen of those pods: the pod, its Event, and a heartbeat after them.
-fn feed(bus: &Bus, pods: std::ops::Range<usize>) {
+pub fn feed(bus: &Bus, pods: std::ops::Range<usize>) {
     let codec = Codec::single_object();
     for cluster in CLUSTERS {
         let (mut source, rows) = bus
