@@ -13,6 +13,7 @@ use crate::parents::Parent;
 use crate::score::{When, rounded};
 use crate::source::{Blame, Passes};
 use crate::state::Engine;
+use crate::wire::Key;
 
 /// Longer pauses between the occurrences of an Event make of the newest something new.
 const GOES_ON_MS: i64 = 60_000;
@@ -257,11 +258,23 @@ impl Engine<'_> {
         let class = &incoming.event.class;
         let (entity, first) = (incoming.blamed, incoming.when.first);
         let head = self.head_mut(no);
-        let (row, object) = (head.given, object.unwrap_or_default());
+        let (row, object, known) = (head.given, object.unwrap_or_default(), head.candidates.len());
         let new = || Candidate { class: class.as_str().into(), object, entity, first, row, ..Candidate::default() };
         let index = head.candidate(class, entity, new);
+        if head.candidates.len() > known {
+            self.quote(incoming, no);
+        }
         self.state.entities.set_incident(entity, no);
         index
+    }
+
+    /// Keeps what the Event says, to quote it should it be the root of the incident `no`.
+    fn quote(&mut self, incoming: &Incoming<'_>, no: u64) {
+        let event = &incoming.event.event;
+        let live = self.state.incidents.get_mut(&no);
+        if live.is_some_and(|live| live.quotes.add(bounded(&event.uid), &event.note)) {
+            self.changed(Key::Quotes(no));
+        }
     }
 
     /// Takes an Event that no incident has into `no`, because it explains another. Gives why.

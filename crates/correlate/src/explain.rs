@@ -15,7 +15,7 @@ use crate::rules::Rules;
 /// How the reasons of what is out of the ordinary begin.
 const PATTERN: &str = "Pattern";
 /// Most sentences.
-const SENTENCES: usize = 7;
+const SENTENCES: usize = 8;
 
 /// Title and sentences.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -30,6 +30,7 @@ pub(crate) struct Words {
     of: Root,
     title: String,
     began: String,
+    said: Option<String>,
     hidden: Option<String>,
     command: Option<String>,
 }
@@ -46,7 +47,7 @@ struct Root {
     rules: Arc<str>,
 }
 
-/// What happened and when, what it explains, what it touches, what was before, and what to look at.
+/// What happened and when, what its Event says, what it explains, what it touches, what was before, and what to look at.
 pub(crate) fn explain(rules: &Rules, live: &mut Live, ranked: &[Ranked], impact: &Impact, known: &Known) -> Text {
     let Some(best) = ranked.first() else { return Text::default() };
     let candidate = &live.head.candidates[best.index];
@@ -68,6 +69,7 @@ pub(crate) fn explain(rules: &Rules, live: &mut Live, ranked: &[Ranked], impact:
     debug_assert_eq!(words, self::words(rules, live, words.of.clone()), "what is kept is what would be said anew");
     let mut sentences = Vec::with_capacity(SENTENCES);
     sentences.push(words.began.clone());
+    sentences.extend(words.said.clone());
     sentences.extend(spread(rules, live, candidate));
     let touched = Touched::of(impact, live.pods_of_workloads());
     let others = touched.as_ref().filter(|_| !is_all(candidate, impact));
@@ -110,6 +112,8 @@ fn words(rules: &Rules, live: &Live, of: Root) -> Words {
         of,
         title: capital(&heart),
         began: if what.is_empty() { began } else { format!("{what} {began}") },
+        said: row
+            .and_then(|row| Some(format!("Event {} says: \u{201c}{}\u{201d}", row.reason, live.quotes.of(&row.uid)?))),
         hidden,
         command: (!command.is_empty()).then(|| format!("Look at: {command}")),
     }

@@ -6,10 +6,9 @@
 //! An Event's way: its object and what that is linked with (`entity`, `neighbours`), the causal rules that could explain
 //! it (`rules`, `parents`, data in `rules/*.yaml`), its incident (`assemble`, `merge`, `common_cause`), what it ends (`lifecycle`),
 //! the most likely root (`rank`), and what is told (`tell`, `explain`), also to the fleet (`signal`).
-//! What people say of incidents comes the same way (`voice`), also that two are one, or one is two (`part`).
-//! What people say of incidents comes the same way (`voice`). What was known of an incident's like before it, is remembered
-//! (`memory`, `recurrence`, `habit`) and told (`recall`); what comes more often than usual is counted (`rates`, `series`), and becomes an
-//! Event of the engine's own (`anomaly`).
+//! What people say of incidents comes the same way (`voice`), also that two are one, or one is two (`part`). What the Events at a
+//! root say is quoted (`quotes`). What was known of an incident's like before it, is remembered (`memory`, `recurrence`, `habit`) and told
+//! (`recall`); what comes more often than usual is counted (`rates`, `series`), and becomes an Event of the engine's own (`anomaly`).
 //!
 //! [`Fleet`] is the same for all clusters together: from what each of them signals to incidents that several share, and to
 //! clusters that are silent.
@@ -36,6 +35,7 @@ mod parents;
 mod part;
 mod partings;
 mod patterns;
+mod quotes;
 mod rank;
 mod rates;
 mod recall;

@@ -165,6 +165,9 @@ impl Engine<'_> {
         let Some(live) = self.state.incidents.remove(&no) else { return };
         self.changed(Key::Head(no));
         self.fall_silent(no, &live);
+        if !live.quotes.is_empty() {
+            self.changed(Key::Quotes(no));
+        }
         for other in self.state.partings.forget(no) {
             self.changed(Key::Apart(other));
         }

@@ -8,6 +8,7 @@ use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 
 use crate::explain::Words;
+use crate::quotes::Quotes;
 use crate::state::Alarm;
 use crate::voice::Voice;
 use crate::workloads::Workloads;
@@ -162,11 +163,12 @@ pub(crate) enum RowRole {
     Recovery,
 }
 
-/// An incident in memory. All but `head`, `rows` and `voice` follows from them.
+/// An incident in memory. All but `head`, `rows`, `quotes` and `voice` follows from them.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Live {
     pub head: Head,
     pub rows: BTreeMap<u32, Row>,
+    pub quotes: Quotes,
     pub voice: Voice,
     /// Lasting members that are not over.
     pub pending: usize,

@@ -134,6 +134,10 @@ impl Engine<'_> {
         self.state.timers.clear(loser);
         self.changed(Key::Head(loser));
         self.fall_silent(loser, &gone);
+        if !gone.quotes.is_empty() {
+            self.changed(Key::Quotes(loser));
+            self.changed(Key::Quotes(survivor));
+        }
         self.look(gone.rows.len() + gone.head.absorbed.len());
         for (number, row) in &gone.rows {
             self.changed(Key::Row(loser, *number));
@@ -179,6 +183,7 @@ impl Engine<'_> {
         let head = &mut live.head;
         let base = head.given;
         live.voice.take_over(&gone.voice);
+        live.quotes.take_over(&gone.quotes);
         let mut moved = Vec::new();
         for candidate in &gone.head.candidates {
             let same = |c: &crate::live::Candidate| {

@@ -129,11 +129,15 @@ impl Engine<'_> {
         let moved = gone.values().map(|row| Member { role: Member::MOVED.to_owned(), ..row.member(false) }).collect();
         let mut rest = Live::restored(head, rest);
         (rest.voice, rest.unwritten, rest.dirty, rest.moved) = (old.voice, old.unwritten, dirty, moved);
+        rest.quotes = old.quotes.among(rest.rows.values().map(|row| &*row.uid));
 
         let own = own(&gone, &rest.rows);
         gone.values_mut().for_each(|row| row.version = 1);
         let mut new = Live::restored(new_head, gone);
         new.dirty = new.rows.keys().copied().collect();
+        new.quotes = old.quotes.among(new.rows.values().map(|row| &*row.uid));
+        self.changed(Key::Quotes(no));
+        self.changed(Key::Quotes(new_no));
         self.move_marks(no, new_no, &new);
         own.iter().for_each(|object| self.state.entities.set_incident(*object, new_no));
         self.state.incidents.insert(no, Box::new(rest));

@@ -7,6 +7,7 @@ use epicenter_model::Silence;
 use crate::ENGINE;
 use crate::entity::Entity;
 use crate::live::{Head, Live, Row};
+use crate::quotes::Quotes;
 use crate::recurrence::History;
 use crate::state::ClusterState;
 use crate::voice::Voice;
@@ -53,6 +54,7 @@ impl ClusterState {
         let mut heads: BTreeMap<u64, Head> = BTreeMap::new();
         let mut rows: BTreeMap<u64, BTreeMap<u32, Row>> = BTreeMap::new();
         let mut voices: BTreeMap<u64, Voice> = BTreeMap::new();
+        let mut quotes: BTreeMap<u64, Quotes> = BTreeMap::new();
         let mut silences: Vec<Silence> = Vec::new();
         for (key, value) in entries {
             let (key, value) = (key.as_ref(), value.as_ref());
@@ -69,6 +71,7 @@ impl ClusterState {
                 Key::Profile(class) => state.rates.insert_profile(&class, CLUSTER.decode(key, value)?),
                 Key::Memory => state.memory = CLUSTER.decode(key, value)?,
                 Key::Voice(no) => _ = voices.insert(no, CLUSTER.decode(key, value)?),
+                Key::Quotes(no) => _ = quotes.insert(no, CLUSTER.decode(key, value)?),
                 Key::Silence(_) => silences.push(CLUSTER.decode(key, value)?),
                 Key::Apart(no) => state.partings.insert(no, CLUSTER.decode(key, value)?),
             }
@@ -77,6 +80,7 @@ impl ClusterState {
         for (no, head) in heads {
             let mut live = Live::restored(head, rows.remove(&no).unwrap_or_default());
             live.voice = voices.remove(&no).unwrap_or_default();
+            live.quotes = quotes.remove(&no).unwrap_or_default();
             for (number, row) in &live.rows {
                 state.index(no, *number, row.keys());
             }
@@ -162,6 +166,10 @@ impl ClusterState {
             Key::Voice(no) => {
                 let voice = self.incidents.get(no).map(|live| &live.voice);
                 voice.filter(|voice| voice.is_heard()).map(|value| CLUSTER.encode(value))
+            }
+            Key::Quotes(no) => {
+                let quotes = self.incidents.get(no).map(|live| &live.quotes);
+                quotes.filter(|quotes| !quotes.is_empty()).map(|value| CLUSTER.encode(value))
             }
             Key::Silence(id) => self.silences.get(id).map(|value| CLUSTER.encode(value)),
             Key::Apart(no) => self.partings.get(*no).map(|value| CLUSTER.encode(value)),

@@ -55,6 +55,8 @@ pub(crate) enum Key {
     Memory,
     /// What people did to an incident and said of it, if they did.
     Voice(u64),
+    /// What the Events at an incident's root say, if they say anything.
+    Quotes(u64),
     /// A silence.
     Silence(String),
     /// What an incident was parted from by hand.
@@ -115,6 +117,7 @@ impl Key {
             Self::Series(key) => [&[b'n'][..], &key.to_be_bytes()].concat(),
             Self::Profile(text) => [&[b'p'][..], text.as_bytes()].concat(),
             Self::Voice(no) => [&[b'v'][..], &no.to_be_bytes()].concat(),
+            Self::Quotes(no) => [&[b'q'][..], &no.to_be_bytes()].concat(),
             Self::Silence(id) => [&[b's'][..], id.as_bytes()].concat(),
             Self::Apart(no) => [&[b'a'][..], &no.to_be_bytes()].concat(),
         }
@@ -138,6 +141,7 @@ impl Key {
             [b'n', rest @ ..] if rest.len() == 8 => number(rest).map(Self::Series),
             [b'p', rest @ ..] => std::str::from_utf8(rest).ok().map(|text| Self::Profile(text.to_owned())),
             [b'v', rest @ ..] if rest.len() == 8 => number(rest).map(Self::Voice),
+            [b'q', rest @ ..] if rest.len() == 8 => number(rest).map(Self::Quotes),
             [b'a', rest @ ..] if rest.len() == 8 => number(rest).map(Self::Apart),
             [b's', rest @ ..] => std::str::from_utf8(rest).ok().map(|text| Self::Silence(text.to_owned())),
             _ => None,
