@@ -18,7 +18,7 @@ fn says_something_of_every_class() {
     let placeholders: BTreeSet<&str> = [
         &["kind", "namespace", "name", "blamed", "config", "container", "node", "workload", "image"][..],
         &["secret", "configmap", "csidriver", "storageclass", "resourcequota", "webhook", "registry", "serviceaccount"],
-        &["runtimeclass", "priorityclass", "path", "fileserver"],
+        &["runtimeclass", "runtimehandler", "priorityclass", "path", "fileserver"],
     ]
     .concat()
     .into_iter()

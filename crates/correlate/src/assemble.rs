@@ -8,6 +8,7 @@ use epicenter_model::{EnrichedEvent, ObjectRef, Role, Severity, Transition, inci
 use crate::edge::Edge;
 use crate::entity::{EventRef, Heard, Mark, bounded};
 use crate::live::{Candidate, Cap, Head, Live, Reason, Row, RowRole, STAYS_MS};
+use crate::merge::Effect;
 use crate::neighbours::Links;
 use crate::parents::Parent;
 use crate::score::{When, rounded};
@@ -158,7 +159,7 @@ impl Engine<'_> {
         effects.retain(|effect| self.may_be_in(home, Some(effect.no)));
         let placed = match (incident, before) {
             (Some((score, index)), trigger) if trigger.is_none_or(|(other, _)| score >= other) => {
-                self.join(incoming, &parents[index])
+                self.join(incoming, &parents[index], &effects)
             }
             (_, trigger) => {
                 let trigger = trigger.map(|(_, index)| &parents[index]);
@@ -186,18 +187,27 @@ impl Engine<'_> {
                 best = Some(parent);
             }
         }
-        best.map(|parent| self.join(incoming, &parent))
+        best.map(|parent| self.join(incoming, &parent, &[]))
     }
 
-    /// Adds the Event to the incident of `parent`.
-    fn join(&mut self, incoming: &Incoming<'_>, parent: &Parent<'_>) -> (u64, u32) {
+    /// Adds the Event, which explains `effects`, to the incident of `parent`.
+    fn join(&mut self, incoming: &Incoming<'_>, parent: &Parent<'_>, effects: &[Effect]) -> (u64, u32) {
         let (no, above) = parent.place.unwrap_or_default();
         // A change explains that there is a cause, and not what it is.
         let other = |above: usize| {
             self.state.incidents.get(&no).is_some_and(|live| live.head.candidates[above].entity != incoming.blamed)
         };
         let by_change = self.rules.class(&parent.class).role == Role::Change && above.is_some_and(other);
-        let own_cause = (!parent.causal || by_change) && incoming.event.role == Role::Cause;
+        // Of what is merely like it, it may be the cause.
+        let explains = |above: usize| {
+            self.state.incidents.get(&no).map(|live| &live.head.candidates[above]).is_some_and(|known| {
+                effects
+                    .iter()
+                    .any(|effect| (effect.no, &effect.class, effect.entity) == (no, &known.class, known.entity))
+            })
+        };
+        let deeper = !parent.causal && above.is_some_and(explains);
+        let own_cause = deeper || (!parent.causal || by_change) && incoming.event.role == Role::Cause;
         let candidate = match above {
             Some(above) if !own_cause => Some(above),
             _ => self.candidate(incoming, no),

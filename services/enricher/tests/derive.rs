@@ -81,6 +81,19 @@ fn is_quiet_about_a_container_that_is_being_stopped() {
     check(versions, expect![[""]]);
 }
 
+/// A pod that failed is not restarted: that is another class, with another command to look at it.
+#[test]
+fn says_when_nothing_restarts_a_container() {
+    let mut versions = containers([container("", 0, "", 0, 0), container("", 0, "Error", 3, 5)]);
+    versions[1].phase = "Failed".to_owned();
+    check(
+        versions,
+        expect![[r#"
+            2 crash.final Pod shop/web-1 x1 derived Error at 5: Container app ended with exit code 3 (Error); the pod has failed
+        "#]],
+    );
+}
+
 #[test]
 fn tells_failed_and_ready_pods() {
     let pod = bare("v1", "Pod", "shop", "web-1");

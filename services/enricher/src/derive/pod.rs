@@ -55,6 +55,8 @@ fn ended(old: Option<&ContainerFacts>, new: &ContainerFacts, pod: &ObjectFacts) 
         "" => format!("Container {name} ended with exit code {code}"),
         reason => format!("Container {name} ended with exit code {code} ({reason})"),
     };
+    // Nothing restarts it: its own log is the record.
+    let note = if !killed && pod.phase == "Failed" { note + "; the pod has failed" } else { note };
     let reason = if TELLING.contains(&new.terminated.as_str()) { &new.terminated } else { "ContainerExited" };
     let mark = new.finished_at.map_or_else(|| format!("r{}", new.restarts), |at| at.as_micros().to_string());
     Some(Finding {
