@@ -7,8 +7,10 @@ use epicenter_model::{Act, EnrichedEvent, EnrichedRecord, IncidentState, Timesta
 
 use crate::assemble::Incoming;
 use crate::edge::Edge;
-use crate::entity::bounded;
+use crate::entity::{Mark, bounded};
 use crate::live::{Row, RowRole, STAYS_MS};
+use crate::rules::Quiet;
+use crate::score::SKEW_MS;
 use crate::source::Passes;
 use crate::state::{ClusterState, Engine};
 use crate::wire::Key;
@@ -133,13 +135,14 @@ impl Engine<'_> {
         self.touch(no, None);
     }
 
-    /// It counts too when nothing has ended it for so long.
+    /// It counts too when nothing has ended it for so long, and no planned change that was heard of since explains what goes on.
     fn stays(&mut self, no: u64) {
         let (rules, now) = (self.rules, self.now());
-        let Some(live) = self.state.incidents.get_mut(&no) else { return };
+        let Some(live) = self.state.incidents.get(&no) else { return };
         let Some(cap) = live.head.cap.filter(|cap| cap.until.is_some_and(|until| until <= now)) else { return };
         let goes_on = |row: &Row| row.lasting && !row.over;
-        let stays = |row: &Row| goes_on(row) && rules.class(&row.class).passes == Passes::UnlessItStays;
+        let passes = |row: &Row| rules.class(&row.class).passes == Passes::UnlessItStays;
+        let stays = |row: &Row| goes_on(row) && passes(row) && !self.is_excused(row);
         let lasts = if cap.planned {
             live.head.root_row.and_then(|root| live.rows.get(&root)).is_some_and(goes_on)
         } else {
@@ -147,8 +150,32 @@ impl Engine<'_> {
             live.pending > 0 && live.rows.values().any(stays)
         };
         if lasts {
-            live.head.cap = None;
+            self.head_mut(no).cap = None;
         }
+    }
+
+    /// A planned change that excuses it for good was heard of at its time, be it before it or after.
+    fn is_excused(&self, row: &Row) -> bool {
+        let rules = self.rules;
+        let mut quiet = rules.class(&row.class).quiet.iter().map(|index| &rules.quiet[*index]);
+        quiet.any(|Quiet { rule, after }| {
+            let at_its_time = |mark: &Mark| {
+                let since = mark.first.plus_millis(-SKEW_MS);
+                mark.edge == rule.of
+                    && after.contains(&mark.class)
+                    && *mark.event.uid != *row.uid
+                    && (since..=mark.last.plus_millis(rule.within_s.saturating_mul(1000))).contains(&row.last)
+            };
+            let entities = &self.state.entities;
+            let shared = match rule.edge {
+                Edge::Object => Some(row.object),
+                // A pod of that name may be on another by now.
+                Edge::Node => entities.find("Node", "", &row.node),
+                _ => None,
+            };
+            let shared = shared.filter(|_| rule.lasts_s.is_none()).and_then(|id| entities.get(id));
+            shared.is_some_and(|entity| entity.marks.iter().any(at_its_time))
+        })
     }
 
     /// The incident, if it is no more than a note because its like often passes by itself.
