@@ -16,8 +16,9 @@ use crate::workloads::Workloads;
 /// Most possible roots.
 pub(crate) const CANDIDATES: usize = 24;
 const REASONS: usize = 40;
-/// At most one update of an incident in so much log time, ms.
-const UPDATE_MS: i64 = 1_000;
+/// At most one update of an incident in a tenth of its age of log time, but no less and no more than so much, ms: the older it is, the less
+/// changes with each Event. What matters is told at once.
+const UPDATE_MS: (i64, i64) = (1_000, 5_000);
 /// A resolved incident is reopened rather than opened anew.
 const REOPEN_MS: i64 = 600_000;
 /// What ends by itself mostly does so within this: an attachment that moves with its pod, a node that the autoscaler adds.
@@ -411,7 +412,8 @@ impl Live {
 
     /// Log time from which a mere update may be told.
     pub fn next_update(&self) -> Timestamp {
-        self.head.told_at.plus_millis(UPDATE_MS)
+        let age = self.head.told_at.millis_since(self.head.opened_at);
+        self.head.told_at.plus_millis((age / 10).clamp(UPDATE_MS.0, UPDATE_MS.1))
     }
 
     /// Log time at which something is to be told though nothing comes: what was held back, or that it has not passed.
