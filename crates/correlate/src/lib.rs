@@ -48,6 +48,7 @@ mod source;
 mod state;
 mod store;
 mod tell;
+mod timers;
 mod voice;
 mod wire;
 mod workloads;

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::explain::Words;
 use crate::quotes::Quotes;
-use crate::state::Alarm;
+use crate::timers::Alarm;
 use crate::voice::Voice;
 use crate::workloads::Workloads;
 

@@ -13,21 +13,6 @@ use crate::state::ClusterState;
 use crate::voice::Voice;
 use crate::wire::{CLUSTER, Key, StateError};
 
-/// What changed since it was last written. Each object, incident and row says itself whether it is listed.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Unwritten {
-    /// Anything at all.
-    pub any: bool,
-    /// Which engine writes.
-    pub writer: bool,
-    /// Incidents, with their rows.
-    pub incidents: Vec<u64>,
-    /// [`Key::Memory`].
-    pub memory: bool,
-    /// Other entries but those of objects.
-    pub keys: Vec<Key>,
-}
-
 impl ClusterState {
     /// The state that was written as `entries` by [`ClusterState::flush`], in any order.
     ///
