@@ -259,8 +259,8 @@ impl Rules {
             check.that(rule.lag_s.0 <= rule.lag_s.1, "lag_s", "must be [least, most]")?;
             check.that(!rule.why.is_empty(), "why", "must be a sentence")?;
             check.sourced(&rule.source)?;
-            let causes = check.happening(&rule.cause, "cause")?;
-            let effects = check.happening(&rule.effect, "effect")?;
+            let causes = check.resolve(&rule.cause, "cause")?;
+            let effects = check.resolve(&rule.effect, "effect")?;
             self.causal_by_id.insert(rule.id.as_str().into(), self.causal.len());
             self.causal.push(Causal { rule, causes, effects });
         }
@@ -470,18 +470,6 @@ impl Check<'_> {
         RulesError { file: self.file.to_owned(), rule: self.rule.to_owned(), field, problem }
     }
 
-    /// As [`Check::resolve`]; what says that something is over, or says nothing, neither causes nor is caused unless it is named.
-    fn happening(&self, patterns: &[String], field: &'static str) -> Result<FxHashSet<Arc<str>>, RulesError> {
-        let mut found = self.resolve(patterns, field)?;
-        let mute = |class: &str| {
-            let info = self.classes.get(class);
-            info.is_some_and(|info| matches!(info.role, Role::Recovery | Role::Noise))
-        };
-        found.retain(|class| !mute(class) || patterns.iter().any(|pattern| **pattern == **class));
-        Ok(found)
-    }
-
-    /// The classes that `patterns` stand for.
     /// The classes that `patterns` name. A trailing `*` stands for what can be wrong or planned: what is over, or nothing,
     /// neither causes anything nor is caused, unless it is named in full.
     fn resolve(&self, patterns: &[String], field: &'static str) -> Result<FxHashSet<Arc<str>>, RulesError> {
