@@ -75,7 +75,8 @@ fn incidents(bus: &Bus, over: &AtomicBool) -> anyhow::Result<HashMap<String, Str
         let Some(record) = reader.next(Duration::from_millis(100))? else { continue };
         let change: IncidentChange = codec.decode(record.payload.as_deref().unwrap_or_default())?;
         let id = change.incident.id;
-        found.extend(change.incident.members.into_iter().map(|member| (member.event_uid, id.clone())));
+        let members = change.incident.members.into_iter().filter(|member| !member.is_moved());
+        found.extend(members.map(|member| (member.event_uid, id.clone())));
     }
     Ok(found)
 }
@@ -98,16 +99,14 @@ fn table(
     asked: &Asked,
     time: Duration,
 ) -> anyhow::Result<String> {
-    let mut figures: Vec<f64> = load
-        .answered
-        .iter()
-        .map(|(uid, answered)| {
-            let at = told.get(incidents.get(uid)?)?;
-            // The webhook may be told before the writer is told that its Event is taken.
-            Some(at.saturating_duration_since(*answered).as_secs_f64() * 1e3)
-        })
-        .collect::<Option<_>>()
-        .context("not of every incident somebody was told: the services fell behind")?;
+    let took = |(uid, answered): (&String, &Instant)| {
+        let incident = incidents.get(uid).with_context(|| format!("the Event {uid} came to no incident"))?;
+        let at =
+            told.get(incident).with_context(|| format!("nobody was told of {incident}: the services fell behind"))?;
+        // The webhook may be told before the writer is told that its Event is taken.
+        anyhow::Ok(at.saturating_duration_since(*answered).as_secs_f64() * 1e3)
+    };
+    let mut figures: Vec<f64> = load.answered.iter().map(took).collect::<Result<_, _>>()?;
     ensure!(!figures.is_empty(), "no Event was timed: write more of them, or for longer");
     figures.sort_by(f64::total_cmp);
     let at = |part: f64| figures[((figures.len() - 1) as f64 * part).round() as usize];

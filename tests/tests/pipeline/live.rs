@@ -60,6 +60,12 @@ fn cluster() -> ControlPlane {
         })
         .unwrap();
     // As in a cluster that is older than its Events: a node that has just joined may be not ready for a while.
+    plane
+        .until("the node's arrival is told", LIMIT, |plane| {
+            let joined = ["get", "events", "-A", "--field-selector", "reason=RegisteredNode", "-o", "name"];
+            Ok(!plane.kubectl(&joined)?.is_empty())
+        })
+        .unwrap();
     plane.kubectl(&["delete", "events", "--all", "-A"]).unwrap();
     plane
 }
