@@ -19,7 +19,7 @@ use crate::{ArchiveError, Store};
 pub(crate) const DEADLINE: Duration = Duration::from_secs(150);
 /// Rows of a file that are skipped as a whole.
 const ROW_GROUP: usize = 65_536;
-/// Bytes of a column that are read for one value of it.
+/// Bytes of a column that are read for one value of it, and of a dictionary as much again.
 const PAGE: usize = 64 * 1024;
 /// Rows after which a page is looked at: whether it is full. Of whole records that many are as large as a page.
 const AT_ONCE: usize = 64;
@@ -86,6 +86,7 @@ fn properties(sought: impl Iterator<Item = &'static str>) -> WriterProperties {
         .set_compression(Compression::ZSTD(level))
         .set_max_row_group_row_count(Some(ROW_GROUP))
         .set_data_page_size_limit(PAGE)
+        .set_dictionary_page_size_limit(PAGE)
         .set_write_batch_size(AT_ONCE);
     for name in LONG {
         properties = properties.set_column_statistics_enabled(ColumnPath::from(name), EnabledStatistics::None);

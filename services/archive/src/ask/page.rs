@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 
-use epicenter_model::{EnrichedEvent, Incident, IncidentChange};
+use epicenter_model::{EnrichedEvent, Incident, IncidentChange, Timestamp};
 use epicenter_runtime::Access;
 use serde_json::{Map, Value};
 
 use super::cursor::ORDER;
-use super::filter::quoted;
+use super::filter::{instant, quoted};
 use super::{Archive, Cursor, Filter, Malformed};
 use crate::{ArchiveError, Entry as _};
 
@@ -97,11 +97,19 @@ impl Archive {
 
     async fn page(&self, from: &str, limit: NonZeroU32) -> Result<Page, ArchiveError> {
         let more = u64::from(limit.get()) + 1;
-        let query = format!("SELECT *, arrow_cast(time, 'Int64') AS micros FROM {from} ORDER BY {ORDER} LIMIT {more}");
+        // Short columns tell how far back the page goes. A row of all takes a page of each column, and whoever sorts holds those of
+        // every row that fits.
+        let short = format!("SELECT arrow_cast(time, 'Int64') AS micros FROM {from} ORDER BY {ORDER} LIMIT {more}");
+        let Some(oldest) = self.query(&short).await?.last().map(|row| number(row, "micros")) else {
+            return Ok(Page { rows: Vec::new(), next: None });
+        };
+        let query = format!(
+            "SELECT *, arrow_cast(time, 'Int64') AS micros FROM (SELECT * FROM {from}) WHERE time >= {} ORDER BY {ORDER} LIMIT {more}",
+            instant(Timestamp::from_micros(oldest))
+        );
         let mut rows = self.query(&query).await?;
         let is_more = rows.len() as u64 == more;
         rows.truncate(limit.get() as usize);
-        let number = |row: &Row, name: &str| row.get(name).and_then(Value::as_i64).unwrap_or_default();
         let next = rows.last().filter(|_| is_more).map(|row| Cursor {
             time: number(row, "micros"),
             partition: number(row, "partition"),
@@ -139,6 +147,10 @@ impl Archive {
         // An incident that is not there has no Events.
         Ok(Some(if uids.is_empty() { "FALSE".to_owned() } else { format!("event_uid IN ({})", uids.join(", ")) }))
     }
+}
+
+fn number(row: &Row, name: &str) -> i64 {
+    row.get(name).and_then(Value::as_i64).unwrap_or_default()
 }
 
 /// Puts the record into its row as the object that it is, not as a text.
