@@ -4,6 +4,7 @@
 //! the thread waits with the notice and reads no further: the log is its queue. After a crash what was begun is told again,
 //! the same with the same key.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -91,7 +92,20 @@ fn serve(context: &Context, receiver: &Arc<Receiver>, post: &Post, stop: &Stop) 
     desk.restore(threads);
     let partitions: Vec<u32> = (0..bus.partitions()).collect();
     let reader = bus.reader(INCIDENT_CHANGES.name, &partitions, Start::At(id, position.clone()))?;
+    let mut unread = BTreeMap::new();
+    for partition in &partitions {
+        let (first, end) = bus.bounds(INCIDENT_CHANGES.name, *partition)?;
+        let next = position.get(partition).map_or(first, |read| read.next.max(first));
+        if next < end {
+            unread.insert(*partition, end);
+        }
+    }
     let fresh = position.is_empty();
+    let mut moved = Position::new();
+    if fresh && unread.is_empty() {
+        // An empty log is a position too.
+        moved.insert(0, Bookmark::default());
+    }
     let lost: Vec<_> = reader.lost().iter().map(|(partition, damage)| (*partition, damage.to_string())).collect();
     for (partition, _) in &lost {
         // Offsets of another log.
@@ -106,9 +120,10 @@ fn serve(context: &Context, receiver: &Arc<Receiver>, post: &Post, stop: &Stop) 
         reader,
         desk,
         // Who reads for the first time is not told of what has been over for long.
-        fresh,
+        fresh: fresh && !unread.is_empty(),
+        unread,
         position,
-        moved: Position::new(),
+        moved,
         unsaved: 0,
         kept_alive: None,
         may_send: Instant::now(),
@@ -132,6 +147,8 @@ struct Delivery<'c> {
     reader: Reader,
     desk: Desk,
     fresh: bool,
+    /// Where partitions ended when it began, of those that are not read so far yet.
+    unread: BTreeMap<u32, i64>,
     position: Position,
     /// Positions that are not committed yet.
     moved: Position,
@@ -145,10 +162,11 @@ struct Delivery<'c> {
 impl Delivery<'_> {
     fn run(&mut self) -> Result<(), Fault> {
         let mut wait = if matches!(self.context.bus, Bus::Local(_)) { IDLE } else { FIRST };
-        let (mut caught_up, mut looked) = (false, Instant::now());
+        let mut looked = Instant::now();
         while !self.stop.requested() {
             let Some(record) = self.reader.next(wait)? else {
-                (wait, caught_up) = (IDLE, true);
+                wait = IDLE;
+                self.unread.clear();
                 if std::mem::take(&mut self.fresh) {
                     // An empty log is a position too.
                     self.moved.entry(0).or_default();
@@ -163,7 +181,7 @@ impl Delivery<'_> {
             if self.unsaved >= CHANGES && !self.fresh {
                 self.save(&[])?;
             }
-            if caught_up && now().as_millis() - at < LIVE && looked.elapsed() > PAUSE {
+            if self.unread.is_empty() && now().as_millis() - at < LIVE && looked.elapsed() > PAUSE {
                 looked = Instant::now();
                 self.tell(None, now())?;
             }
@@ -206,6 +224,11 @@ impl Delivery<'_> {
         self.position.insert(record.partition, Bookmark::after(record));
         self.moved.insert(record.partition, Bookmark::after(record));
         self.unsaved += 1;
+        // A busy log is never idle: it is caught up with where it is read to the end that it had.
+        if self.unread.get(&record.partition).is_some_and(|end| record.offset + 1 >= *end) {
+            self.unread.remove(&record.partition);
+        }
+        self.fresh &= !self.unread.is_empty();
     }
 
     /// Tells all that is due at `at`, in `cluster` or in all.
