@@ -101,11 +101,6 @@ fn serve(context: &Context, receiver: &Arc<Receiver>, post: &Post, stop: &Stop) 
         }
     }
     let fresh = position.is_empty();
-    let mut moved = Position::new();
-    if fresh && unread.is_empty() {
-        // An empty log is a position too.
-        moved.insert(0, Bookmark::default());
-    }
     let lost: Vec<_> = reader.lost().iter().map(|(partition, damage)| (*partition, damage.to_string())).collect();
     for (partition, _) in &lost {
         // Offsets of another log.
@@ -119,11 +114,10 @@ fn serve(context: &Context, receiver: &Arc<Receiver>, post: &Post, stop: &Stop) 
         source,
         reader,
         desk,
-        // Who reads for the first time is not told of what has been over for long.
-        fresh: fresh && !unread.is_empty(),
+        fresh,
         unread,
         position,
-        moved,
+        moved: Position::new(),
         unsaved: 0,
         kept_alive: None,
         may_send: Instant::now(),
@@ -146,6 +140,7 @@ struct Delivery<'c> {
     source: Source,
     reader: Reader,
     desk: Desk,
+    /// It reads for the first time.
     fresh: bool,
     /// Where partitions ended when it began, of those that are not read so far yet.
     unread: BTreeMap<u32, i64>,
@@ -167,9 +162,10 @@ impl Delivery<'_> {
             let Some(record) = self.reader.next(wait)? else {
                 wait = IDLE;
                 self.unread.clear();
-                if std::mem::take(&mut self.fresh) {
+                if self.position.is_empty() {
                     // An empty log is a position too.
-                    self.moved.entry(0).or_default();
+                    self.position.insert(0, Bookmark::default());
+                    self.moved.insert(0, Bookmark::default());
                 }
                 self.tell(None, now())?;
                 self.save(&[])?;
@@ -178,7 +174,7 @@ impl Delivery<'_> {
             };
             let at = record.timestamp;
             self.take(&record)?;
-            if self.unsaved >= CHANGES && !self.fresh {
+            if self.unsaved >= CHANGES && !self.is_history() {
                 self.save(&[])?;
             }
             if self.unread.is_empty() && now().as_millis() - at < LIVE && looked.elapsed() > PAUSE {
@@ -199,7 +195,7 @@ impl Delivery<'_> {
         match self.context.codec.decode::<IncidentChange>(record.payload.as_deref().unwrap_or_default()) {
             Ok(change) => {
                 let cluster = change.incident.cluster.clone();
-                if !self.fresh {
+                if !self.is_history() {
                     self.tell(Some(&cluster), at)?;
                 }
                 if self.stop.requested() {
@@ -207,7 +203,7 @@ impl Delivery<'_> {
                 }
                 self.desk.take(&change);
                 self.reached(record);
-                if !self.fresh {
+                if !self.is_history() {
                     self.tell(Some(&cluster), at)?;
                 }
             }
@@ -228,7 +224,11 @@ impl Delivery<'_> {
         if self.unread.get(&record.partition).is_some_and(|end| record.offset + 1 >= *end) {
             self.unread.remove(&record.partition);
         }
-        self.fresh &= !self.unread.is_empty();
+    }
+
+    /// Who reads for the first time is not told of what has been over for long.
+    fn is_history(&self) -> bool {
+        self.fresh && !self.unread.is_empty()
     }
 
     /// Tells all that is due at `at`, in `cluster` or in all.

@@ -146,8 +146,12 @@ impl Aggregate {
                 "resolved_p95",
             ],
         };
-        let by = self.by.iter().map(|group| group.name());
-        self.every.map(|_| "since").into_iter().chain(by).chain(sums.iter().copied()).collect()
+        self.groups().chain(sums.iter().copied()).collect()
+    }
+
+    /// The columns by which rows are put together.
+    fn groups(&self) -> impl Iterator<Item = &'static str> {
+        self.every.map(|_| "since").into_iter().chain(self.by.iter().map(|group| group.name()))
     }
 
     fn sql(&self, from: &str, filter: &Filter, now: Timestamp) -> String {
@@ -189,9 +193,8 @@ impl Aggregate {
 
     /// Puts Events together by object first, and then counts those: as large as the objects are many, whatever the groups.
     fn by_object(&self, select: &str, from: &str, hours: f64) -> String {
-        let columns = self.columns();
-        let names = columns.iter().take(columns.len() - 4).map(|name| format!("\"{name}\", ")).collect::<String>();
-        let places: Vec<_> = (1..=columns.len() - 3).map(|place| place.to_string()).collect();
+        let names: String = self.groups().map(|name| format!("\"{name}\", ")).collect();
+        let places: Vec<_> = (1..=self.groups().count() + 1).map(|place| place.to_string()).collect();
         format!(
             "SELECT {names}sum(alike) AS events, sum(occurred) AS occurrences, sum(occurred) / {hours:?} AS per_hour, count(object) AS objects \
              FROM (SELECT {select}coalesce(uid, name) AS object, count(*) AS alike, sum(occurrences) AS occurred FROM {from} GROUP BY {})",
