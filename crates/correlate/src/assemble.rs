@@ -6,11 +6,12 @@ use std::sync::Arc;
 use epicenter_model::{EnrichedEvent, ObjectRef, Role, Severity, Transition, incident_id};
 
 use crate::edge::Edge;
-use crate::entity::{EventRef, Heard, Mark, bounded};
+use crate::entity::{EventRef, Heard, bounded};
 use crate::live::{Candidate, Cap, Head, Live, Reason, Row, RowRole, STAYS_MS};
 use crate::merge::Effect;
 use crate::neighbours::Links;
 use crate::parents::Parent;
+use crate::quiet::Excuse;
 use crate::score::{When, rounded};
 use crate::source::{Blame, Passes};
 use crate::state::Engine;
@@ -448,42 +449,6 @@ impl Engine<'_> {
     pub fn head_mut(&mut self, no: u64) -> &mut Head {
         &mut self.state.incidents.entry(no).or_default().head
     }
-
-    /// How far a planned change excuses the Event, if at all.
-    pub fn excuse(&self, incoming: &Incoming<'_>) -> Option<Excuse> {
-        let rules = self.rules;
-        let class = rules.class(&incoming.event.class);
-        let deleted = incoming.event.context.deleting && incoming.event.event.regarding.kind == "Pod";
-        if deleted && !class.despite_deletion {
-            return Some(Excuse::Wholly);
-        }
-        class.quiet.iter().find_map(|index| {
-            let quiet = &rules.quiet[*index];
-            let within = quiet.rule.within_s * 1000;
-            let fits = |mark: &Mark| {
-                let lag = incoming.when.first.millis_since(mark.last);
-                mark.edge == quiet.rule.of
-                    && quiet.after.contains(&mark.class)
-                    && *mark.event.uid != *incoming.event.event.uid
-                    && (-5_000..=within).contains(&lag.min(incoming.event.at.millis_since(mark.at)))
-            };
-            let mut shared = incoming.links.along(quiet.rule.edge).filter_map(|(id, _)| self.state.entities.get(id));
-            shared.any(|entity| entity.marks.iter().any(fits)).then(|| match quiet.rule.severity {
-                Some(severity) => {
-                    Excuse::UpTo { severity, lasts_ms: quiet.rule.lasts_s.map(|lasts| lasts.saturating_mul(1000)) }
-                }
-                None => Excuse::Wholly,
-            })
-        })
-    }
-}
-
-/// What a planned change makes of an Event.
-pub(crate) enum Excuse {
-    /// It is no incident.
-    Wholly,
-    /// It is one of that severity at most, until it has lasted so long, ms.
-    UpTo { severity: Severity, lasts_ms: Option<i64> },
 }
 
 /// It can be part of an incident, and begin one.

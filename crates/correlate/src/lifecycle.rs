@@ -7,10 +7,8 @@ use epicenter_model::{Act, EnrichedEvent, EnrichedRecord, IncidentState, Timesta
 
 use crate::assemble::Incoming;
 use crate::edge::Edge;
-use crate::entity::{Mark, bounded};
+use crate::entity::bounded;
 use crate::live::{Row, RowRole, STAYS_MS};
-use crate::rules::Quiet;
-use crate::score::SKEW_MS;
 use crate::source::Passes;
 use crate::state::{ClusterState, Engine};
 use crate::wire::Key;
@@ -152,30 +150,6 @@ impl Engine<'_> {
         if lasts {
             self.head_mut(no).cap = None;
         }
-    }
-
-    /// A planned change that excuses it for good was heard of at its time, be it before it or after.
-    fn is_excused(&self, row: &Row) -> bool {
-        let rules = self.rules;
-        let mut quiet = rules.class(&row.class).quiet.iter().map(|index| &rules.quiet[*index]);
-        quiet.any(|Quiet { rule, after }| {
-            let at_its_time = |mark: &Mark| {
-                let since = mark.first.plus_millis(-SKEW_MS);
-                mark.edge == rule.of
-                    && after.contains(&mark.class)
-                    && *mark.event.uid != *row.uid
-                    && (since..=mark.last.plus_millis(rule.within_s.saturating_mul(1000))).contains(&row.last)
-            };
-            let entities = &self.state.entities;
-            let shared = match rule.edge {
-                Edge::Object => Some(row.object),
-                // A pod of that name may be on another by now.
-                Edge::Node => entities.find("Node", "", &row.node),
-                _ => None,
-            };
-            let shared = shared.filter(|_| rule.lasts_s.is_none()).and_then(|id| entities.get(id));
-            shared.is_some_and(|entity| entity.marks.iter().any(at_its_time))
-        })
     }
 
     /// The incident, if it is no more than a note because its like often passes by itself.
