@@ -29,11 +29,13 @@ pub(crate) enum Edge {
     Namespace,
     /// The cluster's capacity: what all pending pods compete for.
     Cluster,
-    /// What an autoscaler scales.
+    /// What it cannot do without: what an autoscaler scales, what others do for it, the workload behind a service that the text
+    /// names.
     Target,
     /// The Event's second object, such as the pod that preempts another.
     Related,
-    /// An aggregated API, such as that of the metrics server.
+    /// What its workload does for others, such as an aggregated API or the network of its node's pods; the API that the Event is
+    /// about.
     Api,
     /// Anything else that the text names.
     Named,

@@ -384,6 +384,13 @@ impl Entities {
         self.owners(id).last().map_or(id, |(top, _)| top)
     }
 
+    /// The node on which it runs, or that it is.
+    pub fn node_of(&self, id: u64) -> Option<&Arc<ObjectRef>> {
+        let own = self.get(id)?;
+        let node = if own.object.kind == "Node" { own } else { self.get(own.linked(Edge::Node).next()?.to)? };
+        Some(&node.object)
+    }
+
     /// The object that is to be forgotten next, if it is time or there are more than `limit`.
     pub fn oldest(&self, now: Timestamp, limit: usize) -> Option<(u64, bool)> {
         let (seen, id) = self.by_seen.first()?;

@@ -3,9 +3,10 @@
 //! Pure, deterministic and bounded: [`apply`] takes one record, changes a [`ClusterState`], and says which incidents
 //! changed; the state says which of its entries are to be written. No I/O, no clock: time is the log's.
 //!
-//! An Event's way: its object and what that is linked with (`entity`, `neighbours`), the causal rules that could explain
-//! it (`rules`, `parents`, data in `rules/*.yaml`), its incident (`assemble`, `merge`, `common_cause`), what it ends (`lifecycle`) or a
-//! planned change excuses (`quiet`), the most likely root (`rank`), and what is told (`tell`, `explain`), also to the fleet (`signal`).
+//! An Event's way: its object and what that is linked with (`entity`, `neighbours`, `owners`, `function`), the causal rules that
+//! could explain it (`rules`, `parents`, data in `rules/*.yaml`), its incident (`assemble`, `merge`, `common_cause`), what it ends
+//! (`lifecycle`) or a planned change excuses (`quiet`), the most likely root (`rank`), and what is told (`tell`, `explain`), also to
+//! the fleet (`signal`).
 //! What people say of incidents comes the same way (`voice`), also that two are one, or one is two (`part`). What the Events at a
 //! root say is quoted (`quotes`). What was known of an incident's like before it, is remembered (`memory`, `recurrence`, `habit`) and told
 //! (`recall`); what comes more often than usual is counted (`rates`, `series`), and becomes an Event of the engine's own (`anomaly`).
@@ -24,6 +25,7 @@ mod effects;
 mod entity;
 mod explain;
 mod fleet;
+mod function;
 mod habit;
 mod lifecycle;
 mod listed;
@@ -31,6 +33,7 @@ mod live;
 mod memory;
 mod merge;
 mod neighbours;
+mod owners;
 mod parents;
 mod part;
 mod partings;

@@ -76,7 +76,11 @@ pub(crate) fn of_file(from: &str, source: &RuleFile) -> Vec<Listed> {
         list("harm", class.clone(), "does not heal".to_owned());
     }
     for rule in &source.serves {
-        list("serves", rule.workload.clone(), format!("serves {} {}", rule.kind, rule.name));
+        let place = if rule.daemon { " of its node" } else { "" };
+        list("serves", rule.workload.clone(), format!("serves {} {}{place}", rule.kind, rule.name));
+    }
+    for rule in &source.needs {
+        list("needs", rule.workload.clone(), format!("needs {} {}", rule.kind, rule.name));
     }
     for rule in &source.patterns {
         list("patterns", rule.id.name().to_owned(), rule.says());

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use epicenter_model::{IncidentState, Transition};
 
 use crate::assemble::Incoming;
-use crate::live::{CANDIDATES, Live, Reason};
+use crate::live::{CANDIDATES, Live};
+use crate::row::Reason;
 use crate::score::{self, rounded};
 use crate::state::Engine;
 use crate::wire::Key;
@@ -35,7 +36,9 @@ impl Engine<'_> {
             let causal = &rules.causal[*index];
             let rule = &causal.rule;
             for (id, _) in incoming.links.along(rule.of) {
-                let Some(shared) = self.state.entities.get(id) else { continue };
+                let Some(shared) = self.state.entities.get(id).filter(|shared| causal.is_through(shared)) else {
+                    continue;
+                };
                 self.look(shared.marks.len());
                 let marks =
                     shared.marks.iter().filter(|mark| mark.edge == rule.edge && causal.effects.contains(&mark.class));

@@ -7,7 +7,8 @@ use epicenter_model::{Role, Timestamp};
 
 use crate::assemble::Incoming;
 use crate::entity::{Entity, EventRef, Mark};
-use crate::live::{Live, Row, RowRole};
+use crate::live::Live;
+use crate::row::{Row, RowRole};
 use crate::rules::Causal;
 use crate::score::{self, When};
 use crate::state::Engine;
@@ -43,7 +44,9 @@ impl<'r> Engine<'r> {
             let causal = &rules.causal[*index];
             let rule = &causal.rule;
             for (id, sure) in incoming.links.along(rule.edge) {
-                let Some(shared) = self.state.entities.get(id) else { continue };
+                let Some(shared) = self.state.entities.get(id).filter(|shared| causal.is_through(shared)) else {
+                    continue;
+                };
                 self.look(shared.marks.len());
                 let first = parents.len();
                 for mark in

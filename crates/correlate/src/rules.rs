@@ -9,9 +9,11 @@ use sha2::{Digest, Sha256};
 use crate::bounds::Bounds;
 use crate::class::{ClassInfo, Classes, fits};
 use crate::edge::{Edge, EdgeSet};
+use crate::entity::Entity;
+use crate::function::Functions;
 use crate::listed::{self, Listed};
 use crate::patterns::{Named, PatternRule, PatternRules};
-use crate::source::{Blame, CausalRule, CommonRule, Implied, Passes, QuietRule, RuleFile, Serving};
+use crate::source::{Blame, CausalRule, CommonRule, Passes, QuietRule, RuleFile};
 
 /// The built-in rules: name and text of each file.
 const BUILTIN: &[(&str, &str)] = &[
@@ -22,6 +24,7 @@ const BUILTIN: &[(&str, &str)] = &[
     ("scheduling.yaml", include_str!("../rules/scheduling.yaml")),
     ("admission.yaml", include_str!("../rules/admission.yaml")),
     ("controllers.yaml", include_str!("../rules/controllers.yaml")),
+    ("system.yaml", include_str!("../rules/system.yaml")),
     ("quiet.yaml", include_str!("../rules/quiet.yaml")),
     ("patterns.yaml", include_str!("../rules/patterns.yaml")),
 ];
@@ -33,8 +36,7 @@ pub struct Rules {
     pub(crate) causal: Vec<Causal>,
     pub(crate) common: Vec<Common>,
     pub(crate) quiet: Vec<Quiet>,
-    pub(crate) serves: Vec<Serving>,
-    pub(crate) implies: Vec<Implied>,
+    pub(crate) functions: Functions,
     pub(crate) patterns: PatternRules,
     causal_by_id: FxHashMap<Box<str>, usize>,
     common_by_id: FxHashMap<Box<str>, usize>,
@@ -64,6 +66,13 @@ pub(crate) struct Causal {
     pub rule: CausalRule,
     pub causes: FxHashSet<Arc<str>>,
     pub effects: FxHashSet<Arc<str>>,
+}
+
+impl Causal {
+    /// Whether cause and effect can have `shared` in common.
+    pub fn is_through(&self, shared: &Entity) -> bool {
+        self.rule.kind.as_ref().is_none_or(|kind| *kind == shared.object.kind)
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -233,8 +242,7 @@ impl Rules {
             causal: vec![],
             common: vec![],
             quiet: vec![],
-            serves: vec![],
-            implies: vec![],
+            functions: Functions::default(),
             patterns: PatternRules::default(),
             causal_by_id: FxHashMap::default(),
             common_by_id: FxHashMap::default(),
@@ -313,8 +321,7 @@ impl Rules {
         flag("despite_deletion", &source.despite_deletion, |class| class.despite_deletion = true)?;
         flag("harm", &source.harm, |class| class.harm = true)?;
         self.listed.extend(found);
-        self.serves.extend(source.serves);
-        self.implies.extend(source.implies);
+        self.functions.add(source.serves, source.needs, source.implies);
         Ok(())
     }
 

@@ -22,6 +22,7 @@ pub struct RuleFile {
     /// Classes of Events that tell of harm that stays: what led to them has not healed, however soon it was over.
     pub(crate) harm: Vec<String>,
     pub(crate) serves: Vec<Serving>,
+    pub(crate) needs: Vec<Need>,
     pub(crate) implies: Vec<Implied>,
     pub(crate) patterns: Vec<PatternRule>,
 }
@@ -38,6 +39,9 @@ pub(crate) struct CausalRule {
     /// From the cause's object to the same; the cause is about that object itself when absent.
     #[serde(default = "object")]
     pub of: Edge,
+    /// The kind of what they have in common, where only one is meant.
+    #[serde(default)]
+    pub kind: Option<String>,
     /// Seconds from cause to effect by the emitters' clocks, least and most.
     pub lag_s: (i64, i64),
     /// How sure it is that this cause, when it is there, explains this effect: above 0, at most 1.
@@ -144,16 +148,26 @@ pub(crate) struct QuietRule {
     pub source: String,
 }
 
-/// A workload by which an aggregated API or a driver is served.
+/// What a workload does for others: it serves an API, runs a driver, connects pods.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Serving {
     pub workload: String,
+    /// What it does, as an object; of a `Service` it is that of the workload's namespace.
     pub kind: String,
     pub name: String,
-    /// It is a DaemonSet wherever it is used.
+    /// It is a DaemonSet wherever it is used, each pod of which does it for its own node.
     #[serde(default)]
     pub daemon: bool,
+}
+
+/// What a workload cannot do without.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Need {
+    pub workload: String,
+    pub kind: String,
+    pub name: String,
 }
 
 /// What Events of a class are about, though they do not name it.

@@ -24,10 +24,10 @@ const LARGEST: usize = 1 << 20;
 /// The most rules about Events: each may be asked for each Event.
 const MOST: usize = 500;
 /// Sections that causal rules have.
-const CAUSAL: [&str; 8] = ["rules", "common", "roots", "quiet", "gone", "serves", "implies", "patterns"];
+const CAUSAL: [&str; 9] = ["rules", "common", "roots", "quiet", "gone", "serves", "needs", "implies", "patterns"];
 /// All that a file may have.
 const SECTIONS: &str =
-    "component, kind, classes, entries, events, rules, common, roots, quiet, gone, serves, implies, patterns";
+    "component, kind, classes, entries, events, rules, common, roots, quiet, gone, serves, needs, implies, patterns";
 
 /// Something that is wrong with a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
