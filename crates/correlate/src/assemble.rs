@@ -81,6 +81,7 @@ impl Engine<'_> {
             self.again(no, number, event);
             place = Some((no, number));
         } else if symptomatic(event) {
+            self.meet_namesakes(event, object);
             let blamed = self.blame(event, object);
             // What somebody parted from what it would blame has itself to blame.
             if !self.is_parted_from(&incoming, blamed) {

@@ -62,6 +62,7 @@ impl Engine<'_> {
                 entities.link(object, edge, to, 1.0);
             }
         }
+        self.claim_namesakes(object, regarding);
         if !self.is_static(event, object) {
             self.guess_owner(object);
         }

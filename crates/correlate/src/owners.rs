@@ -6,13 +6,17 @@ use epicenter_model::{ContextUpdate, EnrichedEvent, ObjectRef};
 
 use crate::edge::Edge;
 use crate::function::static_name;
+use crate::live::Live;
 use crate::recurrence::is_generated;
+use crate::source::Blame;
 use crate::state::Engine;
 
 /// Kinds whose pods are named after them directly.
 const MAKERS: [&str; 4] = ["DaemonSet", "Job", "ReplicationController", "ReplicaSet"];
 /// A guess from a name.
 const GUESSED: f64 = 0.7;
+/// The kind of what stands for failing pods that are called alike, while nothing is known of their maker.
+const NAMESAKES: &str = "Namesakes";
 
 impl Engine<'_> {
     /// A node runs it by itself, from a file: no workload makes it.
@@ -64,6 +68,56 @@ impl Engine<'_> {
         known.or_else(|| functions.is_daemon(maker).then(|| entities.touch(now, "DaemonSet", &pod.namespace, maker)))
     }
 
+    /// Pods that are called alike and fail alike on different nodes have one maker, though nothing is heard of it: mostly a daemon
+    /// set. Until then they are remembered together, should their maker be heard of.
+    pub fn meet_namesakes(&mut self, event: &EnrichedEvent, object: u64) {
+        let (now, entities) = (self.now(), &mut self.state.entities);
+        let Some(pod) = entities.get(object).filter(|pod| pod.linked(Edge::Owner).next().is_none()) else { return };
+        let pod = Arc::clone(&pod.object);
+        let Some(maker) = maker_by_name(&pod).filter(|_| !self.is_static(event, object)) else { return };
+        let entities = &mut self.state.entities;
+        let all = entities.touch(now, NAMESAKES, &pod.namespace, maker);
+        entities.link(all, Edge::Named, object, GUESSED);
+        let alike: Vec<u64> = self.namesakes(all).filter(|other| self.fails_alike(event, object, *other)).collect();
+        if !alike.is_empty() {
+            let maker = self.state.entities.touch(now, "DaemonSet", &pod.namespace, maker);
+            alike.into_iter().chain([object]).for_each(|pod| self.belongs_to(pod, maker));
+        }
+    }
+
+    /// What makes pods is heard of: those that are called after it and have no other owner are its.
+    pub fn claim_namesakes(&mut self, maker: u64, object: &ObjectRef) {
+        if MAKERS.contains(&object.kind.as_str())
+            && let Some(all) = self.state.entities.find(NAMESAKES, &object.namespace, &object.name)
+        {
+            let pods: Vec<u64> = self.namesakes(all).collect();
+            pods.into_iter().for_each(|pod| self.belongs_to(pod, maker));
+        }
+    }
+
+    /// Those of `all` of whom no owner is known.
+    fn namesakes(&self, all: u64) -> impl Iterator<Item = u64> {
+        let entities = &self.state.entities;
+        let pods = entities.get(all).into_iter().flat_map(|all| all.linked(Edge::Named)).map(|link| link.to);
+        pods.filter(|pod| entities.get(*pod).is_some_and(|pod| pod.linked(Edge::Owner).next().is_none()))
+    }
+
+    /// Another pod on another node is to blame for an open incident of the Event's kind.
+    fn fails_alike(&self, event: &EnrichedEvent, object: u64, other: u64) -> bool {
+        let entities = &self.state.entities;
+        let nodes = entities.node_of(object).zip(entities.node_of(other));
+        nodes.is_some_and(|(own, others)| own.name != others.name)
+            && self.incident_of(other).filter(|(_, live)| live.is_open()).is_some_and(|(_, live)| {
+                let mut own = live.head.candidates.iter().filter(|candidate| candidate.entity == other);
+                own.any(|candidate| self.rules.are_akin(&candidate.class, &event.class))
+            })
+    }
+
+    fn belongs_to(&mut self, pod: u64, maker: u64) {
+        self.state.entities.link(pod, Edge::Owner, maker, GUESSED);
+        self.owner_known(pod);
+    }
+
     /// Surroundings became known.
     pub fn context(&mut self, update: &ContextUpdate) {
         let now = self.now();
@@ -74,7 +128,7 @@ impl Engine<'_> {
         }
     }
 
-    /// An object's owner became known after Events about it: they are its workload's.
+    /// An object's owner became known after Events about it: they are its workload's, and so is what the object was to blame for.
     fn owner_known(&mut self, object: u64) {
         let top = self.state.entities.top(object);
         let Some(workload) = self.state.entities.get(top).filter(|_| top != object) else { return };
@@ -96,6 +150,39 @@ impl Engine<'_> {
             }
             self.touch(no, None);
         }
+        self.blame_workload(object, top, &workload);
+    }
+
+    /// What was blamed for want of its workload no longer is; the workload's open incident and the object's are one.
+    fn blame_workload(&mut self, object: u64, top: u64, workload: &Arc<ObjectRef>) {
+        let rules = self.rules;
+        let Some((no, _)) = self.incident_of(object).filter(|(_, live)| live.is_open()) else { return };
+        let other = self.incident_of(top).filter(|(_, live)| live.is_open()).map(|(other, _)| other);
+        let Some(live) = self.state.incidents.get_mut(&no) else { return };
+        let mut moved = Vec::new();
+        for index in 0..live.head.candidates.len() {
+            let candidate = &live.head.candidates[index];
+            let its = candidate.entity == object && candidate.common.is_none();
+            let for_want = rules.class(&candidate.class).blame.contains(&Blame::Workload);
+            if its && for_want && live.head.find(&candidate.class, top, None).is_none() {
+                moved.push(Arc::clone(&candidate.class));
+                let candidate = &mut live.head.candidates[index];
+                (candidate.entity, candidate.object) = (top, Arc::clone(workload));
+            }
+        }
+        if moved.is_empty() {
+            return;
+        }
+        live.words = None;
+        let akin = |live: &Live| {
+            let own = live.head.candidates.iter().filter(|candidate| candidate.entity == top);
+            own.into_iter().any(|known| moved.iter().any(|class| rules.are_akin(&known.class, class)))
+        };
+        let other = other.filter(|other| *other != no && !self.state.partings.are(no, *other));
+        let other = other.filter(|other| self.state.incidents.get(other).is_some_and(|live| akin(live)));
+        let no = other.map_or(no, |other| self.merge(no, other));
+        self.state.entities.set_incident(top, no);
+        self.touch(no, None);
     }
 }
 

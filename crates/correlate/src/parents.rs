@@ -190,7 +190,8 @@ impl<'r> Engine<'r> {
         rows.find(|(_, row)| row.role != RowRole::Recovery)
     }
 
-    fn incident_of(&self, id: u64) -> Option<(u64, &Live)> {
+    /// The incident that an object is part of, or to blame for, as far as it is remembered.
+    pub fn incident_of(&self, id: u64) -> Option<(u64, &Live)> {
         let (no, _) = self.state.today(self.state.entities.get(id)?.incident?)?;
         Some((no, self.state.incidents.get(&no)?))
     }
