@@ -26,7 +26,7 @@ pub(crate) const RULE: &str = "pattern";
 /// Something out of the ordinary.
 struct Anomaly<'a> {
     pattern: Pattern,
-    about: ObjectRef,
+    about: Arc<ObjectRef>,
     /// Of the Events.
     class: &'a str,
     /// What its sentence tells, by placeholder.
@@ -109,7 +109,8 @@ impl Engine<'_> {
             series.samples = 0;
             Some(more)
         });
-        let anomaly = |pattern, numbers| Anomaly { pattern, about: (*top).clone(), class: &event.class, numbers, note };
+        let anomaly =
+            |pattern, numbers| Anomaly { pattern, about: Arc::clone(&top), class: &event.class, numbers, note };
         let reason = || ("Reason", event.event.reason.clone());
         if let Some(more) = more {
             let numbers = vec![reason(), ("Count", more.count.to_string()), ("Usual", rate(more.usual))];
@@ -141,7 +142,7 @@ impl Engine<'_> {
         let share = talker.count.saturating_mul(100) / talker.all.max(1);
         let numbers =
             vec![("Count", talker.count.to_string()), ("All", talker.all.to_string()), ("Share", share.to_string())];
-        let about = ObjectRef::named(&talker.kind, &talker.namespace, &talker.name);
+        let about = Arc::new(ObjectRef::named(&talker.kind, &talker.namespace, &talker.name));
         self.tell_anomaly(&Anomaly { pattern: Pattern::TopTalker, about, class: "", numbers, note: true }, None);
     }
 
@@ -170,7 +171,7 @@ impl Engine<'_> {
     }
 
     /// Class and object of an incident that began so often of late, how often, and within which time.
-    fn turns(&self, no: u64) -> Option<(Arc<str>, ObjectRef, usize, String)> {
+    fn turns(&self, no: u64) -> Option<(Arc<str>, Arc<ObjectRef>, usize, String)> {
         let live = self.state.incidents.get(&no)?;
         if live.head.by_reason.contains_key(Pattern::Flapping.reason()) {
             return None;
@@ -182,7 +183,7 @@ impl Engine<'_> {
         let ends = history.turns.iter().filter(|at| now.millis_since(**at) <= limits.within_ms);
         let (count, first) = (ends.clone().count() + 1, ends.min()?);
         let often = count as f64 >= limits.least;
-        often.then(|| (Arc::clone(&best.class), (*best.object).clone(), count, about(now.millis_since(*first))))
+        often.then(|| (Arc::clone(&best.class), Arc::clone(&best.object), count, about(now.millis_since(*first))))
     }
 
     /// Makes the anomaly a part of the open incident that `sample` is a part of, or of whatever it belongs to.
@@ -250,7 +251,7 @@ impl Engine<'_> {
                 name: format!("{}.{}", about.name, pattern.class()),
                 reason: pattern.reason().to_owned(),
                 component: "epicenter".to_owned(),
-                regarding: about.clone(),
+                regarding: ObjectRef::clone(about),
                 count: Some(1),
                 ..Event::default()
             },

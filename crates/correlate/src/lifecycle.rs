@@ -223,7 +223,7 @@ impl Engine<'_> {
             }
             self.wake(no);
         }
-        self.touch(no, None);
+        self.repeat(no);
     }
 
     /// Reopens an incident that something was added to.

@@ -29,6 +29,18 @@ impl Engine<'_> {
         }
     }
 
+    /// Something of an incident goes on, by which neither its root nor its severity changes: nothing to look at before it may be told.
+    pub fn repeat(&mut self, no: u64) {
+        let now = self.now();
+        match self.state.incidents.get_mut(&no) {
+            Some(live) if now < live.next_update() => {
+                live.head.due = true;
+                self.told.push(no);
+            }
+            _ => self.touch(no, None),
+        }
+    }
+
     /// Tells a transition at once, and a mere change if it matters or the last one was long enough ago.
     pub fn tell_one(&mut self, no: u64, transition: Option<Transition>) {
         let now = self.now();
