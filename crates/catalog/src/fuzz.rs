@@ -56,5 +56,5 @@ proptest! {
 
 /// `EPICENTER_FUZZ` is how many cases are tried.
 fn cases() -> u32 {
-    std::env::var("EPICENTER_FUZZ").map_or(256, |cases| cases.parse().unwrap())
+    std::env::var("EPICENTER_FUZZ").map_or(256, |cases| cases.parse().expect("EPICENTER_FUZZ is a number of cases"))
 }
