@@ -7,12 +7,13 @@ use sha2::{Digest, Sha256};
 
 use crate::assemble::Incoming;
 use crate::entity::bounded;
-use crate::live::{Cap, Reason};
+use crate::live::Cap;
 use crate::neighbours::Links;
 use crate::patterns::Pattern;
 use crate::rates::Talker;
 use crate::recall::about;
 use crate::recurrence::{fingerprint, stem};
+use crate::row::Reason;
 use crate::score::When;
 use crate::series::HOUR_MS;
 use crate::state::Engine;

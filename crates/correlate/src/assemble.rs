@@ -7,11 +7,12 @@ use epicenter_model::{EnrichedEvent, ObjectRef, Role, Severity, Transition, inci
 
 use crate::edge::Edge;
 use crate::entity::{EventRef, Heard, bounded};
-use crate::live::{Candidate, Cap, Head, Live, Reason, Row, RowRole, STAYS_MS};
+use crate::live::{Candidate, Cap, Head, Live, STAYS_MS};
 use crate::merge::Effect;
 use crate::neighbours::Links;
 use crate::parents::Parent;
 use crate::quiet::Excuse;
+use crate::row::{Reason, Row, RowRole};
 use crate::score::{When, rounded};
 use crate::source::{Blame, Passes};
 use crate::state::Engine;

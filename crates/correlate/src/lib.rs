@@ -7,8 +7,8 @@
 //! could explain it (`rules`, `parents`, data in `rules/*.yaml`), its incident (`assemble`, `merge`, `common_cause`), what it ends
 //! (`lifecycle`) or a planned change excuses (`quiet`), the most likely root (`rank`), and what is told (`tell`, `explain`), also to
 //! the fleet (`signal`).
-//! What people say of incidents comes the same way (`voice`), also that two are one, or one is two (`part`). What the Events at a
-//! root say is quoted (`quotes`). What was known of an incident's like before it, is remembered (`memory`, `recurrence`, `habit`) and told
+//! What people say of incidents comes the same way (`command`, `voice`), also that two are one, or one is two (`part`). What the Events at a
+//! root say is quoted (`quotes`). What was known of an incident's like before it, is remembered (`remember`, `memory`, `recurrence`, `habit`) and told
 //! (`recall`); what comes more often than usual is counted (`rates`, `series`), and becomes an Event of the engine's own (`anomaly`).
 //!
 //! [`Fleet`] is the same for all clusters together: from what each of them signals to incidents that several share, and to
@@ -19,6 +19,7 @@ mod anomaly;
 mod assemble;
 mod bounds;
 mod class;
+mod command;
 mod common_cause;
 mod edge;
 mod effects;
@@ -38,23 +39,29 @@ mod parents;
 mod part;
 mod partings;
 mod patterns;
+mod phrase;
 mod quiet;
 mod quotes;
 mod rank;
 mod rates;
 mod recall;
 mod recurrence;
+mod remember;
+mod row;
 mod rules;
 mod score;
 mod series;
 mod signal;
+mod silences;
 mod source;
 mod state;
 mod store;
 mod tell;
+mod template;
 mod timers;
 mod voice;
 mod wire;
+mod words;
 mod workloads;
 
 pub use bounds::{Bounds, Dropped};

@@ -8,7 +8,8 @@ use epicenter_model::{Act, EnrichedEvent, EnrichedRecord, IncidentState, Timesta
 use crate::assemble::Incoming;
 use crate::edge::Edge;
 use crate::entity::bounded;
-use crate::live::{Row, RowRole, STAYS_MS};
+use crate::live::STAYS_MS;
+use crate::row::{Row, RowRole};
 use crate::source::Passes;
 use crate::state::{ClusterState, Engine};
 use crate::wire::Key;

@@ -7,8 +7,9 @@ use epicenter_model::{Act, Command, Member, ObjectRef, Timestamp, Transition, in
 
 use crate::assemble::Incoming;
 use crate::entity::Entities;
-use crate::live::{CANDIDATES, Candidate, Head, Live, Row, RowRole};
+use crate::live::{CANDIDATES, Candidate, Head, Live};
 use crate::partings::Apart;
+use crate::row::{Row, RowRole};
 use crate::state::Engine;
 use crate::wire::Key;
 

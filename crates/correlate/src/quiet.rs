@@ -5,7 +5,7 @@ use epicenter_model::{Severity, Timestamp};
 use crate::assemble::Incoming;
 use crate::edge::Edge;
 use crate::entity::Mark;
-use crate::live::Row;
+use crate::row::Row;
 use crate::rules::Quiet;
 use crate::score::SKEW_MS;
 use crate::state::Engine;

@@ -4,8 +4,8 @@ use std::fmt::Write;
 
 use epicenter_model::{Novelty, ObjectRef, Recurrence, Timestamp};
 
-use crate::explain::plural;
 use crate::habit::day_and_minute;
+use crate::phrase::plural;
 
 const MINUTE_MS: i64 = 60_000;
 const HOUR_MS: i64 = 60 * MINUTE_MS;

@@ -10,13 +10,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::bounds::Dropped;
 use crate::entity::Entities;
-use crate::live::{Live, RowKeys};
+use crate::live::Live;
 use crate::memory::Memory;
 use crate::partings::Partings;
 use crate::rates::{Rates, Talker};
 use crate::recurrence::Histories;
+use crate::row::RowKeys;
+use crate::silences::Silences;
 use crate::timers::Timers;
-use crate::voice::Silences;
 use crate::wire::Key;
 use crate::{Effects, Rules};
 

@@ -6,9 +6,10 @@ use epicenter_model::Silence;
 
 use crate::ENGINE;
 use crate::entity::Entity;
-use crate::live::{Head, Live, Row};
+use crate::live::{Head, Live};
 use crate::quotes::Quotes;
 use crate::recurrence::History;
+use crate::row::Row;
 use crate::state::ClusterState;
 use crate::voice::Voice;
 use crate::wire::{CLUSTER, Key, StateError};

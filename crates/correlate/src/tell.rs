@@ -57,7 +57,7 @@ impl Engine<'_> {
         let differs = live.head.told.as_ref().is_none_or(|(told, class, object)| {
             *told != severity || **class != *cause.class || !same(object, &cause.object)
         });
-        let silenced = self.state.silences.of(live, (severity, &cause.class, &cause.object), now);
+        let silenced = self.state.silences.of(|| live.face((severity, &cause.class, &cause.object)), now);
         let hushed = silenced != live.voice.silenced;
         let transition = match transition {
             Some(transition) => transition,

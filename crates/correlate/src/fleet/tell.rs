@@ -12,7 +12,7 @@ use super::Step;
 use super::case::{Case, CaseId, Place, Sighting};
 use super::state::Key;
 use crate::ENGINE;
-use crate::explain::{capital, clock, plural};
+use crate::phrase::{capital, clock, plural};
 use crate::score::rounded;
 
 /// Clusters that a sentence names; it counts the others.
