@@ -102,14 +102,15 @@ impl Engine<'_> {
         pods.filter(|pod| entities.get(*pod).is_some_and(|pod| pod.linked(Edge::Owner).next().is_none()))
     }
 
-    /// Another pod on another node is to blame for an open incident of the Event's kind.
+    /// Another pod on another node is to blame for an open incident of the Event's kind, of which no text names other things.
     fn fails_alike(&self, event: &EnrichedEvent, object: u64, other: u64) -> bool {
         let entities = &self.state.entities;
         let nodes = entities.node_of(object).zip(entities.node_of(other));
         nodes.is_some_and(|(own, others)| own.name != others.name)
             && self.incident_of(other).filter(|(_, live)| live.is_open()).is_some_and(|(_, live)| {
-                let mut own = live.head.candidates.iter().filter(|candidate| candidate.entity == other);
-                own.any(|candidate| self.rules.are_akin(&candidate.class, &event.class))
+                let own = live.head.candidates.iter().filter(|candidate| candidate.entity == other);
+                let mut alike = own.filter(|candidate| self.rules.are_akin(&candidate.class, &event.class));
+                alike.any(|candidate| live.rows.get(&candidate.row).is_some_and(|row| row.may_name(&event.entities)))
             })
     }
 
@@ -224,10 +225,11 @@ fn owner_by_name<'a>(kind: &str, name: &'a str) -> Option<(&'static str, &'a str
     }
 }
 
-/// The name of what made a pod that is called after it and five letters.
+/// The name of what made a pod that is called after it and five letters. Digits alone are somebody's number, nearly always.
 fn maker_by_name(pod: &ObjectRef) -> Option<&str> {
     let (maker, last) = pod.name.rsplit_once('-').filter(|_| pod.kind == "Pod")?;
-    (last.len() == 5 && is_generated(last)).then_some(maker)
+    let made = last.len() == 5 && is_generated(last) && last.bytes().any(|byte| byte.is_ascii_alphabetic());
+    made.then_some(maker)
 }
 
 /// The end of a cron job's job: its minute since 1970, and before Kubernetes 1.21 its second

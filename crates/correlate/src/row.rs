@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use epicenter_model::{Because, Member, MemberObject, ObjectRef, Timestamp};
+use epicenter_model::{Because, Entity, Member, MemberObject, ObjectRef, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// Why a row is in its incident: rule, uid of the parent, lag in ms, score.
@@ -70,6 +70,14 @@ impl Row {
     /// The object that it is about.
     pub fn regarding(&self) -> ObjectRef {
         ObjectRef::named(&self.kind, &self.object_namespace, &self.object_name)
+    }
+
+    /// What the text names is the same as in `entities`, as far as it is of the same kinds.
+    pub fn may_name(&self, entities: &[Entity]) -> bool {
+        self.named.iter().all(|(kind, name)| {
+            let of_kind = || entities.iter().filter(|named| *named.kind == **kind);
+            of_kind().next().is_none() || of_kind().any(|named| *named.name == **name)
+        })
     }
 
     pub fn keys(&self) -> RowKeys {
