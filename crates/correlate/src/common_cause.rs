@@ -27,7 +27,9 @@ impl Engine<'_> {
 
     fn infer(&mut self, common: &Common, id: u64, incoming: &Incoming<'_>) {
         let rule = &common.rule;
-        let Some(shared) = self.state.entities.get(id) else { return };
+        let Some(shared) = self.state.entities.get(id).filter(|known| known.is_of(rule.kind.as_deref())) else {
+            return;
+        };
         self.look(shared.marks.len());
         let mut owners: Vec<u64> = Vec::new();
         let mut cases: Vec<(u64, usize)> = Vec::new();

@@ -119,6 +119,11 @@ impl Entity {
         self.links.iter().copied().filter(move |link| link.edge == edge)
     }
 
+    /// It is of that kind, where one is meant.
+    pub fn is_of(&self, kind: Option<&str>) -> bool {
+        kind.is_none_or(|kind| self.object.kind == kind)
+    }
+
     /// Lists it as changed.
     fn list(&mut self, unwritten: &mut Vec<u64>) {
         if !std::mem::replace(&mut self.unwritten, true) {

@@ -36,9 +36,8 @@ impl Engine<'_> {
             let causal = &rules.causal[*index];
             let rule = &causal.rule;
             for (id, _) in incoming.links.along(rule.of) {
-                let Some(shared) = self.state.entities.get(id).filter(|shared| causal.is_through(shared)) else {
-                    continue;
-                };
+                let known = self.state.entities.get(id);
+                let Some(shared) = known.filter(|known| known.is_of(rule.kind.as_deref())) else { continue };
                 self.look(shared.marks.len());
                 let marks =
                     shared.marks.iter().filter(|mark| mark.edge == rule.edge && causal.effects.contains(&mark.class));

@@ -44,9 +44,8 @@ impl<'r> Engine<'r> {
             let causal = &rules.causal[*index];
             let rule = &causal.rule;
             for (id, sure) in incoming.links.along(rule.edge) {
-                let Some(shared) = self.state.entities.get(id).filter(|shared| causal.is_through(shared)) else {
-                    continue;
-                };
+                let known = self.state.entities.get(id);
+                let Some(shared) = known.filter(|known| known.is_of(rule.kind.as_deref())) else { continue };
                 self.look(shared.marks.len());
                 let first = parents.len();
                 for mark in

@@ -9,7 +9,6 @@ use sha2::{Digest, Sha256};
 use crate::bounds::Bounds;
 use crate::class::{ClassInfo, Classes, fits};
 use crate::edge::{Edge, EdgeSet};
-use crate::entity::Entity;
 use crate::function::Functions;
 use crate::listed::{self, Listed};
 use crate::patterns::{Named, PatternRule, PatternRules};
@@ -66,13 +65,6 @@ pub(crate) struct Causal {
     pub rule: CausalRule,
     pub causes: FxHashSet<Arc<str>>,
     pub effects: FxHashSet<Arc<str>>,
-}
-
-impl Causal {
-    /// Whether cause and effect can have `shared` in common.
-    pub fn is_through(&self, shared: &Entity) -> bool {
-        self.rule.kind.as_ref().is_none_or(|kind| *kind == shared.object.kind)
-    }
 }
 
 #[derive(Clone, Debug)]

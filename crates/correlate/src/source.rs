@@ -58,6 +58,9 @@ pub(crate) struct CommonRule {
     pub id: String,
     pub classes: Vec<String>,
     pub edge: Edge,
+    /// The kind of what they have in common, where only one is meant.
+    #[serde(default)]
+    pub kind: Option<String>,
     /// How many different owners it takes.
     pub owners: usize,
     pub within_s: i64,
