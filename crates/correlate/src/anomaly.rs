@@ -5,8 +5,8 @@ use std::sync::Arc;
 use epicenter_model::{EnrichedEvent, EnrichedRecord, Entity, Event, ObjectRef, Role, Severity, Timestamp, Transition};
 use sha2::{Digest, Sha256};
 
-use crate::assemble::Incoming;
 use crate::entity::bounded;
+use crate::incoming::Incoming;
 use crate::live::Cap;
 use crate::neighbours::Links;
 use crate::patterns::Pattern;

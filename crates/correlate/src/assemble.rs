@@ -7,9 +7,9 @@ use epicenter_model::{EnrichedEvent, ObjectRef, Role, Severity, Transition, inci
 
 use crate::edge::Edge;
 use crate::entity::{EventRef, Heard, bounded};
+use crate::incoming::Incoming;
 use crate::live::{Candidate, Cap, Head, Live, STAYS_MS};
 use crate::merge::Effect;
-use crate::neighbours::Links;
 use crate::parents::Parent;
 use crate::quiet::Excuse;
 use crate::row::{Reason, Row, RowRole};
@@ -17,9 +17,6 @@ use crate::score::{When, rounded};
 use crate::source::{Blame, Passes};
 use crate::state::Engine;
 use crate::wire::Key;
-
-/// Longer pauses between the occurrences of an Event make of the newest something new.
-const GOES_ON_MS: i64 = 60_000;
 
 /// Kinds that make pods.
 const WORKLOADS: [&str; 9] = [
@@ -33,26 +30,6 @@ const WORKLOADS: [&str; 9] = [
     "Rollout",
     "StatefulSet",
 ];
-
-/// An Event on its way in.
-pub(crate) struct Incoming<'a> {
-    pub event: &'a EnrichedEvent,
-    pub object: u64,
-    pub links: Links,
-    pub blamed: u64,
-    pub when: When,
-}
-
-impl Incoming<'_> {
-    /// When what it tells of began: with its first occurrence, where it has gone on since.
-    pub fn began(&self) -> When {
-        let Self { event, when, .. } = self;
-        let before = event.event.began_at().map_or(0, |began| event.occurred_at.millis_since(began));
-        let goes_on = (0..=GOES_ON_MS.saturating_mul(event.event.total() - 1)).contains(&before);
-        let before = if goes_on { before } else { 0 };
-        When { first: when.first.plus_millis(-before), since: when.since.plus_millis(-before), ..*when }
-    }
-}
 
 impl Engine<'_> {
     /// An Event: learn from it, end what it ends, place it, remember it.

@@ -158,7 +158,7 @@ impl Engine<'_> {
     /// Begins and ends the silences whose time has come.
     pub fn turn_silences(&mut self) {
         let now = self.now();
-        if self.state.silences.next().is_none_or(|next| next > now) {
+        if self.state.silences.next_turn().is_none_or(|next| next > now) {
             return;
         }
         for id in self.state.silences.ended(now) {

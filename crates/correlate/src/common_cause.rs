@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::assemble::Incoming;
 use crate::edge::Edge;
+use crate::incoming::Incoming;
 use crate::live::{CANDIDATES, Candidate};
 use crate::rules::Common;
 use crate::score::{binomial_tail, rounded};

@@ -133,13 +133,12 @@ impl Engine<'_> {
 
     /// The workload that a service sends to: mostly it has the service's name, or the beginning of it.
     fn behind(&self, service: &Entity) -> Option<(u64, f64)> {
-        let beginnings = iter::successors(Some(&*service.name), |name| Some(name.rsplit_once('-')?.0));
-        let mut found = beginnings.filter_map(|name| {
+        let mut beginnings = iter::successors(Some(&*service.name), |name| Some(name.rsplit_once('-')?.0));
+        beginnings.find_map(|name| {
             let known = |kind: &&str| self.state.entities.find(kind, &service.namespace, name);
             let sure = if name.len() == service.name.len() { 1.0 } else { BY_BEGINNING };
             BACKENDS.iter().find_map(known).map(|id| (id, sure))
-        });
-        found.next()
+        })
     }
 }
 

@@ -3,9 +3,8 @@
 use epicenter_model::{Hours, ObjectRef, Place, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::recurrence::DAY_MS;
-
 const HOUR_MS: i64 = 3_600_000;
+pub(crate) const DAY_MS: i64 = 24 * HOUR_MS;
 /// Fewer show no habit.
 const LEAST: usize = 3;
 /// Fewer on working days only may be so by chance.

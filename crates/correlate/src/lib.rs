@@ -28,6 +28,7 @@ mod explain;
 mod fleet;
 mod function;
 mod habit;
+mod incoming;
 mod lifecycle;
 mod listed;
 mod live;

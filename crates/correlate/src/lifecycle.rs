@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use epicenter_model::{Act, EnrichedEvent, EnrichedRecord, IncidentState, Timestamp, Transition};
 
-use crate::assemble::Incoming;
 use crate::edge::Edge;
 use crate::entity::bounded;
+use crate::incoming::Incoming;
 use crate::live::STAYS_MS;
 use crate::row::{Row, RowRole};
 use crate::source::Passes;

@@ -3,7 +3,6 @@
 use serde::Serialize;
 
 use crate::class::ClassInfo;
-use crate::rules::Rules;
 use crate::source::RuleFile;
 
 /// A rule or a class.
@@ -17,13 +16,6 @@ pub struct Listed {
     pub from: String,
     /// What it says, in one line.
     pub says: String,
-}
-
-impl Rules {
-    /// All causal rules, in the order of their files.
-    pub fn listed(&self) -> &[Listed] {
-        &self.listed
-    }
 }
 
 impl Listed {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use epicenter_model::{IncidentState, Transition};
 
-use crate::assemble::Incoming;
+use crate::incoming::Incoming;
 use crate::live::{CANDIDATES, Live};
 use crate::row::Reason;
 use crate::score::{self, rounded};

@@ -4,7 +4,6 @@ use epicenter_model::{Context, EnrichedEvent, Entity};
 
 use crate::edge::{Edge, EdgeSet};
 use crate::entity::bounded;
-use crate::owners::owns;
 use crate::source::Blame;
 use crate::state::Engine;
 
@@ -217,6 +216,21 @@ impl Engine<'_> {
             }
         }
         object
+    }
+}
+
+/// Objects of kind `owner` make objects of kind `part`, so that an Event about the one that names the other says so.
+fn owns(owner: &str, part: &str) -> bool {
+    match part {
+        "Pod" => {
+            matches!(owner, "ReplicaSet" | "StatefulSet" | "DaemonSet" | "Job" | "ReplicationController")
+        }
+        "ReplicaSet" => owner == "Deployment",
+        "Job" => owner == "CronJob",
+        "CertificateRequest" => owner == "Certificate",
+        "Order" => owner == "CertificateRequest",
+        "Challenge" => owner == "Order",
+        _ => false,
     }
 }
 

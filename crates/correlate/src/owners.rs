@@ -176,29 +176,14 @@ impl Engine<'_> {
         }
         live.words = None;
         let akin = |live: &Live| {
-            let own = live.head.candidates.iter().filter(|candidate| candidate.entity == top);
-            own.into_iter().any(|known| moved.iter().any(|class| rules.are_akin(&known.class, class)))
+            let mut own = live.head.candidates.iter().filter(|candidate| candidate.entity == top);
+            own.any(|known| moved.iter().any(|class| rules.are_akin(&known.class, class)))
         };
         let other = other.filter(|other| *other != no && !self.state.partings.are(no, *other));
         let other = other.filter(|other| self.state.incidents.get(other).is_some_and(|live| akin(live)));
         let no = other.map_or(no, |other| self.merge(no, other));
         self.state.entities.set_incident(top, no);
         self.touch(no, None);
-    }
-}
-
-/// Objects of kind `owner` make objects of kind `part`, so that an Event about the one that names the other says so.
-pub(crate) fn owns(owner: &str, part: &str) -> bool {
-    match part {
-        "Pod" => {
-            matches!(owner, "ReplicaSet" | "StatefulSet" | "DaemonSet" | "Job" | "ReplicationController")
-        }
-        "ReplicaSet" => owner == "Deployment",
-        "Job" => owner == "CronJob",
-        "CertificateRequest" => owner == "Certificate",
-        "Order" => owner == "CertificateRequest",
-        "Challenge" => owner == "Order",
-        _ => false,
     }
 }
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use epicenter_model::{Role, Timestamp};
 
-use crate::assemble::Incoming;
 use crate::entity::{Entity, EventRef, Mark};
+use crate::incoming::Incoming;
 use crate::live::Live;
 use crate::row::{Row, RowRole};
 use crate::rules::Causal;

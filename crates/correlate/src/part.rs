@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use epicenter_model::{Act, Command, Member, ObjectRef, Timestamp, Transition, incident_id};
 
-use crate::assemble::Incoming;
 use crate::entity::Entities;
+use crate::incoming::Incoming;
 use crate::live::{CANDIDATES, Candidate, Head, Live};
 use crate::partings::Apart;
 use crate::row::{Row, RowRole};

@@ -2,9 +2,9 @@
 
 use epicenter_model::{Severity, Timestamp};
 
-use crate::assemble::Incoming;
 use crate::edge::Edge;
 use crate::entity::Mark;
+use crate::incoming::Incoming;
 use crate::row::Row;
 use crate::rules::Quiet;
 use crate::score::SKEW_MS;

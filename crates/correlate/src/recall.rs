@@ -4,12 +4,11 @@ use std::fmt::Write;
 
 use epicenter_model::{Novelty, ObjectRef, Recurrence, Timestamp};
 
-use crate::habit::day_and_minute;
+use crate::habit::{DAY_MS, day_and_minute};
 use crate::phrase::plural;
 
 const MINUTE_MS: i64 = 60_000;
 const HOUR_MS: i64 = 60 * MINUTE_MS;
-const DAY_MS: i64 = 24 * HOUR_MS;
 
 /// One sentence, when there is something to tell; `blamed` is the object of the cause, `watched` how long the cluster is known, ms.
 pub(crate) fn recall(recurrence: &Recurrence, blamed: &ObjectRef, watched: i64) -> Option<String> {

@@ -6,7 +6,7 @@ use epicenter_model::{EndedBy, Ending, Novelty, ObjectRef, Recurrence, Timestamp
 use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 
-use crate::habit::{self, Spot};
+use crate::habit::{self, DAY_MS, Spot};
 use crate::wire::{CLUSTER, StateError};
 
 /// Most fingerprints that are remembered.
@@ -19,7 +19,6 @@ const TURNS: usize = 16;
 const EPISODES: usize = 32;
 /// Earlier incidents count for so long, ms: 30 days.
 pub(crate) const RECENT_MS: i64 = 30 * DAY_MS;
-pub(crate) const DAY_MS: i64 = 86_400_000;
 
 /// Earlier incidents of one fingerprint.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

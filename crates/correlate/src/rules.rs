@@ -42,7 +42,7 @@ pub struct Rules {
     compiled: FxHashMap<Arc<str>, ClassRules>,
     unknown: ClassRules,
     pub(crate) bounds: Bounds,
-    pub(crate) listed: Vec<Listed>,
+    listed: Vec<Listed>,
     hash: Arc<str>,
 }
 
@@ -172,6 +172,11 @@ impl Rules {
     /// The class table.
     pub fn classes(&self) -> &Classes {
         &self.classes
+    }
+
+    /// All causal rules, in the order of their files.
+    pub fn listed(&self) -> &[Listed] {
+        &self.listed
     }
 
     /// Names these rules and classes: 16 hex digits.

@@ -34,7 +34,7 @@ impl Silences {
     }
 
     /// Log time at which one of them begins or ends next.
-    pub fn next(&self) -> Option<Timestamp> {
+    pub fn next_turn(&self) -> Option<Timestamp> {
         self.next
     }
 
