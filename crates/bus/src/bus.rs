@@ -133,9 +133,18 @@ impl Bus {
 
     /// The newest value of each key of a compacted topic, all partitions together, as it is now. Blocks.
     pub fn table(&self, topic: &'static str) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, Fault> {
+        self.rows(topic, &|_| true)
+    }
+
+    /// The same of the keys that are `wanted`: others are read over, and not kept. Blocks.
+    pub fn rows(
+        &self,
+        topic: &'static str,
+        wanted: &dyn Fn(&[u8]) -> bool,
+    ) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, Fault> {
         match self {
-            Self::Kafka(bus) => bus.table(topic),
-            Self::Local(bus) => bus.table(topic),
+            Self::Kafka(bus) => bus.rows(topic, wanted),
+            Self::Local(bus) => bus.rows(topic, wanted),
         }
     }
 

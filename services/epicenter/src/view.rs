@@ -56,11 +56,19 @@ impl View {
 
     /// All incidents, the first that opened first.
     pub async fn incidents(&self) -> anyhow::Result<Vec<Incident>> {
+        self.incidents_like("").await
+    }
+
+    /// Those whose id begins with `id`, which may be without `epc-`. Only they are decoded.
+    pub async fn incidents_like(&self, id: &str) -> anyhow::Result<Vec<Incident>> {
         match self {
-            Self::Running { address, token } => get(*address, "/api/incidents", token.as_deref()).await,
+            Self::Running { address, token } => {
+                let query = url::form_urlencoded::Serializer::new(String::new()).append_pair("id", id).finish();
+                get(*address, &format!("/api/incidents?{query}"), token.as_deref()).await
+            }
             Self::Log(bus, codec) => {
-                let (bus, codec) = (bus.clone(), codec.clone());
-                tokio::task::spawn_blocking(move || incidents(&bus, &codec)).await?
+                let (bus, codec, id) = (bus.clone(), codec.clone(), id.to_owned());
+                tokio::task::spawn_blocking(move || incidents(&bus, &codec, &id)).await?
             }
         }
     }
@@ -104,10 +112,14 @@ impl View {
     }
 }
 
-/// All incidents of a log. Blocks.
-pub fn incidents(bus: &Bus, codec: &Codec) -> anyhow::Result<Vec<Incident>> {
+/// The incidents of a log whose id begins with `id`, which may be without `epc-`; the first that opened first. Blocks.
+pub fn incidents(bus: &Bus, codec: &Codec, id: &str) -> anyhow::Result<Vec<Incident>> {
+    let wanted = |key: &[u8]| {
+        let own = key.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+        own.starts_with(id.as_bytes()) || own.strip_prefix(b"epc-").is_some_and(|own| own.starts_with(id.as_bytes()))
+    };
     let mut incidents: Vec<Incident> = Vec::new();
-    for value in bus.table(INCIDENTS.name)?.values() {
+    for value in bus.rows(INCIDENTS.name, &wanted)?.values() {
         incidents.push(codec.decode(value)?);
     }
     incidents.sort_by(|a, b| (a.opened_at, &a.cluster, &a.id).cmp(&(b.opened_at, &b.cluster, &b.id)));

@@ -99,7 +99,7 @@ impl Clusters {
         let deadline = Instant::now() + LIMIT;
         loop {
             self.beat(clusters);
-            let incidents = view::incidents(&self.bus, &Codec::single_object()).unwrap();
+            let incidents = view::incidents(&self.bus, &Codec::single_object(), "").unwrap();
             if let Some(found) = incidents.iter().find(|it| it.cluster == FLEET && wanted(it)) {
                 return found.clone();
             }
@@ -139,6 +139,10 @@ fn story(bus: &Bus) {
     assert_eq!((members.as_slice(), found.cause.class.as_str()), (&CLUSTERS[..2], "fleet.registry_outage"));
     let table = bus.table(topics::INCIDENTS.name).unwrap();
     assert!(table.contains_key(format!("{FLEET}/{}", found.id).as_bytes()));
+    for like in [&found.id, &found.id[..8], &found.id[4..8]] {
+        let incidents = view::incidents(bus, &Codec::single_object(), like).unwrap();
+        assert!(incidents.iter().map(|it| &it.id).eq([&found.id]), "{like}: {incidents:#?}");
+    }
     // The clusters' own incidents are what they were.
     for (cluster, member) in members.iter().zip(&found.members) {
         assert!(table.contains_key(format!("{cluster}/{}", member.event_uid).as_bytes()));

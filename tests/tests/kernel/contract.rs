@@ -218,7 +218,7 @@ fn reads_from_where_it_is_told(backend: &dyn Backend) {
     assert_eq!(beyond.next(wait).unwrap().unwrap().payload.unwrap(), "4");
 }
 
-/// A table shows the newest value of each key, of all partitions, and no key that was deleted.
+/// A table shows the newest value of each key, of all partitions, and no key that was deleted or not asked for.
 fn shows_tables(backend: &dyn Backend) {
     let bus = backend.open();
     for (partition, keys) in [(0, ["a", "b", "a"]), (1, ["c", "d", "c"])] {
@@ -229,6 +229,8 @@ fn shows_tables(backend: &dyn Backend) {
     run_until(&bus, 6);
     let rows: Vec<_> = bus.table(STATE).unwrap().into_iter().collect();
     assert_eq!(rows, [(b"a".to_vec(), b"2".to_vec()), (b"c".to_vec(), b"2".to_vec())]);
+    let one: Vec<_> = bus.rows(STATE, &|key| key == b"c").unwrap().into_iter().collect();
+    assert_eq!(one, rows[1..]);
 }
 
 /// Counts the records of all clusters.

@@ -87,8 +87,12 @@ impl KafkaBus {
         reader::bounds(&self.clients, topic, partition)
     }
 
-    pub(crate) fn table(&self, topic: &'static str) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, Fault> {
-        reader::table(&self.clients, topic)
+    pub(crate) fn rows(
+        &self,
+        topic: &'static str,
+        wanted: &dyn Fn(&[u8]) -> bool,
+    ) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, Fault> {
+        reader::rows(&self.clients, topic, wanted)
     }
 
     pub(crate) fn create_topics(&self) -> Result<Vec<String>, Fault> {

@@ -175,8 +175,12 @@ pub(super) fn bounds(clients: &Clients, topic: &'static str, partition: u32) -> 
     clients.watermarks(&fetch.consumer, &clients.topic(topic), partition)
 }
 
-/// The newest value of each key of a compacted topic, as it is now.
-pub(super) fn table(clients: &Clients, topic: &'static str) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, Fault> {
+/// The newest value of each key of a compacted topic that is `wanted`, as it is now.
+pub(super) fn rows(
+    clients: &Clients,
+    topic: &'static str,
+    wanted: &dyn Fn(&[u8]) -> bool,
+) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, Fault> {
     let mut fetch = Fetch::new(clients, "table")?;
     let all = 0..count(topic, clients.config.partitions);
     let mut open: BTreeSet<u32> = all.clone().collect();
@@ -188,7 +192,7 @@ pub(super) fn table(clients: &Clients, topic: &'static str) -> Result<BTreeMap<V
             Fetched::Record(record) => {
                 progress = Instant::now();
                 match record.payload {
-                    _ if restore::is_own(&record.key) => {}
+                    _ if restore::is_own(&record.key) || !wanted(&record.key) => {}
                     Some(value) => drop(table.insert(record.key.into(), value.into())),
                     None => drop(table.remove(record.key.as_ref())),
                 }

@@ -109,10 +109,14 @@ impl LocalBus {
         Ok((self.store.first(topic, partition)?.unwrap_or(end), end))
     }
 
-    pub(crate) fn table(&self, topic: &str) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, Fault> {
+    pub(crate) fn rows(
+        &self,
+        topic: &str,
+        wanted: &dyn Fn(&[u8]) -> bool,
+    ) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, Fault> {
         let mut table = BTreeMap::new();
         for partition in 0..count(topic, self.partitions()) {
-            table.extend(self.store.table(topic, partition, &[])?);
+            table.extend(self.store.rows(topic, partition, &[], wanted)?);
         }
         Ok(table)
     }

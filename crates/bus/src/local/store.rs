@@ -175,12 +175,27 @@ impl Store {
 
     /// All rows of a table whose key begins with `prefix`.
     pub(super) fn table(&self, topic: &str, partition: u32, prefix: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Fault> {
+        self.rows(topic, partition, prefix, &|_| true)
+    }
+
+    /// Those of them whose key is `wanted`.
+    pub(super) fn rows(
+        &self,
+        topic: &str,
+        partition: u32,
+        prefix: &[u8],
+        wanted: &dyn Fn(&[u8]) -> bool,
+    ) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Fault> {
         let start = place(topic, partition);
         self.with("reading", |db| {
-            db.tables
-                .prefix([start.as_slice(), prefix].concat())
-                .map(|guard| guard.into_inner().map(|(key, value)| (key[start.len()..].to_vec(), value.to_vec())))
-                .collect()
+            let mut rows = Vec::new();
+            for guard in db.tables.prefix([start.as_slice(), prefix].concat()) {
+                let (key, value) = guard.into_inner()?;
+                if wanted(&key[start.len()..]) {
+                    rows.push((key[start.len()..].to_vec(), value.to_vec()));
+                }
+            }
+            Ok(rows)
         })
     }
 

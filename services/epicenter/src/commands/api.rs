@@ -25,6 +25,13 @@ pub(super) fn routes(bus: Bus, codec: Codec) -> Router {
         .with_state((bus, codec))
 }
 
+/// The beginning of an id; nothing for all.
+#[derive(Deserialize)]
+struct Like {
+    #[serde(default)]
+    id: String,
+}
+
 #[derive(Deserialize)]
 struct Limit {
     limit: Option<usize>,
@@ -33,20 +40,20 @@ struct Limit {
 /// Events that one answer has at most.
 const MOST: usize = 10_000;
 
-async fn incidents(State((bus, codec)): State<Log>, access: Access) -> Response {
-    answer(move || shown(&bus, &codec, &access)).await
+async fn incidents(State((bus, codec)): State<Log>, access: Access, Query(Like { id }): Query<Like>) -> Response {
+    answer(move || shown(&bus, &codec, &id, &access)).await
 }
 
-/// The incidents that somebody may see, as they may be seen.
-fn shown(bus: &Bus, codec: &Codec, access: &Access) -> anyhow::Result<Vec<Incident>> {
-    Ok(view::incidents(bus, codec)?.into_iter().filter_map(|incident| access.show(incident)).collect())
+/// The incidents whose id begins so that somebody may see, as they may be seen.
+fn shown(bus: &Bus, codec: &Codec, id: &str, access: &Access) -> anyhow::Result<Vec<Incident>> {
+    Ok(view::incidents(bus, codec, id)?.into_iter().filter_map(|incident| access.show(incident)).collect())
 }
 
 async fn silences(State((bus, codec)): State<Log>, access: Access) -> Response {
     answer(move || {
         let mut silences = view::silences(&bus, &codec)?;
         if !access.sees_all() {
-            let incidents = shown(&bus, &codec, &access)?;
+            let incidents = shown(&bus, &codec, "", &access)?;
             let of_one = |silence: &Silence| {
                 incidents.iter().any(|it| it.cluster == silence.cluster && it.id == silence.matcher.incident)
             };
@@ -58,12 +65,13 @@ async fn silences(State((bus, codec)): State<Log>, access: Access) -> Response {
 }
 
 async fn incident(State((bus, codec)): State<Log>, access: Access, Path(id): Path<String>) -> Response {
-    let found = tokio::task::spawn_blocking(move || shown(&bus, &codec, &access)).await;
-    match found {
-        Ok(Ok(incidents)) => match incidents.into_iter().find(|incident| incident.id == id) {
-            Some(incident) => Json(incident).into_response(),
-            None => (StatusCode::NOT_FOUND, format!("there is no incident {id}\n")).into_response(),
-        },
+    let found = tokio::task::spawn_blocking(move || {
+        let found = shown(&bus, &codec, &id, &access)?.into_iter().find(|incident| incident.id == id);
+        anyhow::Ok(found.ok_or(id))
+    });
+    match found.await {
+        Ok(Ok(Ok(incident))) => Json(incident).into_response(),
+        Ok(Ok(Err(id))) => (StatusCode::NOT_FOUND, format!("there is no incident {id}\n")).into_response(),
         Ok(Err(error)) => failed(&error),
         Err(error) => failed(&error.into()),
     }

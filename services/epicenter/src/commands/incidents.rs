@@ -29,7 +29,7 @@ pub(super) async fn list(settings: &Settings, arguments: &Incidents) -> anyhow::
 }
 
 pub(super) async fn show(settings: &Settings, id: &str, why: bool, output: Document) -> anyhow::Result<ExitCode> {
-    let one = one(View::open(settings).await?.incidents().await?, id)?;
+    let one = one(View::open(settings).await?.incidents_like(id).await?, id)?;
     let rules = crate::rules::configured(&settings.rules)?.causal;
     super::show(output, &one, || match why {
         true => render::explained(&one, &rules, Paint::detect()),

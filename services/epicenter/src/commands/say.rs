@@ -52,9 +52,8 @@ async fn command(view: &View, what: Say) -> anyhow::Result<Command> {
         Say::Resolve { id, said } => act(view, &id, Act::Resolve, said).await?,
         Say::Wrong { id, said } => act(view, &id, Act::Wrong, said).await?,
         Say::Merge { id, with, said } => {
-            let incidents = view.incidents().await?;
-            let one = super::incidents::one(incidents.clone(), &id)?;
-            let other = super::incidents::one(incidents, &with)?;
+            let one = super::incidents::one(view.incidents_like(&id).await?, &id)?;
+            let other = super::incidents::one(view.incidents_like(&with).await?, &with)?;
             ensure!(
                 one.cluster == other.cluster,
                 "{} is of cluster {}, and {} of {}: only incidents of one cluster can be one",
@@ -66,7 +65,7 @@ async fn command(view: &View, what: Say) -> anyhow::Result<Command> {
             (one.cluster, Action::Merge { id: one.id, with: other.id }, said)
         }
         Say::Split { id, object, said } => {
-            let incident = super::incidents::one(view.incidents().await?, &id)?;
+            let incident = super::incidents::one(view.incidents_like(&id).await?, &id)?;
             let objects = object.iter().map(|text| text.parse()).collect::<Result<_, CommandError>>()?;
             (incident.cluster, Action::Split { id: incident.id, objects }, said)
         }
@@ -92,7 +91,7 @@ async fn command(view: &View, what: Say) -> anyhow::Result<Command> {
 type Typed = (String, Action, Said);
 
 async fn act(view: &View, id: &str, act: Act, said: Said) -> anyhow::Result<Typed> {
-    let incident = super::incidents::one(view.incidents().await?, id)?;
+    let incident = super::incidents::one(view.incidents_like(id).await?, id)?;
     Ok((incident.cluster, Action::Incident { id: incident.id, act }, said))
 }
 
@@ -109,7 +108,7 @@ async fn silence(view: &View, arguments: cli::Silence) -> anyhow::Result<Typed> 
     let mut matcher =
         Matcher { incident: String::new(), namespace, class, kind: kind.to_owned(), name: name.to_owned(), severity };
     if let Some(id) = id {
-        let incident = super::incidents::one(view.incidents().await?, &id)?;
+        let incident = super::incidents::one(view.incidents_like(&id).await?, &id)?;
         (cluster, matcher.incident) = (incident.cluster, incident.id);
     }
     ensure!(

@@ -30,7 +30,7 @@ pub(super) async fn run(settings: &Settings, id: &str, output: Document) -> anyh
 async fn found(settings: &Settings, id: &str) -> anyhow::Result<(Incident, Vec<EnrichedEvent>)> {
     let live = async {
         let view = View::open(settings).await?;
-        let incident = super::incidents::one(view.incidents().await?, id)?;
+        let incident = super::incidents::one(view.incidents_like(id).await?, id)?;
         anyhow::Ok((view, incident))
     };
     match live.await {
