@@ -94,7 +94,7 @@ mod asking {
 
     use epicenter_archive::ArchiveError;
     use epicenter_archive::ask::{Filter, Row};
-    use epicenter_model::{Category, Severity};
+    use epicenter_model::{Category, Severity, Timestamp};
     use serde_json::Value;
 
     use super::{Events, Heard, Incident, Report, StatusCode, Trouble, Visit};
@@ -108,8 +108,6 @@ mod asking {
     /// Of an incident that is long over: its members, and Events by which they are told.
     const MEMBERS: usize = 1_000;
     const HEARD: NonZeroU32 = NonZeroU32::new(2_000).expect("it is not 0");
-    /// What belongs to an incident may have come so much before it was opened, and after its newest Event, ms.
-    const AROUND: i64 = 3_600_000;
 
     impl From<ArchiveError> for Trouble {
         fn from(error: ArchiveError) -> Self {
@@ -158,11 +156,7 @@ mod asking {
     pub async fn heard(visit: &Visit, incident: &Incident) -> Result<Vec<Arc<Heard>>, Trouble> {
         let Some(archive) = &visit.console.past else { return Ok(Vec::new()) };
         let about = [("incident", incident.id.as_str()), ("cluster", incident.cluster.as_str())];
-        let filter = Filter {
-            from: incident.opened_at.plus_millis(-AROUND),
-            to: Some(incident.last_event_at.plus_millis(AROUND)),
-            ..filter(visit, about)?
-        };
+        let filter = Filter { from: Timestamp::default(), ..filter(visit, about)? };
         let page = match archive.events(&filter, HEARD, None).await {
             Err(ArchiveError::Absent { .. }) => return Ok(Vec::new()),
             page => page?,

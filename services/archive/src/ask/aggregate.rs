@@ -4,7 +4,6 @@ use std::num::NonZeroU32;
 
 use epicenter_model::{EnrichedEvent, Timestamp};
 
-use super::page::newest;
 use super::{Archive, Filter, Malformed, Row};
 use crate::{ArchiveError, Entry as _};
 
@@ -124,7 +123,7 @@ impl Archive {
                 let members = self.members(filter).await?.map_or(String::new(), |members| format!(" AND {members}"));
                 format!("events WHERE {}{members}", filter.condition(EnrichedEvent::KIND))
             }
-            Of::Incidents => newest(filter)?,
+            Of::Incidents => self.newest(filter).await?,
         };
         self.query(&how.sql(&from, filter, now)).await
     }

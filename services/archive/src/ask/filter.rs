@@ -11,6 +11,8 @@ use crate::{Entry as _, Kind};
 const SPAN: &str = "7d";
 /// Values that one list has at most.
 const MOST: usize = 1000;
+/// Characters of a whole incident's id.
+const WHOLE_ID: usize = 14;
 
 /// What rows must be. Of each list one value has to fit; an empty one asks nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -118,13 +120,27 @@ impl Filter {
 
     /// The condition on time and cluster, which says what files are read.
     pub(super) fn when(&self) -> Vec<String> {
-        let mut all = vec![format!("date >= {} AND time >= {}", day(self.from), instant(self.from))];
-        if let Some(to) = self.to {
-            all.push(format!("date <= {} AND time < {}", day(to), instant(to)));
-        }
-        all.extend(one_of("cluster", self.cluster.iter().map(String::as_str)));
-        all.extend(names("cluster", &self.access.clusters));
-        all
+        [between(self.from, self.to), self.clusters()].concat()
+    }
+
+    /// The conditions on the cluster.
+    pub(super) fn clusters(&self) -> Vec<String> {
+        let asked = one_of("cluster", self.cluster.iter().map(String::as_str));
+        asked.into_iter().chain(names("cluster", &self.access.clusters)).collect()
+    }
+
+    /// The condition on the incident of a change; `None` when none is asked for.
+    pub(super) fn incidents(&self) -> Option<String> {
+        let each = self.incident.iter().map(|id| match is_whole(id) {
+            true => is_incident(id),
+            false => format!("starts_with(incident, {})", quoted(id)),
+        });
+        (!self.incident.is_empty()).then(|| format!("({})", each.collect::<Vec<_>>().join(" OR ")))
+    }
+
+    /// One incident is asked for, by its whole id.
+    pub(super) fn is_of_one_incident(&self) -> bool {
+        matches!(&self.incident[..], [id] if is_whole(id))
     }
 
     /// The conditions on the rest.
@@ -164,8 +180,25 @@ fn named<T: Copy>(key: &str, value: &str, all: &[T], name: fn(T) -> &'static str
     value.split(',').filter(|word| !word.is_empty()).map(find).collect()
 }
 
-fn one_of<'v>(column: &str, values: impl Iterator<Item = &'v str>) -> Option<String> {
-    let quoted: Vec<_> = values.map(quoted).collect();
+fn is_whole(id: &str) -> bool {
+    id.len() == WHOLE_ID
+}
+
+/// The condition that a change is one of the incident of that whole id.
+pub(super) fn is_incident(id: &str) -> String {
+    format!("incident = {}", quoted(id))
+}
+
+/// The condition on time, from `from` on and before `to`; the day says which folders are read.
+pub(super) fn between(from: Timestamp, to: Option<Timestamp>) -> Vec<String> {
+    let mut all = vec![format!("date >= {} AND time >= {}", day(from), instant(from))];
+    all.extend(to.map(|to| format!("date <= {} AND time < {}", day(to), instant(to))));
+    all
+}
+
+/// The condition that a column has one of these values; `None` when there are none.
+pub(super) fn one_of<'v>(column: &str, values: impl IntoIterator<Item = &'v str>) -> Option<String> {
+    let quoted: Vec<_> = values.into_iter().map(quoted).collect();
     (!quoted.is_empty()).then(|| format!("{column} IN ({})", quoted.join(", ")))
 }
 

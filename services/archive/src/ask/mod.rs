@@ -9,6 +9,7 @@ mod api;
 mod cursor;
 mod files;
 mod filter;
+mod incident;
 mod live;
 mod page;
 mod rows;

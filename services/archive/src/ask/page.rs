@@ -1,14 +1,12 @@
 //! Events and incidents, the newest first, page by page.
 
-use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 
-use epicenter_model::{EnrichedEvent, Incident, IncidentChange, Timestamp};
-use epicenter_runtime::Access;
+use epicenter_model::{EnrichedEvent, IncidentChange, Timestamp};
 use serde_json::{Map, Value};
 
 use super::cursor::ORDER;
-use super::filter::{instant, quoted};
+use super::filter::instant;
 use super::{Archive, Cursor, Filter, Malformed};
 use crate::{ArchiveError, Entry as _};
 
@@ -23,11 +21,6 @@ pub struct Page {
     /// Where the next page begins; `None` after the last.
     pub next: Option<Cursor>,
 }
-
-/// Characters of a whole incident's id.
-const WHOLE_ID: usize = 14;
-/// Events that are looked for by name when an incident's are asked for.
-const MEMBERS: usize = 20_000;
 
 impl Archive {
     /// Events that fit, the newest first: `limit` at most, after `after`.
@@ -60,39 +53,35 @@ impl Archive {
         limit: NonZeroU32,
         after: Option<Cursor>,
     ) -> Result<Page, ArchiveError> {
-        let mut from = newest(filter)?;
+        let mut from = self.newest(filter).await?;
         if let Some(after) = after {
             from = format!("{from} WHERE {}", after.after());
         }
         self.page(&from, limit).await
     }
 
-    /// The incident of that id as it was last, with what its changes tell of its members, `most` at most; whenever that was, as far as
-    /// `access` shows it.
-    ///
-    /// # Errors
-    /// When the limits are reached, or the archive cannot be read.
-    pub async fn incident(&self, id: &str, most: usize, access: &Access) -> Result<Option<Incident>, ArchiveError> {
-        let mut whole = Incident::default();
-        for change in self.changes(&format!("incident = {}", quoted(id))).await? {
-            whole.apply(&change, most);
+    /// The newest change of each incident in the time asked for, if it fits. Which one that is, short columns tell; the long ones are
+    /// read of no other.
+    pub(super) async fn newest(&self, filter: &Filter) -> Result<String, ArchiveError> {
+        if let Some(reason) = filter.reason.first() {
+            return Err(
+                Malformed::new("reason", reason, "is asked of incidents, which have none: their Events have").into()
+            );
         }
-        Ok(Some(whole).filter(|whole| whole.version > 0).and_then(|whole| access.show(whole)))
-    }
-
-    /// Changes of incidents that fit, each incident's in their order.
-    async fn changes(&self, condition: &str) -> Result<Vec<IncidentChange>, ArchiveError> {
-        let query = format!("SELECT record FROM incident_changes WHERE {condition} AND record IS NOT NULL");
-        let rows = self.query(&query).await?;
-        let read = |row: &Row| {
-            let record = row.get("record").and_then(Value::as_str).unwrap_or_default();
-            serde_json::from_str(record).map_err(|error| ArchiveError::Record { error })
-        };
-        let mut changes = rows.iter().map(read).collect::<Result<Vec<IncidentChange>, _>>()?;
-        changes.sort_by(|IncidentChange { incident: a, .. }, IncidentChange { incident: b, .. }| {
-            (&a.cluster, &a.id, a.version).cmp(&(&b.cluster, &b.id, b.version))
-        });
-        Ok(changes)
+        let mut when = filter.when();
+        when.push("incident IS NOT NULL".to_owned());
+        when.extend(filter.incidents());
+        if filter.is_of_one_incident() {
+            let life = self.life(&when.join(" AND ")).await?;
+            when.push(life.map_or("FALSE".to_owned(), |life| life.newest()));
+        }
+        let when = when.join(" AND ");
+        let which: String = filter.which(IncidentChange::KIND).iter().map(|term| format!(" AND {term}")).collect();
+        Ok(format!(
+            "(SELECT * EXCLUDE (of, which, newest) FROM incident_changes JOIN \
+             (SELECT cluster AS of, incident AS which, max(version) AS newest FROM incident_changes WHERE {when} GROUP BY 1, 2) \
+             ON cluster = of AND incident = which AND version = newest WHERE {when}{which})"
+        ))
     }
 
     async fn page(&self, from: &str, limit: NonZeroU32) -> Result<Page, ArchiveError> {
@@ -121,35 +110,9 @@ impl Archive {
         }
         Ok(Page { rows, next })
     }
-
-    /// The condition that an Event is in one of the incidents asked for; `None` when none is.
-    pub(super) async fn members(&self, filter: &Filter) -> Result<Option<String>, ArchiveError> {
-        if filter.incident.is_empty() {
-            return Ok(None);
-        }
-        // Whatever the time asked for: an incident's members are told when they join it.
-        let ids = of_incidents(filter);
-        let clusters = filter.when().into_iter().filter(|term| term.starts_with("cluster"));
-        let condition = clusters.chain([ids]).collect::<Vec<_>>().join(" AND ");
-        let mut members = BTreeMap::new();
-        for IncidentChange { incident, .. } in self.changes(&condition).await? {
-            let Incident { cluster, id, members: told, .. } = incident;
-            members.extend(
-                told.into_iter().map(|it| ((cluster.clone(), id.clone(), it.event_uid.clone()), it.is_moved())),
-            );
-        }
-        let mut uids: Vec<_> = members.iter().filter(|(_, moved)| !**moved).map(|((.., uid), _)| quoted(uid)).collect();
-        uids.sort_unstable();
-        uids.dedup();
-        if uids.len() > MEMBERS {
-            return Err(ArchiveError::Many { found: uids.len(), most: MEMBERS });
-        }
-        // An incident that is not there has no Events.
-        Ok(Some(if uids.is_empty() { "FALSE".to_owned() } else { format!("event_uid IN ({})", uids.join(", ")) }))
-    }
 }
 
-fn number(row: &Row, name: &str) -> i64 {
+pub(super) fn number(row: &Row, name: &str) -> i64 {
     row.get(name).and_then(Value::as_i64).unwrap_or_default()
 }
 
@@ -160,32 +123,4 @@ fn unfold(row: &mut Row) {
     {
         row.insert("record".to_owned(), record);
     }
-}
-
-/// The newest change of each incident in the time asked for, if it fits. Which one that is, short columns tell; the long ones are
-/// read of no other.
-pub(super) fn newest(filter: &Filter) -> Result<String, Malformed> {
-    if let Some(reason) = filter.reason.first() {
-        return Err(Malformed::new("reason", reason, "is asked of incidents, which have none: their Events have"));
-    }
-    let mut when = filter.when();
-    when.push("incident IS NOT NULL".to_owned());
-    if !filter.incident.is_empty() {
-        when.push(of_incidents(filter));
-    }
-    let when = when.join(" AND ");
-    let which: String = filter.which(IncidentChange::KIND).iter().map(|term| format!(" AND {term}")).collect();
-    Ok(format!(
-        "(SELECT * EXCLUDE (of, which, newest) FROM incident_changes JOIN \
-         (SELECT cluster AS of, incident AS which, max(version) AS newest FROM incident_changes WHERE {when} GROUP BY 1, 2) \
-         ON cluster = of AND incident = which AND version = newest WHERE {when}{which})"
-    ))
-}
-
-fn of_incidents(filter: &Filter) -> String {
-    let each = filter.incident.iter().map(|id| match id.len() {
-        WHOLE_ID => format!("incident = {}", quoted(id)),
-        _ => format!("starts_with(incident, {})", quoted(id)),
-    });
-    format!("({})", each.collect::<Vec<_>>().join(" OR "))
 }

@@ -82,6 +82,9 @@ impl Tables {
         // Long columns are read only of rows that pass the others.
         options.execution.parquet.pushdown_filters = true;
         options.execution.parquet.reorder_filters = true;
+        // Whoever wants the newest rows tells the scan, while it reads, what it need not read: nothing in between may read ahead. Large
+        // scans are read in parts, side by side, all the same.
+        options.optimizer.enable_round_robin_repartition = false;
         // One without end never stops to look whether its time is over.
         options.execution.enable_recursive_ctes = false;
         let session = SessionContext::new_with_config_rt(config, Arc::clone(&self.environment));

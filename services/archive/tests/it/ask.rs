@@ -328,6 +328,71 @@ fn reads_no_more_files_than_it_must() {
     assert_eq!(days(&plan), [false, false, true], "{plan}");
 }
 
+/// A week with an incident each day, of which two Events are members.
+fn week() -> Site {
+    let site = Site::new();
+    let at = |day: i64, minute: i64| Timestamp::from_micros(DAY + day * A_DAY + minute * 60_000_000);
+    let events = (0..7).flat_map(|day| (0..20).map(move |n| (day * 20 + n, at(day, n))));
+    let events: Vec<_> = events.map(|(n, at)| event("a", n, at.as_micros(), Severity::Low)).collect();
+    site.write(0, &events);
+    site.archive(140);
+    let change = |day: i64, version: i64, member: i64| {
+        let ended = version == 2;
+        let at = at(day, member);
+        let uid = format!("uid-{}", day * 20 + member);
+        let incident = Incident {
+            id: format!("epc-{day:010}"),
+            cluster: "a".to_owned(),
+            version,
+            state: if ended { IncidentState::Resolved } else { IncidentState::Open },
+            opened_at: Timestamp::from_micros(DAY + day * A_DAY),
+            last_event_at: at,
+            resolved_at: ended.then_some(at),
+            members: vec![Member { event_uid: uid, ..Member::default() }],
+            ..Incident::default()
+        };
+        IncidentChange { at, transition: Transition::Updated, incident, ..IncidentChange::default() }
+    };
+    let changes = (0..7).flat_map(|day| [change(day, 1, 0), change(day, 2, 10)]);
+    site.write_changes(&changes.collect::<Vec<_>>());
+    site
+}
+
+/// Breaks the files of these days, by their number: whoever reads them, fails.
+fn spoil(site: &Site, table: &str, days: impl IntoIterator<Item = i64>) {
+    for day in days {
+        let folder = format!("archive/{table}/date=2026-11-{}/cluster=a", 20 + day);
+        for file in std::fs::read_dir(site.directory.path().join(folder)).unwrap() {
+            std::fs::write(file.unwrap().path(), "spoiled").unwrap();
+        }
+    }
+}
+
+#[test]
+fn an_incident_leaves_files_closed_of_days_that_it_was_not_in() {
+    let site = week();
+    // Of Events the day before an incident is read, too; of changes all that is newer.
+    spoil(&site, "events", [0, 1, 2, 5, 6]);
+    spoil(&site, "incident_changes", [0, 1, 2, 3]);
+    let archive = open(&site, QuerySection::default());
+    let (id, other) = ("epc-0000000004", "epc-0000000001");
+    let events = |asked: &[(&str, &str)]| site.runtime.block_on(archive.events(&filter(asked), number(10), None));
+    let found = events(&[("incident", id)]).unwrap();
+    assert_eq!(names(&found, "name"), ["web-90", "web-80"]);
+    let incident = |id: &str| site.runtime.block_on(archive.incident(id, 10, &Access::whole()));
+    let whole = incident(id).unwrap().unwrap();
+    assert_eq!((whole.version, whole.members.len()), (2, 2));
+    let asked = filter(&[("incident", id)]);
+    let page = site.runtime.block_on(archive.incidents(&asked, number(10), None)).unwrap();
+    assert_eq!((names(&page, "state"), page.next), (vec!["resolved".to_owned()], None));
+    let how = Aggregate { of: Of::Events, by: vec![Group::Name], every: None, limit: number(10) };
+    assert_eq!(site.runtime.block_on(archive.aggregate(&asked, &how, NOW)).unwrap().len(), 2);
+    // Others are in files that are spoiled.
+    for error in [events(&[]).unwrap_err(), events(&[("incident", other)]).unwrap_err(), incident(other).unwrap_err()] {
+        assert!(matches!(error, ArchiveError::Unreadable { .. }), "{error}");
+    }
+}
+
 #[test]
 fn what_is_broken_or_foreign_in_the_store_is_said_or_left_alone() {
     let site = site();

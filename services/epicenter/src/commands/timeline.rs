@@ -65,8 +65,6 @@ async fn archived(settings: &Settings, id: &str) -> anyhow::Result<Option<(Incid
     use epicenter_model::Timestamp;
     use serde_json::Value;
 
-    /// What is in an incident may have happened so long before it was opened, ms.
-    const BEFORE: i64 = 24 * 3_600_000;
     const TWO: NonZeroU32 = NonZeroU32::new(2).expect("it is not 0");
     const MOST: NonZeroU32 = NonZeroU32::new(EVENTS as u32).expect("it is not 0");
 
@@ -87,9 +85,7 @@ async fn archived(settings: &Settings, id: &str) -> anyhow::Result<Option<(Incid
         [row] => serde_json::from_value::<Incident>(record(row)["incident"].take())?,
         _ => anyhow::bail!("several incidents begin with {id}; write more of the id"),
     };
-    let from = incident.opened_at.plus_millis(-BEFORE);
-    let (cluster, incidents) = (vec![incident.cluster.clone()], vec![incident.id.clone()]);
-    let its = Filter { from, cluster, incident: incidents, ..Filter::new(now) };
+    let its = Filter { incident: vec![incident.id.clone()], ..ever };
     let page = archive.events(&its, MOST, None).await?;
     let events: Vec<EnrichedEvent> =
         page.rows.iter().map(|row| serde_json::from_value(record(row))).collect::<Result<_, _>>()?;
