@@ -12,3 +12,14 @@ pub fn thousands(number: i64) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_thousands() {
+        let shown = ["0", "999", "1,000", "-1,234,567", "-9,223,372,036,854,775,808"];
+        assert_eq!([0, 999, 1_000, -1_234_567, i64::MIN].map(thousands), shown);
+    }
+}

@@ -1,6 +1,6 @@
 //! A report as HTML: a page that needs nothing else, no script, no other file; and what it shows, for the page of somebody else.
 
-use epicenter_model::{Timestamp, thousands};
+use epicenter_model::{Category, Timestamp, thousands};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::chart::{bars, calendar, share};
@@ -24,7 +24,7 @@ pub fn html(report: &Report) -> String {
             body {
                 h1 { (title) }
                 p.scope { (scope(report, str::to_owned)) }
-                (sections(report))
+                (sections(report, |_| None))
                 footer { "From " (report.from) " to " (report.to) ", log time. Written by epicenter " (env!("CARGO_PKG_VERSION")) "." }
             }
         }
@@ -32,8 +32,12 @@ pub fn html(report: &Report) -> String {
     page.into_string()
 }
 
-/// All that a report shows, without a page around it.
-pub fn sections(report: &Report) -> Markup {
+/// All that a report shows, without a page around it; `open` is the address of the open incidents of a category, where there is one.
+pub fn sections(report: &Report, open: impl Fn(Category) -> Option<String>) -> Markup {
+    let category = |it: &Share<Category>| {
+        let address = Some(it.name).filter(|_| it.sum.open > 0).and_then(&open);
+        html! { @match address { Some(address) => a href=(address) { (it.name.name()) }, None => (it.name.name()) } }
+    };
     let rows = |number: fn(&Stretch) -> i64, rows: &[Stretch]| {
         rows.iter().map(|row| (row.since, number(row))).collect::<Vec<(Timestamp, i64)>>()
     };
@@ -46,10 +50,10 @@ pub fn sections(report: &Report) -> Markup {
         }
         section.card { (calendar("Incidents by day", &rows(|it| it.incidents, &report.calendar))) }
         div.halves {
-            section { h2 { "By severity" } (shares("Severity", &report.severities, |it| html! { span class={ "severity " (it.name()) } { (it.name()) } })) }
-            section { h2 { "By category" } (shares("Category", &report.categories, |it| html! { (it.name()) })) }
+            section { h2 { "By severity" } (shares("Severity", &report.severities, |it| html! { span class={ "severity " (it.name.name()) } { (it.name.name()) } })) }
+            section { h2 { "By category" } (shares("Category", &report.categories, category)) }
         }
-        section { h2 { "Top causes" } (shares("Class", &report.causes, |it| html! { code { (it) } })) }
+        section { h2 { "Top causes" } (shares("Class", &report.causes, |it| html! { code { (it.name) } })) }
         section { h2 { "What comes back" } (recurring(&report.recurring)) }
         section { h2 { "Noisiest workloads" } (workloads(&report.workloads)) }
     }
@@ -67,7 +71,7 @@ fn figures(total: &Sum) -> Markup {
     }
 }
 
-fn shares<T>(what: &str, shares: &[Share<T>], name: impl Fn(&T) -> Markup) -> Markup {
+fn shares<T>(what: &str, shares: &[Share<T>], name: impl Fn(&Share<T>) -> Markup) -> Markup {
     let shares: Vec<_> = shares.iter().filter(|it| it.sum.incidents > 0).collect();
     let most = shares.iter().map(|it| it.sum.incidents).max().unwrap_or_default();
     html! {
@@ -76,7 +80,8 @@ fn shares<T>(what: &str, shares: &[Share<T>], name: impl Fn(&T) -> Markup) -> Ma
             table.report {
                 thead { tr { th { (what) } th.number { "Incidents" } th.number { "Open" } th.number { "Resolved in" } th.number { "95 %" } } }
                 tbody {
-                    @for Share { name: it, sum } in shares {
+                    @for it in shares {
+                        @let sum = &it.sum;
                         tr { td { (name(it)) } (share(sum.incidents, most)) td.number data-name="Open" { (thousands(sum.open)) } td.number data-name="Resolved in" { (took(sum.resolved_p50)) } td.number data-name="95 %" { (took(sum.resolved_p95)) } }
                     }
                 }

@@ -2,9 +2,9 @@
 
 use std::fmt::Write;
 
-use epicenter_model::thousands;
+use epicenter_model::{span, thousands};
 
-use super::{Report, Stretch, Sum, span};
+use super::{Report, Stretch, Sum};
 
 /// Cells of a bar.
 const BAR: usize = 30;
@@ -107,8 +107,9 @@ pub(super) fn day(at: epicenter_model::Timestamp) -> String {
     at.to_string().chars().take(10).collect()
 }
 
+/// How long something took, s.
 pub(super) fn took(seconds: Option<f64>) -> String {
-    seconds.map_or_else(|| "–".to_owned(), span)
+    seconds.map_or_else(|| "–".to_owned(), |seconds| span(seconds.round() as i64 * 1000))
 }
 
 /// Text that stays text: neither table nor tag nor emphasis.

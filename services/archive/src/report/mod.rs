@@ -361,22 +361,8 @@ fn number(row: &Row, name: &str) -> i64 {
     row.get(name).and_then(Value::as_i64).unwrap_or_default()
 }
 
-/// A length of time in s for people: its two largest units.
-fn span(seconds: f64) -> String {
-    let seconds = seconds.max(0.0).round() as i64;
-    let (days, hours, minutes) = (seconds / DAY, seconds / HOUR % 24, seconds / 60 % 60);
-    match (days, hours, minutes, seconds % 60) {
-        (0, 0, 0, s) => format!("{s} s"),
-        (0, 0, m, s) => format!("{m} min {s} s"),
-        (0, h, m, _) => format!("{h} h {m} min"),
-        (d, h, ..) => format!("{d} d {h} h"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use epicenter_model::thousands;
-
     use super::*;
 
     #[test]
@@ -391,11 +377,5 @@ mod tests {
         assert_eq!(rows(3 * DAY, DAY), [(0, 2, 7), (DAY, 0, 0), (2 * DAY, 1, 0)]);
         assert_eq!(rows(2 * HOUR, HOUR), [(0, 2, 3), (HOUR, 0, 0)]);
         assert_eq!(rows(0, HOUR).len(), 1);
-    }
-
-    #[test]
-    fn shows_numbers_for_people() {
-        assert_eq!([0, 999, 1_000, -1_234_567].map(thousands), ["0", "999", "1,000", "-1,234,567"]);
-        assert_eq!([-1.0, 59.6, 3_599.0, 90_000.0].map(span), ["0 s", "1 min 0 s", "59 min 59 s", "1 d 1 h"]);
     }
 }

@@ -5,6 +5,8 @@ use epicenter_model::instant;
 use maud::html;
 
 use super::{Draft, Page, Part, trouble, without_past};
+#[cfg(feature = "archive")]
+use crate::filter::Filter;
 use crate::past;
 use crate::visit::Visit;
 
@@ -46,9 +48,19 @@ pub(crate) async fn reports(visit: &Visit, query: Option<&str>) -> Page {
 
 #[cfg(feature = "archive")]
 fn shown(report: &past::Report) -> maud::Markup {
+    // The list of incidents is of one cluster, or of all.
+    let one = |names: &[String]| match names {
+        [] => Some(String::new()),
+        [name] => Some(name.clone()),
+        _ => None,
+    };
+    let open = |category| {
+        let (cluster, namespace) = (one(&report.clusters)?, one(&report.namespaces)?);
+        Some(Filter { cluster, namespace, category: Some(category), ..Filter::default() }.address())
+    };
     html! {
         p.faint { "From " (instant(report.from)) " to " (instant(report.to)) ", as clusters tell the time." }
-        (epicenter_archive::report::sections(report))
+        (epicenter_archive::report::sections(report, open))
     }
 }
 
@@ -56,4 +68,27 @@ fn shown(report: &past::Report) -> maud::Markup {
 #[cfg(not(feature = "archive"))]
 fn shown(report: &past::Report) -> maud::Markup {
     match *report {}
+}
+
+#[cfg(all(test, feature = "archive"))]
+mod tests {
+    use epicenter_archive::report::{Share, Sum};
+    use epicenter_model::Category;
+
+    use super::*;
+
+    #[test]
+    fn a_category_leads_to_what_is_open_of_it() {
+        let category = |name, open| Share { name, sum: Sum { incidents: 3, open, ..Sum::default() } };
+        let categories = vec![category(Category::Node, 1), category(Category::Image, 0)];
+        let links = |clusters: &[&str]| {
+            let clusters = clusters.iter().map(|name| (*name).to_owned()).collect();
+            let report = past::Report { clusters, categories: categories.clone(), ..past::Report::default() };
+            let page = shown(&report).into_string();
+            page.split("href=\"").skip(1).map(|link| link.split('"').next().unwrap().to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(links(&[]), ["/?category=node"]);
+        assert_eq!(links(&["a&b"]), ["/?cluster=a%26b&amp;category=node"]);
+        assert_eq!(links(&["a", "b"]), [] as [String; 0]);
+    }
 }
