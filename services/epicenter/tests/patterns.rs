@@ -5,27 +5,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use epicenter_model::{Hours, Incident, Recurrence};
-use epicenter_scenarios::{Change, Era, Perturbation, Plan, Recording, Scenario, Topology, play};
-
-const DAY_S: f64 = 86_400.0;
-/// Working days from Monday, 2026-11-02, on.
-const DAYS: [u32; 6] = [0, 1, 2, 3, 4, 7];
-
-/// Each working day at nine, volumes come late on one node; between that there are rollouts, cron jobs and autoscaling.
-fn week() -> Recording {
-    let nine = |day: u32| f64::from(day) * DAY_S + 3_900.0 + 180.0 * f64::from(day % 3);
-    let quiet = [Change::RollingUpdate, Change::CronJob, Change::Autoscaling, Change::DeletingPod];
-    play(&Plan {
-        seed: 26,
-        topology: Topology { nodes: 4..6, workloads: 10..12, names: 0 },
-        era: Era::New,
-        objects: true,
-        watch: true,
-        faults: DAYS.iter().map(|day| (nine(*day), Scenario::SlowAttachments)).collect(),
-        changes: (0..16).map(|n| (20_000.0 + 40_000.0 * n as f64, quiet[n % quiet.len()])).collect(),
-        perturbation: Perturbation::default(),
-    })
-}
+use epicenter_scenarios::{MORNINGS, Recording, mornings, play};
 
 fn replay(recording: &Recording, more: &[&str]) -> String {
     let folder = tempfile::tempdir().unwrap();
@@ -44,13 +24,13 @@ fn replay(recording: &Recording, more: &[&str]) -> String {
 
 #[test]
 fn volumes_that_come_late_each_morning_are_one_incident_a_day_that_knows_the_others() {
-    let recording = week();
+    let recording = play(&mornings());
     let incidents: Vec<Incident> = serde_json::from_str(&replay(&recording, &["-o", "json"])).unwrap();
     let driver =
         |incident: &&Incident| incident.cause.object.name == "ebs.csi.aws.com" && incident.merged_into.is_none();
     let mut days: Vec<&Incident> = incidents.iter().filter(driver).collect();
     days.sort_by_key(|incident| incident.opened_at);
-    assert_eq!(days.len(), DAYS.len(), "{incidents:#?}");
+    assert_eq!(days.len(), MORNINGS.len(), "{incidents:#?}");
     for (before, day) in days.iter().enumerate() {
         let reasons: Vec<&str> = day.events.by_reason.keys().map(String::as_str).collect();
         for reason in ["FailedAttachVolume", "FailedMount", "Killing"] {

@@ -18,6 +18,7 @@ mod quiet;
 mod recorder;
 mod stage;
 mod truth;
+mod week;
 mod wording;
 
 pub use chains::Scenario;
@@ -25,4 +26,5 @@ pub use perturb::Perturbation;
 pub use plan::{Plan, Recording, Topology, play};
 pub use quiet::Change;
 pub use truth::{Fault, Label, Truth};
+pub use week::{MORNINGS, mornings, weeks};
 pub use wording::Era;

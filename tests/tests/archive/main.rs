@@ -4,6 +4,7 @@
 mod kills;
 mod live;
 mod log;
+mod mornings;
 #[cfg(feature = "full")]
 mod s3;
 mod site;

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use epicenter_bus::{Bus, Emit, KafkaConfig, topics};
 use epicenter_model::{
-    Category, Codec, EnrichedEvent, EnrichedRecord, Event, ObjectRef, Severity, Timestamp, partition_of,
+    Category, Codec, EnrichedEvent, EnrichedRecord, Event, Incident, ObjectRef, RawRecord, Severity, Timestamp,
+    partition_of,
 };
 use epicenter_tests::kafka::Kafka;
 use epicenter_tests::process::{self, Process, binary};
@@ -76,6 +77,36 @@ impl Site {
         let mut command = self.command(&["archive", "run"]);
         command.envs(settings.iter().copied());
         Process::spawn("archive", &mut command, &self.directory.path().join("archive.log")).unwrap()
+    }
+
+    /// Starts a service that the archive stands beside, with `settings` in its environment.
+    pub fn service(&self, arguments: &[&str], settings: &[(&str, String)]) -> Process {
+        let mut command = self.command(arguments);
+        command.env("EPICENTER_ADMIN__LISTEN", "127.0.0.1:0").envs(settings.iter().cloned());
+        let log = self.directory.path().join(format!("{}.log", arguments[0]));
+        Process::spawn(arguments[0], &mut command, &log).unwrap()
+    }
+
+    /// Writes what an exporter would have written.
+    pub fn write_raw(&self, cluster: &str, records: &[RawRecord]) {
+        let (mut source, _) =
+            self.bus.source(&format!("exporter.{cluster}"), partition(cluster), b"exporter/").unwrap();
+        for records in records.chunks(2_000) {
+            let emit = |record: &RawRecord| Emit {
+                topic: topics::EVENTS_RAW.name,
+                timestamp: record.at().as_millis(),
+                key: record.key().into(),
+                payload: Some(record.encode(&Codec::single_object()).unwrap().into()),
+                headers: vec![],
+            };
+            source.commit(&records.iter().map(emit).collect::<Vec<_>>(), &[]).unwrap();
+        }
+    }
+
+    /// The incidents that the sink has published.
+    pub fn incidents(&self) -> Vec<Incident> {
+        let table = self.bus.table(topics::INCIDENTS.name).unwrap();
+        table.values().map(|row| Codec::single_object().decode(row).unwrap()).collect()
     }
 
     pub fn write(&self, topic: &'static str, cluster: &str, records: Vec<(Timestamp, Vec<u8>)>) {
