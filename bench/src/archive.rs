@@ -18,7 +18,7 @@ use tempfile::TempDir;
 
 use self::fill::{Filled, ROUND, Site};
 pub use self::fill::{Part, part};
-use self::made::{A_DAY, BEGAN, CLUSTERS, DAYS, OBJECTS, TO_AN_INCIDENT, at, cluster_of, event, incident, mixed};
+use self::made::{A_DAY, BEGAN, CLUSTERS, DAYS, OBJECTS, TO_AN_INCIDENT, at, cluster_of, incident, life, mixed, uid};
 use crate::report::{Report, median, thousands};
 
 /// Look-ups of each kind, and rounds of each aggregate.
@@ -86,15 +86,24 @@ fn lookups(all: u64) -> anyhow::Result<Vec<Question>> {
                 "date >= '{day}' AND time >= '{from}' AND date <= '{next}' AND time < '{to}' AND cluster = '{cluster}'"
             ))],
         });
-        let (id, cluster, members) = incident(chance % (all / TO_AN_INCIDENT));
-        let members: Vec<_> = members.map(|n| format!("'{}'", event(n, all).event.uid)).collect();
+        let k = chance % (all / TO_AN_INCIDENT);
+        let (id, cluster, members) = incident(k);
+        let members: Vec<_> = members.map(|n| format!("'{}'", uid(n))).collect();
+        // The archive, too, looks a day back.
+        let (opened, last) = life(k, all);
+        let from = opened.plus_millis(-A_DAY / 1000);
+        let (day, end) = (&from.to_string()[..10], &last.to_string()[..10]);
+        let then = format!("date >= '{day}' AND time >= '{from}' AND date <= '{end}' AND time <= '{last}'");
         questions.push(Question {
             name: "an incident's Events",
             filter: filter(&[("cluster", cluster), ("incident", &id)])?,
             how: None,
             duck: vec![
                 format!("SELECT record FROM incident_changes WHERE cluster = '{cluster}' AND incident = '{id}'"),
-                newest(&format!("{SPAN} AND cluster = '{cluster}' AND event_uid IN ({})", members.join(", "))),
+                newest(&format!(
+                    "{SPAN} AND {then} AND cluster = '{cluster}' AND event_uid IN ({})",
+                    members.join(", ")
+                )),
             ],
         });
     }

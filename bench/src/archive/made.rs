@@ -1,7 +1,8 @@
 //! What is archived: Events that look like a month of four clusters, and incidents that have some of them as members.
 
 use epicenter_model::{
-    Category, EnrichedEvent, Event, Incident, IncidentChange, Member, ObjectRef, Severity, Timestamp, incident_id,
+    Category, EnrichedEvent, Event, Incident, IncidentChange, IncidentState, Member, ObjectRef, Severity, Timestamp,
+    Transition, incident_id,
 };
 
 pub const CLUSTERS: [&str; 4] = ["prod-eu-1", "prod-eu-2", "prod-us-1", "stage"];
@@ -80,7 +81,7 @@ pub fn event(n: u64, all: u64) -> EnrichedEvent {
         category,
         severity,
         event: Event {
-            uid: format!("00000000-0000-4000-8000-{n:012x}"),
+            uid: uid(n),
             namespace: namespace.clone(),
             name: format!("web-{object}.{chance:016x}"),
             regarding: ObjectRef {
@@ -98,6 +99,19 @@ pub fn event(n: u64, all: u64) -> EnrichedEvent {
     }
 }
 
+/// As API servers give them: without an order.
+pub fn uid(n: u64) -> String {
+    let (one, other) = (mixed(n), mixed(!n));
+    format!(
+        "{:08x}-{:04x}-4{:03x}-8{:03x}-{:012x}",
+        one >> 32,
+        (one >> 16) & 0xffff,
+        (one >> 4) & 0xfff,
+        other >> 52,
+        other & 0xffff_ffff_ffff
+    )
+}
+
 /// The incident `k`, and the Events that are its members.
 pub fn incident(k: u64) -> (String, &'static str, impl Iterator<Item = u64>) {
     let first = k * TO_AN_INCIDENT;
@@ -109,10 +123,27 @@ pub fn incident(k: u64) -> (String, &'static str, impl Iterator<Item = u64>) {
     )
 }
 
+/// When the incident `k` was opened, and when its newest Event came.
+pub fn life(k: u64, all: u64) -> (Timestamp, Timestamp) {
+    let (_, _, members) = incident(k);
+    let (first, last) = members.fold((u64::MAX, 0), |(first, last), n| (first.min(n), last.max(n)));
+    (at(first, all), at(last, all))
+}
+
 pub fn change(k: u64, all: u64) -> IncidentChange {
     let (id, cluster, members) = incident(k);
-    let opened_at = at(k * TO_AN_INCIDENT, all);
-    let members = members.map(|n| Member { event_uid: event(n, all).event.uid, ..Member::default() }).collect();
-    let incident = Incident { id, cluster: cluster.to_owned(), version: 1, opened_at, members, ..Incident::default() };
-    IncidentChange { at: opened_at, incident, ..IncidentChange::default() }
+    let (opened_at, last_event_at) = life(k, all);
+    let members = members.map(|n| Member { event_uid: uid(n), ..Member::default() }).collect();
+    let incident = Incident {
+        id,
+        cluster: cluster.to_owned(),
+        version: 1,
+        state: IncidentState::Resolved,
+        opened_at,
+        last_event_at,
+        resolved_at: Some(last_event_at),
+        members,
+        ..Incident::default()
+    };
+    IncidentChange { at: last_event_at, transition: Transition::Resolved, incident, ..IncidentChange::default() }
 }
