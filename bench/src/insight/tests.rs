@@ -1,6 +1,8 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use epicenter_model::Incident;
+use epicenter_scenarios::{Era, Perturbation, Plan, Topology};
 use expect_test::expect_file;
 
 use super::*;
@@ -82,6 +84,34 @@ fn at(event: &serde_json::Value) -> Option<jiff::Timestamp> {
 
 fn line(what: &str, event: &serde_json::Value) -> String {
     serde_json::json!({"type": what, "object": event}).to_string()
+}
+
+/// In weeks that are as others are, nothing comes more often than usual, though some hours are busier than others: no pattern begins an
+/// incident, or is said in one. What does, `patterns` of the engine's own tests show. `EPICENTER_WEEKS` is how many weeks are watched, of
+/// a cluster less than that.
+#[test]
+fn nothing_is_out_of_the_ordinary_in_quiet_weeks() {
+    let weeks: u16 = std::env::var("EPICENTER_WEEKS").map_or(3, |weeks| weeks.parse().unwrap());
+    let engine = Engine::new(Without::Nothing).unwrap();
+    for cluster in 1..weeks {
+        let seed = 7_000 + u64::from(cluster);
+        let recording = epicenter_scenarios::play(&Plan {
+            seed,
+            topology: Topology { nodes: 2..9, workloads: 8..20, names: 0 },
+            era: [Era::New, Era::Middle][usize::from(cluster) % 2],
+            objects: true,
+            watch: true,
+            faults: vec![],
+            changes: epicenter_scenarios::weeks(seed, weeks),
+            perturbation: Perturbation::default(),
+        });
+        let incidents = engine.run(&recording).unwrap().incidents;
+        println!("cluster {cluster}: {} Events, {} incidents", recording.events, incidents.len());
+        assert!(recording.events > 5_000 * usize::from(weeks), "it is watched while much happens");
+        let has_pattern = |it: &&Incident| it.events.by_reason.keys().any(|reason| reason.starts_with("Pattern"));
+        let told: Vec<_> = incidents.iter().filter(has_pattern).map(|it| (it.opened_at, &it.explanation)).collect();
+        assert_eq!(told, [], "cluster {cluster}");
+    }
 }
 
 /// Writes that come up to 60 s late, in another order each time: nearly always the same Events together, with the same root.
