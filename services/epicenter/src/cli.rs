@@ -85,7 +85,7 @@ pub enum Command {
     Up(Up),
     /// Run a recording of a real cluster through the pipeline, and explain what happened in it
     Demo,
-    /// Find the incidents in files: `kubectl get … -o json`, watch streams, .gz, `-` for standard input
+    /// Find the incidents in files: `kubectl get … -o json` or `-o yaml`, watch streams, .gz, `-` for standard input
     #[command(
         after_help = "Examples:\n  kubectl get events -A -o json > events.json; epicenter replay events.json\n  \
                             kubectl get pods,nodes,deployments,replicasets -A -o json > objects.json\n  \

@@ -143,7 +143,7 @@ fn replay_says_what_is_wrong_with_a_file_and_where() {
     check_error(&replay_stdin(&whole[..whole.len() / 2], &[]), 65, "-: it is cut off at line 1 column");
     check_error(&replay_stdin(b"", &[]), 65, "-: it is empty");
     check_error(&replay_stdin(b"hello", &[]), 65, "-: no JSON");
-    check_error(&replay_stdin(b"apiVersion: v1\nkind: List\n", &[]), 65, "YAML, not JSON (use `-o json`)");
+    check_error(&replay_stdin(b"apiVersion: v1\nkind: [\n", &[]), 65, "-: no YAML");
     check_error(&replay_stdin(b"{\"a\":[1,2]}", &[]), 65, "document 1 (line 1) is no Kubernetes object");
     check_error(&replay_stdin(br#"{"kind":"List","apiVersion":"v1","items":[]}"#, &[]), 65, "there is no Event in -");
     let zipped = std::fs::read(recording("shop/events.json.gz")).unwrap();

@@ -8,7 +8,7 @@ use epicenter_model::{Event, ObjectFacts, Timestamp};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{ReplayError, Skipped, dump, file};
+use super::{ReplayError, Skipped, dump, file, yaml};
 
 /// What was found in a file.
 #[derive(Debug, Default, PartialEq)]
@@ -74,7 +74,8 @@ struct ManagedField {
 /// Everything that is in the text of a file.
 pub fn parse(path: &Path, text: &str) -> Result<Content, ReplayError> {
     let mut content = Content::default();
-    let text = &*dump::without_logs(text);
+    let text = if yaml::is_yaml(text) { yaml::to_json(path, text)?.into() } else { dump::without_logs(text) };
+    let text = &*text;
     let mut reader = Reader { path, item: 0, content: &mut content };
     let mut documents = serde_json::Deserializer::from_str(text).into_iter::<&RawValue>();
     let mut number = 0;
@@ -266,6 +267,8 @@ mod tests {
         check(&lines.join("\n"), "|EOD|0");
         check(r#"{"kind":"ConfigMap","apiVersion":"v1","metadata":{"name":"a"}}"#, "||0");
         check(r#"{"kind":"List","apiVersion":"v1","items":null}"#, "||0");
+        check("kind: List\napiVersion: v1\nitems:\n- kind: Event\n  apiVersion: v1\n  metadata: {name: a}\n", "E||0");
+        check(&format!("---\nkind: Pod\napiVersion: v1\nmetadata:\n  name: p\n---\n{EVENT}\n"), "OE||0");
     }
 
     #[test]
@@ -295,11 +298,12 @@ mod tests {
         check_error("", "f.json: it is empty.");
         check_error(" \n", "f.json: it is empty.");
         check_error("hello", "f.json: no JSON (expected value at line 1 column 1) at line 1 column 1.");
-        check_error("apiVersion: v1\nkind: Event", "f.json: YAML, not JSON (use `-o json`), at line 1 column 1.");
+        check_error("kind: Event\n---\nkind: [", "f.json: no YAML (");
+        check_error("kind: Pod\n---\na: 1", "f.json: document 2 (line 2) is no Kubernetes object: `{\"a\":1}`.");
         check_error(&format!(r#"{{"kind":"List","items":[{EVENT},"#), "f.json: it is cut off at line 1 column");
         check_error(
             &format!("{EVENT}\n{{\"a\":1}}"),
-            "f.json: it is JSON, but document 2 (line 2) is no Kubernetes object: `{\"a\":1}`.",
+            "f.json: document 2 (line 2) is no Kubernetes object: `{\"a\":1}`.",
         );
     }
 }

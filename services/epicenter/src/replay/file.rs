@@ -44,7 +44,7 @@ fn unzip(file: &Path, bytes: &[u8]) -> Result<Vec<u8>, ReplayError> {
                 let place = format!("byte {}", bytes.len());
                 ReplayError::CutOff { file, place, what: "the gzip stream has no end".to_owned() }
             }
-            _ => ReplayError::NotJson {
+            _ => ReplayError::Malformed {
                 file,
                 place: "its start".to_owned(),
                 what: format!("a broken gzip stream ({source})"),
@@ -62,11 +62,5 @@ pub(super) fn malformed(file: &Path, text: &str, error: &serde_json::Error) -> R
         let what = format!("{} bytes, and the JSON in it has no end", text.len());
         return ReplayError::CutOff { file, place, what };
     }
-    let start = text.trim_start();
-    let what = if ["apiVersion:", "kind:", "items:", "---", "- ", "#"].iter().any(|yaml| start.starts_with(yaml)) {
-        "YAML, not JSON (use `-o json`),".to_owned()
-    } else {
-        format!("no JSON ({error})")
-    };
-    ReplayError::NotJson { file, place, what }
+    ReplayError::Malformed { file, place, what: format!("no JSON ({error})") }
 }

@@ -1,12 +1,13 @@
 //! Reads what `kubectl` and API servers write to files, and makes of it the log that an exporter would have written.
 //!
-//! Pure but for [`file::read`]. In order: [`file`] (bytes to text), [`document`] (text to items, with [`dump`]), [`timeline`]
-//! (items to records in order of time, with heartbeats).
+//! Pure but for [`file::read`]. In order: [`file`] (bytes to text), [`document`] (text to items, with [`yaml`] and [`dump`]),
+//! [`timeline`] (items to records in order of time, with heartbeats).
 
 pub mod document;
 pub mod dump;
 pub mod file;
 pub mod timeline;
+pub mod yaml;
 
 use std::path::PathBuf;
 
@@ -33,9 +34,9 @@ pub enum ReplayError {
         /// What is missing.
         what: String,
     },
-    /// The file is not what `kubectl` writes.
+    /// The file is neither JSON nor YAML.
     #[error("{file}: {what} at {place}. {MEND}")]
-    NotJson {
+    Malformed {
         /// The file.
         file: PathBuf,
         /// Line and column.
@@ -43,8 +44,8 @@ pub enum ReplayError {
         /// What was found.
         what: String,
     },
-    /// It is JSON, of something else.
-    #[error("{file}: it is JSON, but document {document} (line {line}) is no Kubernetes object: {what}. {MEND}")]
+    /// It is well-formed, and something else.
+    #[error("{file}: document {document} (line {line}) is no Kubernetes object: {what}. {MEND}")]
     NotKubernetes {
         /// The file.
         file: PathBuf,
@@ -73,7 +74,7 @@ pub enum ReplayError {
     },
 }
 
-const MEND: &str = "What can be replayed is JSON as `kubectl get events -A -o json`, `kubectl get … -o json`, a watch or \
+const MEND: &str = "What can be replayed is JSON or YAML as `kubectl get events -A -o json`, `kubectl get … -o yaml`, a watch or \
                     `kubectl cluster-info dump` writes it, also compressed with gzip";
 
 /// An item that is passed over, and why.
