@@ -53,9 +53,9 @@ pub fn measure(report: &mut Report, asked: &Asked) -> anyhow::Result<()> {
     // First, while this process has let nothing go that it would take again.
     let facts = facts(asked.pods)?;
     let site = Site::new()?;
-    let mut rows = vec![row("of an empty cluster", 0, &site.course("idle", &mut site.exporter("idle", 0)?, 0)?)];
-    let mut listing = site.exporter("first", asked.listed)?;
-    rows.push(row("lists", asked.listed, &site.course("first", &mut listing, asked.listed)?));
+    let alone = |name, events| site.course(name, &mut site.exporter(name, events)?, events);
+    let mut rows = vec![row("of an empty cluster", 0, &alone("idle", 0)?)];
+    rows.push(row("lists", asked.listed, &alone("first", asked.listed)?));
     let mut listing = site.exporter("second", asked.many)?;
     rows.push(row("lists", asked.many, &site.course("second", &mut listing, asked.many)?));
     let storm = asked.rate * asked.seconds;

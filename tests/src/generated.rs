@@ -32,6 +32,8 @@ pub struct Generated {
 }
 
 struct Cluster {
+    /// Two servers are two clusters: one that is read by two exporters is fenced from one to the other.
+    uid: String,
     pods: u64,
     storm: Mutex<Storm>,
 }
@@ -60,7 +62,7 @@ impl Generated {
         let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0"))?;
         let port = listener.local_addr()?.port();
         let storm = Mutex::new(Storm { before: events, began: Instant::now(), rate: 0, events: 0 });
-        let cluster = Arc::new(Cluster { pods, storm });
+        let cluster = Arc::new(Cluster { uid: format!("generated-{port}"), pods, storm });
         let app = Router::new().fallback(answer).with_state(Arc::clone(&cluster));
         runtime.spawn(async move { axum::serve(listener, app).await });
         Ok(Self { port, cluster, runtime: Some(runtime) })
@@ -70,6 +72,11 @@ impl Generated {
     pub fn storm(&self, rate: u64, events: u64) {
         let mut storm = self.cluster.storm.lock();
         *storm = Storm { before: storm.now(), began: Instant::now(), rate, events };
+    }
+
+    /// Its port on loopback.
+    pub fn port(&self) -> u16 {
+        self.port
     }
 
     /// A kubeconfig for it.
@@ -145,7 +152,9 @@ async fn answer(
     let number = |name: &str| query.get(name).and_then(|text| text.parse::<u64>().ok());
     let events = resource == "events";
     match (resource.as_str(), query.contains_key("watch")) {
-        ("kube-system", _) => r#"{"metadata":{"name":"kube-system","uid":"generated"}}"#.into_response(),
+        ("kube-system", _) => {
+            format!(r#"{{"metadata":{{"name":"kube-system","uid":"{}"}}}}"#, cluster.uid).into_response()
+        }
         (_, true) => watch(cluster, if events { number("resourceVersion").unwrap_or(BEFORE) } else { u64::MAX }),
         (_, false) => {
             // A page shows the state at the time of the first one.
@@ -285,6 +294,7 @@ pub fn pod(n: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http;
 
     #[test]
     fn pages_show_one_state_and_every_event_once() {
@@ -297,6 +307,14 @@ mod tests {
             assert_eq!((first.contains(&shown), second.contains(&shown)), (n < 3, n >= 3), "{n}");
         }
         assert!(second.contains(r#""continue":"""#), "{second}");
+    }
+
+    #[test]
+    fn two_are_not_taken_for_one() {
+        let clusters = [(); 2].map(|()| Generated::start(0, 0).unwrap());
+        let [one, other] = clusters.each_ref().map(|it| http::get(it.port, "/api/v1/namespaces/kube-system").unwrap());
+        assert_eq!(one.0, 200);
+        assert_ne!(one, other);
     }
 
     #[test]

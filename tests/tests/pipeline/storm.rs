@@ -1,7 +1,8 @@
 //! A long list, and a storm after it, from an API server that has as many Events as it is asked for: each is in the log once, in
 //! order.
 //!
-//! `EPICENTER_TEST_LISTED` sets how many are listed, `EPICENTER_TEST_STORM` for how many seconds it storms.
+//! `EPICENTER_TEST_LISTED` sets how many are listed, `EPICENTER_TEST_STORM` for how many seconds it storms: 1000000 and 120 are what
+//! `epicenter-bench memory` asks for.
 
 use std::fs;
 use std::time::Duration;
