@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use epicenter_runtime::with_causes;
 use http::{Method, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
@@ -65,7 +66,7 @@ impl Post {
             Err(error) => return away(format!("{error}: check its URL and secrets")),
         };
         let exchange = async {
-            let answer = self.client.request(request).await.map_err(|error| chain(&error))?;
+            let answer = self.client.request(request).await.map_err(|error| with_causes(&error))?;
             let (head, body) = answer.into_parts();
             let said = Limited::new(body, SAID).collect().await.map(|said| said.to_bytes()).unwrap_or_default();
             Ok::<_, String>((head, said))
@@ -108,7 +109,7 @@ pub async fn reach(receiver: &Receiver) -> Option<Result<String, String>> {
     };
     Some(match tokio::time::timeout(DEADLINE, connector.call(uri)).await {
         Err(_) => Err(format!("{host}: no answer within {} s", DEADLINE.as_secs())),
-        Ok(Err(error)) => Err(format!("{host}: {}", chain(&*error))),
+        Ok(Err(error)) => Err(format!("{host}: {}", with_causes(&*error))),
         Ok(Ok(_)) => Ok(host),
     })
 }
@@ -131,17 +132,6 @@ fn judge(status: StatusCode, retry_after: Option<&str>, host: &str, said: &str) 
     } else {
         Outcome::Away { why, retry_after }
     }
-}
-
-/// An error with its causes: hyper's own says little.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        text = format!("{text}: {inner}");
-        cause = inner.source();
-    }
-    text
 }
 
 #[cfg(test)]

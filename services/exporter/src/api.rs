@@ -1,5 +1,6 @@
 //! Requests to the API server, with a deadline and a size limit on everything that comes back.
 
+use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,12 +14,13 @@ use kube::client::{Body, ClientBuilder, ConfigExt};
 use kube::core::Status;
 use kube::{Client, Config};
 use leaky_bucket::RateLimiter;
+use rustls::CertificateError;
 use tokio::time::Instant;
 
 use crate::config::ExporterConfig;
 use crate::health::Health;
 use crate::project::{self, ProjectError};
-use epicenter_runtime::Clock;
+use epicenter_runtime::{Clock, with_causes};
 
 /// A peer that is gone is noticed after `KEEPALIVE + PROBES × INTERVAL`, 90 s: a watch of Events may be silent for hours.
 const KEEPALIVE: Duration = Duration::from_secs(45);
@@ -85,7 +87,7 @@ pub enum ApiError {
     #[error("no answer within {0:?}")]
     Deadline(Duration),
     /// It cannot be reached, or the connection broke.
-    #[error("{0}")]
+    #[error("{}", with_causes(.0))]
     Connection(#[from] kube::Error),
     /// The answer is larger than allowed.
     #[error("the answer is longer than {limit} bytes")]
@@ -130,6 +132,9 @@ impl ApiError {
             Self::Status { code: 401, .. } => "; the credentials are wrong or have expired: renew them".to_owned(),
             Self::Status { code: 403, .. } => format!("; grant list and watch on {of} to the exporter's account"),
             Self::Status { code: 404, .. } => format!("; leave {of} out of exporter.objects if it is not to be had"),
+            Self::Connection(error) => {
+                refused(error).map_or_else(String::new, |why| format!("; {}", of_certificate(why)))
+            }
             _ => String::new(),
         };
         format!("{self}{mend}")
@@ -140,6 +145,38 @@ impl ApiError {
             Self::Status { retry_after, .. } => *retry_after,
             _ => None,
         }
+    }
+}
+
+/// Why the API server's certificate is not accepted, when that is what went wrong.
+fn refused(error: &kube::Error) -> Option<&CertificateError> {
+    let mut next: Option<&(dyn Error + 'static)> = Some(error);
+    while let Some(error) = next {
+        if let Some(rustls::Error::InvalidCertificate(why)) = error.downcast_ref() {
+            return Some(why);
+        }
+        next = match error.downcast_ref::<std::io::Error>() {
+            // Its source is that of what it holds.
+            Some(error) => error.get_ref().map(|held| held as &(dyn Error + 'static)),
+            None => error.source(),
+        };
+    }
+    None
+}
+
+/// How that is mended.
+fn of_certificate(why: &CertificateError) -> &'static str {
+    match why {
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+            "renew the API server's certificate, unless this machine's clock is wrong"
+        }
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            "reach the API server by a name of its certificate, or set one as tls-server-name in the kubeconfig"
+        }
+        CertificateError::UnknownIssuer => {
+            "set certificate-authority in the kubeconfig to the authority that signed the API server's certificate"
+        }
+        _ => "mend the API server's certificate",
     }
 }
 

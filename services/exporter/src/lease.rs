@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use epicenter_runtime::Backoff;
+use epicenter_runtime::{Backoff, with_causes};
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use k8s_openapi::jiff;
@@ -59,7 +59,7 @@ const RENEWALS: u32 = 3;
 /// Why the Lease could not be asked for.
 #[derive(Debug, thiserror::Error)]
 enum LeaseError {
-    #[error("{0}")]
+    #[error("{}", with_causes(.0))]
     Api(#[from] kube::Error),
     #[error("no answer within {0:?}")]
     Deadline(Duration),

@@ -8,7 +8,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use epicenter_model::{Act, Action, Command, Matcher, Timestamp};
-use epicenter_runtime::{Access, Backoff, Health};
+use epicenter_runtime::{Access, Backoff, Health, with_causes};
 use futures::TryStreamExt;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use kube::api::{Api, ApiResource, DynamicObject, ListParams, ObjectMeta, Patch, PatchParams, WatchEvent, WatchParams};
@@ -49,7 +49,7 @@ enum Letter {
 /// Why objects cannot be read or written now.
 #[derive(Debug, thiserror::Error)]
 enum Trouble {
-    #[error("{0}; allow list, watch and patch of incidents.epicenter.dev")]
+    #[error("{}; allow list, watch and patch of incidents.epicenter.dev", with_causes(.0))]
     Api(#[from] kube::Error),
     #[error("no answer from the API server within {} s", DEADLINE.as_secs())]
     Silent,

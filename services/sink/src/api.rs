@@ -3,6 +3,8 @@
 use std::future::Future;
 use std::time::Duration;
 
+use epicenter_runtime::with_causes;
+
 use crate::crd::GUARD_MESSAGE;
 
 /// A request that has no answer by then has failed. It may have had its effect: every request can be repeated.
@@ -60,7 +62,7 @@ fn meaning(what: &str, error: &kube::Error) -> ApiFault {
         kube::Error::SerdeError(source) => {
             return ApiFault::Refused(format!("{what}: the answer is not what this version expects: {source}"));
         }
-        other => return ApiFault::Blocked(Blocked::new(format!("{what}: {other}"))),
+        other => return ApiFault::Blocked(Blocked::new(format!("{what}: {}", with_causes(other)))),
     };
     let message = format!("{what}: {} {}", status.code, status.message);
     if status.message.contains("field not declared in schema") {

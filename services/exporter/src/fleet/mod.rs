@@ -6,7 +6,7 @@ mod origin;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use epicenter_runtime::{Backoff, Health as Parts, Metrics};
+use epicenter_runtime::{Backoff, Health as Parts, Metrics, with_causes};
 use kube::Client;
 use serde::{Deserialize, Serialize};
 use tokio::task::{Id, JoinSet};
@@ -249,7 +249,7 @@ struct Attempts {
 /// Why an attempt failed.
 #[derive(Debug, thiserror::Error)]
 enum AttemptError {
-    #[error("no client can be made of it: {0}; renew the kubeconfig's credentials")]
+    #[error("no client can be made of it: {}; renew the kubeconfig's credentials", with_causes(.0))]
     Client(#[from] kube::Error),
     #[error("a command that it runs for credentials has not ended within {CLIENT_DEADLINE:?}")]
     Deadline,

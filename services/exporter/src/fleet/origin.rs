@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use epicenter_runtime::with_causes;
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::ListParams;
 use kube::{Api, Config, ResourceExt};
@@ -36,7 +37,7 @@ pub enum OriginError {
     #[error("it cannot be read: {0}; the clusters that are known stay")]
     Directory(#[from] std::io::Error),
     /// The Secrets.
-    #[error("{0}; the exporter's account needs `list` on them; the clusters that are known stay")]
+    #[error("{}; the exporter's account needs `list` on them; the clusters that are known stay", with_causes(.0))]
     Secrets(#[from] kube::Error),
     /// The Secrets, in time.
     #[error("the API server gave no answer within {DEADLINE:?}; the clusters that are known stay")]

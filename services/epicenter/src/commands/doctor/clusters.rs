@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use epicenter_exporter::project::Kind;
-use epicenter_runtime::Metrics;
+use epicenter_runtime::{Metrics, with_causes};
 use k8s_openapi::api::authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec};
 use kube::{Api, Client};
 
@@ -142,7 +142,11 @@ async fn cluster_of(settings: &Settings, cluster: &Cluster, name: &str, findings
             } else {
                 "check its kubeconfig with `kubectl --kubeconfig FILE get nodes`".to_owned()
             };
-            return findings.bad(&format!("cluster{name}: {} cannot be reached: {error}; {mend}", cluster.url()));
+            return findings.bad(&format!(
+                "cluster{name}: {} cannot be reached: {}; {mend}",
+                cluster.url(),
+                with_causes(&error)
+            ));
         }
     };
     findings.well(&format!("cluster{name}: {} answers", cluster.url()))?;
