@@ -1,8 +1,10 @@
 //! How long a partition stands still when its owner changes, with 100,000 keys of state: planned, and after a kill -9.
 //!
-//! Prints what it measures beside the design's bounds and asserts only that the outputs are right: the times of a loaded
-//! machine are no property of the code.
+//! Prints what it measures beside the design's bounds and asserts that the outputs are right, and that who has stood by reads little
+//! of the state: the times of a loaded machine are no property of the code, how much is read is.
 
+use std::collections::BTreeSet;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -18,6 +20,8 @@ const PARTITIONS: u32 = 2;
 const KEYS: u64 = 50_000;
 const SEED: u64 = 7;
 const ROUNDS: usize = 5;
+/// A test that waits longer has failed.
+const LIMIT: Duration = Duration::from_secs(120);
 
 /// When each partition's newest change came, and the longest silence since it was last asked for.
 #[derive(Default)]
@@ -39,14 +43,45 @@ impl Watch {
     }
 }
 
-/// Of the take-overs that restored most of the keys.
-fn restore_times(process: &Process) -> Vec<u64> {
-    fn field(line: &str, name: &str) -> Option<u64> {
-        line.split_once(name)?.1.split_whitespace().next()?.parse().ok()
-    }
-    let output = process.output();
-    let full = output.lines().filter(|line| field(line, "entries=").is_some_and(|entries| entries > KEYS / 2));
-    full.filter_map(|line| field(line, "restore_ms=")).collect()
+/// A take-over that restored most of the keys of a partition.
+struct Restored {
+    entries: u64,
+    /// Read of the changelog for it.
+    records: u64,
+    standby: bool,
+    took: Duration,
+}
+
+fn field<T: FromStr>(line: &str, name: &str) -> Option<T> {
+    line.split_once(&format!(" {name}="))?.1.split_whitespace().next()?.parse().ok()
+}
+
+/// Those of a process, in order.
+fn restored(process: &Process) -> Vec<Restored> {
+    let of = |line: &str| {
+        Some(Restored {
+            entries: field(line, "entries").filter(|entries| *entries > KEYS / 2)?,
+            records: field(line, "records")?,
+            standby: field(line, "standby")?,
+            took: Duration::from_millis(field(line, "restore_ms")?),
+        })
+    };
+    process.output().lines().filter_map(of).collect()
+}
+
+/// The partitions of which a log says `what`.
+fn partitions(log: &str, what: &str) -> BTreeSet<u32> {
+    log.lines().filter(|line| line.contains(what)).filter_map(|line| field(line, "partition")).collect()
+}
+
+fn owned(log: &str) -> BTreeSet<u32> {
+    partitions(log, "took partition over")
+}
+
+/// It owns something, and has read the state of what it does not own.
+fn stands_by(log: &str) -> bool {
+    let (owned, read) = (owned(log), partitions(log, "a standby has caught up"));
+    !owned.is_empty() && owned.union(&read).count() == PARTITIONS as usize
 }
 
 fn shown(mut times: Vec<Duration>) -> String {
@@ -123,17 +158,27 @@ fn check(protocol: GroupProtocol, standby: bool, rounds: usize) {
     let trickle = Feeder::resume(&to, SEED, KEYS, each, Duration::from_millis(10));
     wait_for(seen.load(Ordering::Relaxed) + 100);
 
-    let (mut planned, mut killed, mut restores) = (vec![], vec![], vec![]);
+    let (mut planned, mut killed, mut restores, mut read) = (vec![], vec![], vec![], vec![]);
     for round in 0..2 * rounds {
         let mut next = spawn();
         // It joins and takes half of the partitions over, in order.
         std::thread::sleep(Duration::from_secs(4));
+        if standby {
+            next.until(LIMIT, stands_by).unwrap();
+        }
         let joined = watch.longest();
         let kill = round % 2 == 1;
         if kill {
             owner.kill().unwrap();
             std::thread::sleep(to.session_timeout + Duration::from_secs(4));
             killed.push(watch.longest());
+            next.until(LIMIT, |log| owned(log).len() == PARTITIONS as usize).unwrap();
+            let of_the_dead = restored(&next).pop().unwrap();
+            let Restored { entries, records, .. } = of_the_dead;
+            assert_eq!(of_the_dead.standby, standby, "{}", next.tail());
+            // Only what was written since, or each key at least once.
+            assert!(if standby { records * 10 < entries } else { records >= entries }, "{records} for {entries}");
+            read.push(records);
         } else {
             owner.close_stdin();
             owner.wait(Duration::from_secs(30)).unwrap();
@@ -141,16 +186,15 @@ fn check(protocol: GroupProtocol, standby: bool, rounds: usize) {
             planned.push(watch.longest());
         }
         planned.push(joined);
-        restores.extend(restore_times(&owner));
+        restores.extend(restored(&owner));
         std::mem::swap(&mut owner, &mut next);
     }
-    restores.extend(restore_times(&owner));
-    assert_eq!(owner.output().contains("standby=true"), standby, "{}", owner.tail());
+    restores.extend(restored(&owner));
     let each = trickle.stop();
     wait_for(each * u64::from(PARTITIONS));
     stop.store(true, Ordering::Relaxed);
     reading.join().unwrap();
-    let restores = restores.into_iter().map(Duration::from_millis).collect();
+    let restores = restores.into_iter().map(|it| it.took).collect();
     println!("members agree by the protocol {protocol:?}, standby {standby}");
     println!("planned hand-over: {} (bound for p95: 2 × heartbeat interval + 500 ms = 2500 ms)", shown(planned));
     println!("after kill -9:     {} (bound: session timeout + heartbeat interval + 1 s = 8000 ms)", shown(killed));
@@ -158,4 +202,5 @@ fn check(protocol: GroupProtocol, standby: bool, rounds: usize) {
         "restore alone, of the 50,000 keys of a partition from 400,000 records: {} (bound: 1000 ms)",
         shown(restores)
     );
+    println!("records of the changelog that were read after kill -9: {read:?}");
 }

@@ -149,7 +149,7 @@ pub(super) fn own<P: Processor>(
     let fenced = began.elapsed();
     let ahead = log.of_these_logs(standby.take(partition))?;
     let was_ahead = ahead.is_some();
-    let Replica { state, changelogs } = log.restore(&nonce, ahead)?;
+    let (Replica { state, changelogs }, records) = log.restore(&nonce, ahead)?;
     let kept = changelogs.into_iter().map(|changelog| changelog.kept).collect();
     let (offset, state) = log.judge(committed, state, kept, make)?;
     let entries: usize = (0..spec.stores.len()).map(|store| state.len(StoreId(store))).sum();
@@ -158,6 +158,7 @@ pub(super) fn own<P: Processor>(
         partition,
         offset,
         entries,
+        records,
         standby = was_ahead,
         fence_ms = fenced.as_millis() as u64,
         restore_ms = (began.elapsed() - fenced).as_millis() as u64,
@@ -279,8 +280,9 @@ impl KafkaPartition<'_> {
         Ok(is_behind(&mut self.fetch, offset, last)? == Before::Same)
     }
 
-    /// What is in the changelogs, from where `ahead` has come.
-    fn restore(&mut self, nonce: &[u8], ahead: Option<Replica>) -> Result<Replica, Fault> {
+    /// What is in the changelogs, from where `ahead` has come; and how many records were read for it.
+    fn restore(&mut self, nonce: &[u8], ahead: Option<Replica>) -> Result<(Replica, u64), Fault> {
+        let mut records = 0;
         let mut replica = ahead.unwrap_or_else(|| Replica::new(&self.spec.stores));
         let control = self.control;
         let going_on = || match control.phase() {
@@ -291,9 +293,12 @@ impl KafkaPartition<'_> {
             let (_, partition) = self.names.of(store.topic);
             let from = replica.start(StoreId(index));
             self.fetch.assign(self.clients, store.topic, std::iter::once((partition, from)))?;
-            restore::replay(&mut self.fetch, nonce, going_on, |record| replica.take(StoreId(index), &record))?;
+            restore::replay(&mut self.fetch, nonce, going_on, |record| {
+                records += 1;
+                replica.take(StoreId(index), &record);
+            })?;
         }
-        Ok(replica)
+        Ok((replica, records))
     }
 
     /// Finds out whether state and input belong together, makes the state anew when it can, and begins to read. Gives the

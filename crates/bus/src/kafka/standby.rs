@@ -14,7 +14,7 @@ use super::client::Clients;
 use super::fetch::{Fetch, Fetched};
 use super::replica::Replica;
 use crate::topic::{count, partition_in};
-use crate::{Fault, ProcessorSpec, Record, Stop, StoreId};
+use crate::{Fault, ProcessorSpec, Stop, StoreId};
 
 /// How long to wait for a record.
 const POLL: Duration = Duration::from_millis(100);
@@ -37,11 +37,23 @@ struct Reading {
     /// When it began to be read, by the wall's clock, which the brokers' cleaner goes by.
     since: SystemTime,
     replica: Replica,
+    /// By store: whether its changelog was read to its end once.
+    caught_up: Vec<bool>,
 }
 
 impl Reading {
     fn new(spec: &ProcessorSpec) -> Self {
-        Self { since: SystemTime::now(), replica: Replica::new(&spec.stores) }
+        Self {
+            since: SystemTime::now(),
+            replica: Replica::new(&spec.stores),
+            caught_up: vec![false; spec.stores.len()],
+        }
+    }
+
+    /// The changelog of a store was read to its end. Says whether all are, for the first time.
+    fn reaches_end(&mut self, store: usize) -> bool {
+        let first = self.caught_up.get_mut(store).is_some_and(|it| !std::mem::replace(it, true));
+        first && self.caught_up.iter().all(|it| *it)
     }
 
     /// By a clock that was set back it is nothing.
@@ -95,8 +107,15 @@ impl Standby {
             for (store, fetch) in fetches.iter_mut().enumerate() {
                 for _ in 0..TURN {
                     match fetch.poll(wait)? {
-                        Fetched::Record(record) => self.apply(spec, partitions, StoreId(store), &record),
-                        Fetched::End(_) => {}
+                        Fetched::Record(record) => {
+                            let take = |_, reading: &mut Reading| reading.replica.take(StoreId(store), &record);
+                            self.with(spec, partitions, store, record.partition, take);
+                        }
+                        Fetched::End(end) => self.with(spec, partitions, store, end, |partition, reading| {
+                            if reading.reaches_end(store) {
+                                tracing::info!(service = spec.name, partition, "a standby has caught up");
+                            }
+                        }),
                         Fetched::Nothing => break,
                     }
                     wait = Duration::ZERO;
@@ -140,13 +159,20 @@ impl Standby {
         from.collect()
     }
 
-    fn apply(&self, spec: &ProcessorSpec, partitions: u32, store: StoreId, record: &Record) {
-        let topic = spec.stores[store.0].topic;
+    /// Gives the replica to which `at`, a partition of a store's changelog, belongs, to `change`. There is none while it is taken over.
+    fn with(
+        &self,
+        spec: &ProcessorSpec,
+        partitions: u32,
+        store: usize,
+        at: u32,
+        change: impl FnOnce(u32, &mut Reading),
+    ) {
+        let topic = spec.stores[store].topic;
         let mut replicas = self.replicas.lock();
-        let of = |partition: &u32| partition_in(topic, spec.writes_for(*partition, partitions)) == record.partition;
-        // Without one it is taken over just now.
-        if let Some((_, reading)) = replicas.iter_mut().find(|(partition, _)| of(partition)) {
-            reading.replica.take(store, record);
+        let of = |partition: &u32| partition_in(topic, spec.writes_for(*partition, partitions)) == at;
+        if let Some((partition, reading)) = replicas.iter_mut().find(|(partition, _)| of(partition)) {
+            change(*partition, reading);
         }
     }
 }
