@@ -65,7 +65,7 @@ impl Writer {
         match outcome {
             Ok(()) | Err(ApiFault::Newer | ApiFault::Exists) => Ok(()),
             Err(ApiFault::Missing) => Err(Blocked::new(format!(
-                "the custom resource incidents.epicenter.dev does not exist in cluster {}: {INSTALL}",
+                "the custom resource incidents.epicenter.dev does not exist in cluster {}, or not as v1alpha1: {INSTALL}",
                 self.cluster
             ))),
             Err(ApiFault::Forbidden(why)) => Err(Blocked::new(format!(

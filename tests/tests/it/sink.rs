@@ -141,7 +141,7 @@ fn incidents_are_objects_that_never_go_back() {
     site.run(&config, |health| {
         site.says(
             health,
-            "does not exist in cluster prod: install it: `epicenter crd | kubectl apply --server-side -f -`",
+            "does not exist in cluster prod, or not as v1alpha1: install it: `epicenter crd | kubectl apply --server-side -f -`",
         );
         site.plane.apply(DEFINITION.as_ref()).unwrap();
         site.runtime.block_on(epicenter_sink::install_crd(&site.client)).unwrap();
@@ -209,18 +209,53 @@ fn transitions_are_events_on_the_workload_and_what_ended_goes() {
 }
 
 #[test]
-fn an_older_definition_is_named_until_it_is_replaced() {
+fn what_somebody_edits_or_deletes_is_put_right_with_the_next_change() {
     let mut site = Site::new();
-    let newer = std::fs::read_to_string(DEFINITION).unwrap();
-    let older = newer.replace("              backfill:\n", "              formerly:\n");
-    assert_ne!(older, newer);
+    site.runtime.block_on(epicenter_sink::install_crd(&site.client)).unwrap();
+    let all = ["epc-edited", "epc-deleted"];
+    let shown = [
+        "-o",
+        "jsonpath={range .items[*]}{.metadata.labels.epicenter\\.dev/severity} {.status.severity} {.status.version}{\"\\n\"}{end}",
+    ];
+    let config = ObjectsConfig::default();
+    all.iter().for_each(|id| site.publish(&document(id, 1, IncidentState::Open)));
+    site.run(&config, |_| site.shows(&shown, "high high 1\nhigh high 1\n"));
+    let edited = ["incident", "epc-edited"];
+    let label = ["epicenter.dev/severity=info", "--overwrite"];
+    let status = ["--subresource=status", "--type=merge", "-p", r#"{"status":{"severity":"info"}}"#];
+    site.plane.kubectl(&[&["label"], &edited[..], &label].concat()).unwrap();
+    site.plane.kubectl(&[&["patch"], &edited[..], &status].concat()).unwrap();
+    site.plane.kubectl(&["delete", "incident", "epc-deleted"]).unwrap();
+    site.shows(&shown, "info info 1\n");
+    all.iter().for_each(|id| site.publish(&document(id, 2, IncidentState::Open)));
+    site.run(&config, |_| site.shows(&shown, "high high 2\nhigh high 2\n"));
+}
+
+#[test]
+fn a_definition_of_another_version_is_named_until_it_is_replaced() {
+    let mut site = Site::new();
+    let ours = std::fs::read_to_string(DEFINITION).unwrap();
     let file = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(file.path(), older).unwrap();
-    site.plane.apply(file.path()).unwrap();
+    let apply = |site: &Site, from: &str, to: &str| {
+        let other = ours.replace(from, to);
+        assert_ne!(other, ours);
+        std::fs::write(file.path(), other).unwrap();
+        let forced = ["apply", "--server-side", "--force-conflicts", "-f"];
+        site.plane.kubectl(&[&forced[..], &[file.path().to_str().unwrap()]].concat()).unwrap();
+    };
+    let versions = ["-o", "jsonpath={.items[*].status.version}"];
     site.publish(&document("epc-a", 1, IncidentState::Open));
     site.run(&ObjectsConfig::default(), |health| {
+        apply(&site, "name: v1alpha1\n", "name: v1beta1\n");
+        site.says(health, "does not exist in cluster prod, or not as v1alpha1: install it: `epicenter crd |");
+        site.plane.kubectl(&["delete", "crd", "incidents.epicenter.dev"]).unwrap();
+        apply(&site, "              backfill:\n", "              formerly:\n");
         site.says(health, "The custom resource definition is older than this version: install it: `epicenter crd |");
         site.runtime.block_on(epicenter_sink::install_crd(&site.client)).unwrap();
-        site.shows(&["-o", "jsonpath={.items[*].status.version}"], "1");
+        site.shows(&versions, "1");
     });
+    // A newer one knows more.
+    apply(&site, "              backfill:\n", "              novel: {type: string}\n              backfill:\n");
+    site.publish(&document("epc-a", 2, IncidentState::Open));
+    site.run(&ObjectsConfig::default(), |_| site.shows(&versions, "2"));
 }

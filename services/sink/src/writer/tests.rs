@@ -133,8 +133,7 @@ fn check_blocked(request: &'static str, code: u16, expected: &str) {
 #[test]
 fn says_what_is_missing_and_how_to_mend_it() {
     let patch = "PATCH /apis/epicenter.dev/v1alpha1/incidents/i";
-    let missing =
-        "incidents.epicenter.dev does not exist in cluster prod/eu: install it: `epicenter crd | kubectl apply";
+    let missing = "incidents.epicenter.dev does not exist in cluster prod/eu, or not as v1alpha1: install it: `epicenter crd | kubectl apply";
     check_blocked(patch, 404, missing);
     check_blocked(patch, 403, "403 no. Allow get, list, create, patch and delete of incidents.epicenter.dev");
 }
@@ -202,6 +201,24 @@ async fn brings_back_what_somebody_deleted_and_removes_what_the_table_forgot() {
     assert_eq!(names(&fake), Vec::<String>::new());
     apply(&mut writer, ended("old", 1, NOW.plus_millis(-25 * HOUR))).await.unwrap();
     assert_eq!(names(&fake), Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn puts_right_what_somebody_edited() {
+    let fake = Fake::default();
+    let mut writer = writer(&fake, 10);
+    apply(&mut writer, document("i", 1)).await.unwrap();
+    let right = fake.world().objects["i"].clone();
+    {
+        let mut world = fake.world();
+        let object = world.objects.get_mut("i").unwrap();
+        object["status"]["title"] = json!("all is well");
+        object["metadata"]["labels"] = json!({"epicenter.dev/severity": "info"});
+    }
+    apply(&mut writer, document("i", 2)).await.unwrap();
+    let object = fake.world().objects["i"].clone();
+    assert_eq!(object["metadata"]["labels"], right["metadata"]["labels"]);
+    assert_eq!(object["status"]["title"], right["status"]["title"]);
 }
 
 #[tokio::test(start_paused = true)]
