@@ -106,7 +106,12 @@ pub fn exporter(global: &Global) -> anyhow::Result<ExitCode> {
     epicenter_exporter::choose_cryptography();
     let settings = settings(global)?;
     telemetry::init(if settings.log.is_empty() { SERVICE } else { &settings.log })?;
-    block_on(services::exporter(settings))
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    if !settings.clusters.is_set() {
+        // One cluster does not keep a core busy, and each thread has a heap of its own.
+        runtime.worker_threads(1);
+    }
+    block_in(&mut runtime, services::exporter(settings))
 }
 
 /// The configuration, below what was typed.
@@ -125,7 +130,14 @@ fn settings(global: &Global) -> anyhow::Result<Settings> {
 }
 
 fn block_on(work: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("starting the runtime")?;
+    block_in(&mut tokio::runtime::Builder::new_multi_thread(), work)
+}
+
+fn block_in(
+    runtime: &mut tokio::runtime::Builder,
+    work: impl Future<Output = anyhow::Result<ExitCode>>,
+) -> anyhow::Result<ExitCode> {
+    let runtime = runtime.enable_all().build().context("starting the runtime")?;
     let outcome = runtime.block_on(work);
     // What still blocks on I/O must not keep the process.
     runtime.shutdown_background();
