@@ -10,7 +10,7 @@ use crate::servers;
 use crate::totals::Totals;
 
 /// Builds the archive in, and its tests.
-const ARCHIVE: &str = "epicenter-tests/archive,epicenter-bench/archive";
+pub const ARCHIVE: &str = "epicenter-tests/archive,epicenter-bench/archive";
 /// The same, with the tests whose servers build long.
 const FULL: &str = "epicenter-tests/full,epicenter-bench/archive";
 

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 
 use crate::cargo::{cargo, workspace};
 use crate::servers;
-use crate::test::succeed;
+use crate::test::{ARCHIVE, succeed};
 
 /// Builds the services of the version `from` in a worktree of its own, beside the test servers, and runs them beside those of this tree.
 pub fn run(from: &str) -> Result<()> {
@@ -25,7 +25,15 @@ pub fn run(from: &str) -> Result<()> {
     succeed(&mut build, &format!("cargo build of {from}"))?;
     let mut test = cargo()?;
     test.env("EPICENTER_TEST_CACHE", &cache).env("EPICENTER_TEST_OLD", target.join("debug/epicenter"));
-    test.args(["test", "--workspace", "--features", "epicenter-tests/upgrade", "--test", "pipeline"]);
+    // With the features of all other tests: without them half of the dependencies would be built once more.
+    test.args([
+        "test",
+        "--workspace",
+        "--features",
+        &format!("{ARCHIVE},epicenter-tests/upgrade"),
+        "--test",
+        "pipeline",
+    ]);
     test.args(["upgrade::", "--", "--nocapture"]);
     succeed(&mut test, &format!("the upgrade from {from}"))
 }
