@@ -1,9 +1,10 @@
-//! What a developer runs: `cargo xtask servers | test | upgrade | lint | tidy | generate`.
+//! What a developer runs: `cargo xtask servers | test | upgrade | image | lint | tidy | generate`.
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
 
 mod cargo;
 mod generated;
+mod image;
 mod progress;
 mod servers;
 mod test;
@@ -42,6 +43,8 @@ enum Task {
         /// The older version: a tag, a branch or a commit.
         from: String,
     },
+    /// Build the program of an image, and fail when it is too large for one.
+    Image(image::Asked),
     /// Check formatting and run clippy; warnings are errors.
     Lint,
     /// Check the direction of dependencies, the sizes and names of files, left-overs, and generated files.
@@ -62,6 +65,7 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Servers { full } => servers::install_all(&servers::cache()?, full)?,
         Task::Test { full, arguments } => return test::run(full, &arguments),
         Task::Upgrade { from } => upgrade::run(&from)?,
+        Task::Image(asked) => image::run(&asked)?,
         Task::Lint => test::lint()?,
         Task::Tidy => {
             tidy::run(&workspace())?;

@@ -9,7 +9,7 @@ use epicenter_runtime::{ArchiveConfig, Health, Metrics, Supervisor};
 
 /// What a binary without it says when it is asked for.
 #[cfg(not(feature = "archive"))]
-pub const MISSING: &str = "this epicenter is built without the archive: use an image of Epicenter, or build it with \
+pub const MISSING: &str = "this epicenter is built without the archive: use the image whose tag ends in -archive, or build it with \
                            `cargo build --release -p epicenter --features archive`";
 
 /// Starts a thread for each table, at the location that is configured, else in `directory`.

@@ -386,6 +386,38 @@ fn the_console_is_there_when_it_is_wanted_with_its_token_and_the_archive() {
 }
 
 #[test]
+fn each_service_has_the_image_that_it_needs() {
+    let check = |values: &[&str], expected: &[(&str, &str)]| {
+        let objects =
+            objects(&chart::render(&[&[BOOTSTRAP, "cluster=a", "image.repository=r/e"], values].concat()).unwrap());
+        for (name, image) in expected {
+            let name = format!("epicenter-{name}");
+            let object = objects
+                .iter()
+                .find(|it| (is(it, "Deployment") || is(it, "Job")) && it["metadata"]["name"] == name.as_str());
+            let shown = &object.unwrap()["spec"]["template"]["spec"]["containers"][0]["image"];
+            assert_eq!(shown, image, "{name} with {values:?}");
+        }
+    };
+    let archived = "archive.location=s3://epicenter/archive";
+    check(
+        &["image.tag=v7", archived, CONSOLE],
+        &[
+            ("topics", "r/e:v7"),
+            ("sink", "r/e:v7"),
+            ("exporter", "r/e:v7-exporter"),
+            ("archive", "r/e:v7-archive"),
+            ("console", "r/e:v7-archive"),
+        ],
+    );
+    check(&["image.tag=v7", CONSOLE], &[("console", "r/e:v7")]);
+    check(
+        &["image.exporterTag=x", "image.archiveTag=y", archived],
+        &[("exporter", "r/e:x"), ("archive", "r/e:y"), ("fleet", concat!("r/e:", env!("CARGO_PKG_VERSION")))],
+    );
+}
+
+#[test]
 fn schemas_are_registered_behind_the_topics_and_the_registry_can_be_reached() {
     let check = |values: &[&str], expected: &[&str]| {
         let objects = objects(&chart::render(&[&[BOOTSTRAP, "cluster=a"], values].concat()).unwrap());

@@ -65,6 +65,17 @@ app.kubernetes.io/component: {{ . }}
 {{- printf "%s:%s-%s" (index . 0).Release.Namespace (include "epicenter.fullname" (index . 0)) (index . 1) }}
 {{- end }}
 
+{{- /* The image with what a service, or a Job, needs: (list root service). */}}
 {{- define "epicenter.image" -}}
-{{- printf "%s:%s" .Values.image.repository (default .Chart.AppVersion .Values.image.tag) }}
+{{- $root := index . 0 -}}
+{{- $name := index . 1 -}}
+{{- with $root.Values.image -}}
+{{- $tag := default $root.Chart.AppVersion .tag -}}
+{{- if eq $name "exporter" -}}
+{{- $tag = default (printf "%s-exporter" $tag) .exporterTag -}}
+{{- else if or (eq $name "archive") (and (eq $name "console") $root.Values.archive.location) -}}
+{{- $tag = default (printf "%s-archive" $tag) .archiveTag -}}
+{{- end -}}
+{{- printf "%s:%s" .repository $tag }}
+{{- end }}
 {{- end }}
