@@ -23,17 +23,14 @@ pub fn run(from: &str) -> Result<()> {
     build.current_dir(&tree).env("CARGO_TARGET_DIR", &target);
     build.args(["build", "--locked", "-p", "epicenter", "--features", "tls"]);
     succeed(&mut build, &format!("cargo build of {from}"))?;
+    // With the features of all other tests: without them half of the dependencies would be built once more.
+    let features = format!("{ARCHIVE},epicenter-tests/upgrade");
+    let pipeline = ["--workspace", "--features", &features, "--test", "pipeline"];
+    // Who runs the tests of one package is given no program of another.
+    succeed(cargo()?.arg("build").args(pipeline).args(["--bin", "epicenter"]), "cargo build of this tree")?;
     let mut test = cargo()?;
     test.env("EPICENTER_TEST_CACHE", &cache).env("EPICENTER_TEST_OLD", target.join("debug/epicenter"));
-    // With the features of all other tests: without them half of the dependencies would be built once more.
-    test.args([
-        "test",
-        "--workspace",
-        "--features",
-        &format!("{ARCHIVE},epicenter-tests/upgrade"),
-        "--test",
-        "pipeline",
-    ]);
+    test.arg("test").args(pipeline);
     test.args(["upgrade::", "--", "--nocapture"]);
     succeed(&mut test, &format!("the upgrade from {from}"))
 }
