@@ -183,7 +183,7 @@ fn story(site: &Site, buses: &BTreeMap<&str, Bus>) {
     let published = |pod: &str| {
         until(&format!("an incident with {pod}"), || {
             let has = |it: &Incident| it.members.iter().any(|member| member.regarding.name == pod);
-            view::incidents(viewer, &Codec::single_object()).unwrap().iter().any(has).then_some(())
+            view::incidents(viewer, &Codec::single_object(), "").unwrap().iter().any(has).then_some(())
         });
     };
     exporter.beat().unwrap();
