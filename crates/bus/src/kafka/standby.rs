@@ -14,12 +14,14 @@ use super::client::Clients;
 use super::fetch::{Fetch, Fetched};
 use super::replica::Replica;
 use crate::topic::{count, partition_in};
-use crate::{Fault, ProcessorSpec, Stop, StoreId};
+use crate::{Fault, ProcessorSpec, Record, Stop, StoreId};
 
 /// How long to wait for a record.
 const POLL: Duration = Duration::from_millis(100);
 /// Records of a changelog that are taken before it is the turn of the next one.
 const TURN: usize = 4096;
+/// A record that is younger is as good as the end: that of a changelog that is always written to is never seen.
+const FRESH: Duration = Duration::from_secs(2);
 /// After a fault, before everything is read anew.
 const PAUSE: Duration = Duration::from_secs(10);
 /// Brokers keep the word that a key was deleted for a day (`delete.retention.ms`). A reader that has been under way for less cannot
@@ -50,16 +52,33 @@ impl Reading {
         }
     }
 
-    /// The changelog of a store was read to its end. Says whether all are, for the first time.
-    fn reaches_end(&mut self, store: usize) -> bool {
+    /// Takes a record of a store's changelog.
+    fn take(&mut self, spec: &ProcessorSpec, partition: u32, store: usize, record: &Record) {
+        self.replica.take(StoreId(store), record);
+        if self.caught_up.get(store) == Some(&false) && is_fresh(record) {
+            self.reach_end(spec, partition, store);
+        }
+    }
+
+    /// The changelog of a store was read to its end. Tells when all are, for the first time.
+    fn reach_end(&mut self, spec: &ProcessorSpec, partition: u32, store: usize) {
         let first = self.caught_up.get_mut(store).is_some_and(|it| !std::mem::replace(it, true));
-        first && self.caught_up.iter().all(|it| *it)
+        if first && self.caught_up.iter().all(|it| *it) {
+            tracing::info!(service = spec.name, partition, "a standby has caught up");
+        }
     }
 
     /// By a clock that was set back it is nothing.
     fn is_young(&self) -> bool {
         self.since.elapsed().is_ok_and(|age| age < LONGEST)
     }
+}
+
+/// By the clocks of its writer and of this process.
+fn is_fresh(record: &Record) -> bool {
+    let written = u64::try_from(record.timestamp).unwrap_or_default();
+    let age = (SystemTime::UNIX_EPOCH + Duration::from_millis(written)).elapsed();
+    age.is_ok_and(|age| age < FRESH)
 }
 
 impl Standby {
@@ -108,13 +127,12 @@ impl Standby {
                 for _ in 0..TURN {
                     match fetch.poll(wait)? {
                         Fetched::Record(record) => {
-                            let take = |_, reading: &mut Reading| reading.replica.take(StoreId(store), &record);
-                            self.with(spec, partitions, store, record.partition, take);
+                            self.with(spec, partitions, store, record.partition, |partition, reading| {
+                                reading.take(spec, partition, store, &record);
+                            });
                         }
                         Fetched::End(end) => self.with(spec, partitions, store, end, |partition, reading| {
-                            if reading.reaches_end(store) {
-                                tracing::info!(service = spec.name, partition, "a standby has caught up");
-                            }
+                            reading.reach_end(spec, partition, store);
                         }),
                         Fetched::Nothing => break,
                     }
