@@ -10,6 +10,7 @@ mod cursor;
 mod files;
 mod filter;
 mod incident;
+mod join;
 mod live;
 mod page;
 mod rows;

@@ -8,6 +8,7 @@ use deltalake::arrow::datatypes::SchemaRef;
 use deltalake::datafusion::catalog::TableProvider;
 use deltalake::datafusion::datasource::table_schema::TableSchema;
 use deltalake::datafusion::error::DataFusionError;
+use deltalake::datafusion::execution::SessionStateBuilder;
 use deltalake::datafusion::execution::object_store::ObjectStoreUrl;
 use deltalake::datafusion::execution::runtime_env::RuntimeEnv;
 use deltalake::datafusion::prelude::{SessionConfig, SessionContext};
@@ -19,6 +20,7 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::files::{self, Files};
+use super::join::PortionJoins;
 use super::live::{Blind, Live};
 use super::rows::{self, Rows};
 use crate::position::{Origin, Positions};
@@ -87,7 +89,13 @@ impl Tables {
         options.optimizer.enable_round_robin_repartition = false;
         // One without end never stops to look whether its time is over.
         options.execution.enable_recursive_ctes = false;
-        let session = SessionContext::new_with_config_rt(config, Arc::clone(&self.environment));
+        let state = SessionStateBuilder::new()
+            .with_config(config)
+            .with_runtime_env(Arc::clone(&self.environment))
+            .with_default_features()
+            .with_physical_optimizer_rule(Arc::new(PortionJoins))
+            .build();
+        let session = SessionContext::new_with_state(state);
         for name in GREEDY {
             session.deregister_udf(name);
             session.deregister_udtf(name);
