@@ -283,7 +283,7 @@ impl Reader {
     }
 
     /// Gives `take` the records from where it is to the end, as that is now, until `take` returns `false` or `deadline` is over. `true`
-    /// when it came to the end of all partitions. Blocks.
+    /// when it came to the end of all partitions, of which a busy log may be beyond by then. Blocks.
     pub fn read_on(&mut self, deadline: Instant, take: &mut dyn FnMut(Record) -> bool) -> Result<bool, Fault> {
         match self {
             Self::Kafka(reader) => reader.read_on(deadline, take),

@@ -4,7 +4,6 @@
 //! the thread waits with the notice and reads no further: the log is its queue. After a crash what was begun is told again,
 //! the same with the same key.
 
-use std::collections::BTreeMap;
 use std::io::Write;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -26,7 +25,7 @@ use crate::state::{self, Position, Rows};
 
 /// How long to wait for a record before looking at the clock.
 const IDLE: Duration = Duration::from_millis(200);
-/// A log that gives nothing for that long after it was opened has nothing: a broker answers later than a directory.
+/// A log that gives nothing for that long after it was opened has nothing more: a broker answers later than a directory.
 const FIRST: Duration = Duration::from_secs(5);
 /// Changes that are read between two commits, at most, when nothing is told.
 const CHANGES: usize = 500;
@@ -87,25 +86,13 @@ fn serve(context: &Context, receiver: &Arc<Receiver>, post: &Post, stop: &Stop) 
     let Context { bus, alerts, .. } = context;
     let id = format!("alerts.{}", receiver.name);
     let (source, rows) = bus.source_in(ALERTS_STATE.name, &id, 0, &state::prefix(&receiver.name))?;
-    let (mut position, threads) = state::read(&receiver.name, &rows);
+    let (position, threads) = state::read(&receiver.name, &rows);
     let mut desk = Desk::new(Arc::clone(&alerts.rules), &receiver.name, receiver.send_resolved, receiver.repeats());
     desk.restore(threads);
     let partitions: Vec<u32> = (0..bus.partitions()).collect();
     let reader = bus.reader(INCIDENT_CHANGES.name, &partitions, Start::At(id, position.clone()))?;
-    let mut unread = BTreeMap::new();
-    for partition in &partitions {
-        let (first, end) = bus.bounds(INCIDENT_CHANGES.name, *partition)?;
-        let next = position.get(partition).map_or(first, |read| read.next.max(first));
-        if next < end {
-            unread.insert(*partition, end);
-        }
-    }
     let fresh = position.is_empty();
     let lost: Vec<_> = reader.lost().iter().map(|(partition, damage)| (*partition, damage.to_string())).collect();
-    for (partition, _) in &lost {
-        // Offsets of another log.
-        position.remove(partition);
-    }
     let mut delivery = Delivery {
         context,
         receiver,
@@ -114,8 +101,6 @@ fn serve(context: &Context, receiver: &Arc<Receiver>, post: &Post, stop: &Stop) 
         source,
         reader,
         desk,
-        fresh,
-        unread,
         position,
         moved: Position::new(),
         unsaved: 0,
@@ -123,13 +108,17 @@ fn serve(context: &Context, receiver: &Arc<Receiver>, post: &Post, stop: &Stop) 
         may_send: Instant::now(),
         part: format!("alerts/{}", receiver.name),
     };
-    let letters: Vec<_> = lost.iter().map(|(partition, why)| delivery.missed(*partition, why)).collect();
-    for (partition, _) in &lost {
-        delivery.moved.insert(*partition, Bookmark::default());
+    for (partition, why) in &lost {
+        // Its offsets were of another log.
+        delivery.reach(*partition, Bookmark::default());
+        let missed = delivery.missed(*partition, why);
+        delivery.save(&[missed])?;
     }
-    delivery.save(&letters)?;
     context.health.well(&delivery.part);
-    delivery.run()
+    if fresh {
+        delivery.learn()?;
+    }
+    delivery.run(if fresh || matches!(bus, Bus::Local(_)) { IDLE } else { FIRST })
 }
 
 struct Delivery<'c> {
@@ -140,10 +129,6 @@ struct Delivery<'c> {
     source: Source,
     reader: Reader,
     desk: Desk,
-    /// It reads for the first time.
-    fresh: bool,
-    /// Where partitions ended when it began, of those that are not read so far yet.
-    unread: BTreeMap<u32, i64>,
     position: Position,
     /// Positions that are not committed yet.
     moved: Position,
@@ -155,18 +140,41 @@ struct Delivery<'c> {
 }
 
 impl Delivery<'_> {
-    fn run(&mut self) -> Result<(), Fault> {
-        let mut wait = if matches!(self.context.bus, Bus::Local(_)) { IDLE } else { FIRST };
+    /// Reads what is in the log before the receiver is told of anything: not of what has been over for long, only of what is open then.
+    fn learn(&mut self) -> Result<(), Fault> {
+        let mut at_end = false;
+        while !at_end && !self.stop.requested() {
+            let mut records = Vec::new();
+            at_end = self.reader.read_on(Instant::now() + PAUSE, &mut |record| {
+                records.push(record);
+                records.len() < CHANGES
+            })?;
+            for record in &records {
+                if let Some(change) = self.decoded(record) {
+                    self.desk.take(&change);
+                }
+                self.reach(record.partition, Bookmark::after(record));
+            }
+        }
+        if self.stop.requested() {
+            // It learns anew when it begins again.
+            return Ok(());
+        }
+        if self.position.is_empty() {
+            // An empty log is a position too.
+            self.reach(0, Bookmark::default());
+        }
+        self.tell(None, now())?;
+        self.save(&[])
+    }
+
+    /// Tells of what is in the log from here on. When nothing comes for as long as `first`, there is nothing yet.
+    fn run(&mut self, first: Duration) -> Result<(), Fault> {
+        let mut wait = first;
         let mut looked = Instant::now();
         while !self.stop.requested() {
             let Some(record) = self.reader.next(wait)? else {
                 wait = IDLE;
-                self.unread.clear();
-                if self.position.is_empty() {
-                    // An empty log is a position too.
-                    self.position.insert(0, Bookmark::default());
-                    self.moved.insert(0, Bookmark::default());
-                }
                 self.tell(None, now())?;
                 self.save(&[])?;
                 self.behind(None);
@@ -174,10 +182,10 @@ impl Delivery<'_> {
             };
             let at = record.timestamp;
             self.take(&record)?;
-            if self.unsaved >= CHANGES && !self.is_history() {
+            if self.unsaved >= CHANGES {
                 self.save(&[])?;
             }
-            if self.unread.is_empty() && now().as_millis() - at < LIVE && looked.elapsed() > PAUSE {
+            if now().as_millis() - at < LIVE && looked.elapsed() > PAUSE {
                 looked = Instant::now();
                 self.tell(None, now())?;
             }
@@ -192,43 +200,35 @@ impl Delivery<'_> {
             return Ok(());
         }
         let at = Timestamp::from_millis(timestamp);
-        match self.context.codec.decode::<IncidentChange>(record.payload.as_deref().unwrap_or_default()) {
-            Ok(change) => {
-                let cluster = change.incident.cluster.clone();
-                if !self.is_history() {
-                    self.tell(Some(&cluster), at)?;
-                }
-                if self.stop.requested() {
-                    return Ok(());
-                }
-                self.desk.take(&change);
-                self.reached(record);
-                if !self.is_history() {
-                    self.tell(Some(&cluster), at)?;
-                }
-            }
-            Err(error) => {
-                let receiver = &self.receiver.name;
+        let Some(change) = self.decoded(record) else {
+            self.reach(partition, Bookmark::after(record));
+            return Ok(());
+        };
+        let cluster = change.incident.cluster.as_str();
+        self.tell(Some(cluster), at)?;
+        if self.stop.requested() {
+            return Ok(());
+        }
+        self.desk.take(&change);
+        self.reach(partition, Bookmark::after(record));
+        self.tell(Some(cluster), at)
+    }
+
+    fn decoded(&self, record: &Record) -> Option<IncidentChange> {
+        let decoded = self.context.codec.decode::<IncidentChange>(record.payload.as_deref().unwrap_or_default());
+        let (receiver, Record { partition, offset, .. }) = (&self.receiver.name, record);
+        decoded
+            .inspect_err(|error| {
                 tracing::error!(receiver, partition, offset, %error, "a change of an incident cannot be read");
-                self.reached(record);
-            }
-        }
-        Ok(())
+            })
+            .ok()
     }
 
-    fn reached(&mut self, record: &Record) {
-        self.position.insert(record.partition, Bookmark::after(record));
-        self.moved.insert(record.partition, Bookmark::after(record));
+    /// What comes next of `partition` is at `bookmark`; committed with what is saved next.
+    fn reach(&mut self, partition: u32, bookmark: Bookmark) {
+        self.position.insert(partition, bookmark);
+        self.moved.insert(partition, bookmark);
         self.unsaved += 1;
-        // A busy log is never idle: it is caught up with where it is read to the end that it had.
-        if self.unread.get(&record.partition).is_some_and(|end| record.offset + 1 >= *end) {
-            self.unread.remove(&record.partition);
-        }
-    }
-
-    /// Who reads for the first time is not told of what has been over for long.
-    fn is_history(&self) -> bool {
-        self.fresh && !self.unread.is_empty()
     }
 
     /// Tells all that is due at `at`, in `cluster` or in all.

@@ -218,6 +218,39 @@ fn reads_from_where_it_is_told(backend: &dyn Backend) {
     assert_eq!(beyond.next(wait).unwrap().unwrap().payload.unwrap(), "4");
 }
 
+/// Who reads to the end comes there also while others write all the time, and has what was written before.
+fn reads_to_the_end_of_a_busy_log(backend: &dyn Backend) {
+    let bus = backend.open();
+    let (stop, limit) = (Stop::new(), Duration::from_secs(60));
+    let mut found = Vec::new();
+    std::thread::scope(|scope| {
+        for writer in ["a", "b", "c"] {
+            let (bus, stop) = (&bus, &stop);
+            scope.spawn(move || {
+                let (mut source, _) = bus.source(writer, 1, b"").unwrap();
+                while !stop.requested() {
+                    source.commit(&[emit(INPUT, "k", "busy")], &[]).unwrap();
+                }
+            });
+        }
+        // One more partition has nothing at all.
+        let mut reader = bus.reader(INPUT, &[0, 1, 2], Start::Earliest).unwrap();
+        for round in 0..10 {
+            write(&bus, "writer", 0, &[emit(INPUT, "k", &round.to_string())]);
+            let at_end = reader.read_on(Instant::now() + limit, &mut |record| {
+                if record.partition == 0 {
+                    found.push(String::from_utf8(record.payload.unwrap().to_vec()).unwrap());
+                }
+                true
+            });
+            found.push(format!("{at_end:?}"));
+        }
+        stop.request();
+    });
+    let expected: Vec<_> = (0..10).flat_map(|round| [round.to_string(), "Ok(true)".to_owned()]).collect();
+    assert_eq!(found, expected);
+}
+
 /// A table shows the newest value of each key, of all partitions, and no key that was deleted or not asked for.
 fn shows_tables(backend: &dyn Backend) {
     let bus = backend.open();
@@ -332,6 +365,7 @@ contract!(
     fences_sources,
     keeps_positions_in_a_table_of_its_own,
     reads_from_where_it_is_told,
+    reads_to_the_end_of_a_busy_log,
     shows_tables,
     gathers_the_fleet,
 );

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use epicenter_bus::{Bus, Emit, KafkaConfig, topics};
+use epicenter_bus::{Bus, Emit, KafkaConfig, Source, Stop, topics};
 use epicenter_model::{Codec, Incident, IncidentChange, IncidentState, Severity, Timestamp, partition_of};
 use epicenter_tests::hook::{Hook, Told};
 use epicenter_tests::kafka::Kafka;
@@ -114,12 +114,12 @@ fn now_micros() -> i64 {
     now.as_micros().try_into().unwrap()
 }
 
-/// Writes a change of an incident.
-fn write(bus: &Bus, id: &str, version: i64, state: IncidentState, severity: Severity) {
+/// A change of an incident of `cluster`.
+fn change(cluster: &str, id: &str, version: i64, state: IncidentState, severity: Severity) -> Emit {
     let at = Timestamp::from_micros(now_micros());
     let incident = Incident {
         id: id.to_owned(),
-        cluster: "test".to_owned(),
+        cluster: cluster.to_owned(),
         version,
         state,
         severity,
@@ -131,8 +131,17 @@ fn write(bus: &Bus, id: &str, version: i64, state: IncidentState, severity: Seve
     let change = IncidentChange { at, incident, ..IncidentChange::default() };
     let payload = Some(Codec::single_object().encode(&change).unwrap().into());
     let (topic, timestamp) = (topics::INCIDENT_CHANGES.name, at.as_millis());
-    let (mut source, _) = bus.source("writer", partition_of("test", PARTITIONS), b"writer/").unwrap();
-    source.commit(&[Emit { topic, timestamp, key: "test".into(), payload, headers: vec![] }], &[]).unwrap();
+    Emit { topic, timestamp, key: cluster.to_owned().into(), payload, headers: vec![] }
+}
+
+/// Writes the changes of `cluster`.
+fn source(bus: &Bus, cluster: &str) -> Source {
+    bus.source(cluster, partition_of(cluster, PARTITIONS), b"writer/").unwrap().0
+}
+
+/// Writes a change of an incident.
+fn write(bus: &Bus, id: &str, version: i64, state: IncidentState, severity: Severity) {
+    source(bus, "test").commit(&[change("test", id, version, state, severity)], &[]).unwrap();
 }
 
 /// What a webhook was told, and the key.
@@ -169,6 +178,58 @@ fn until_told(
         assert!(Instant::now() < deadline, "{} of {count}: {told:#?}\n{}", told.len(), teller.tail());
         std::thread::sleep(Duration::from_millis(100));
     }
+}
+
+/// The log is never still, but for partitions to which nobody writes any more.
+#[test]
+fn a_new_receiver_is_told_of_what_is_open_while_a_cluster_changes_all_the_time() {
+    let kafka = Kafka::start().unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let mut hook = Hook::new().unwrap();
+    hook.start().unwrap();
+    let file = directory.path().join("alerts.yaml");
+    let text = format!(
+        "receivers: [{{name: hook, per_minute: 6000, webhook: {{url: '{}/hook'}}}}]\n\
+         rules: [{{name: all, receivers: [hook], group_wait: 0s}}]\n",
+        hook.url()
+    );
+    fs::write(&file, text).unwrap();
+    let bus = created(&kafka, &file);
+    let (open, over) = (IncidentState::Open, IncidentState::Resolved);
+    write(&bus, "epc-over", 1, open, Severity::High);
+    write(&bus, "epc-over", 2, over, Severity::High);
+    write(&bus, "epc-open", 1, open, Severity::High);
+    let busy = (0..)
+        .map(|n| format!("busy-{n}"))
+        .find(|name| partition_of(name, PARTITIONS) != partition_of("test", PARTITIONS));
+    let (busy, stop) = (busy.unwrap(), Stop::new());
+    let told = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut source = source(&bus, &busy);
+            for version in (1..).take_while(|_| !stop.requested()) {
+                source.commit(&[change(&busy, "epc-busy", version, open, Severity::Low)], &[]).unwrap();
+            }
+        });
+        let mut alerts = command(&kafka, &file, &["alerts", "run"]);
+        let teller = Process::spawn("alerts", &mut alerts, &directory.path().join("alerts.log")).unwrap();
+        let deadline = Instant::now() + LIMIT;
+        while hook.told().len() < 2 && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        write(&bus, "epc-open", 2, over, Severity::High);
+        while hook.told().len() < 3 && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        stop.request();
+        println!("{}", teller.tail());
+        hook.told().iter().map(of_webhook).collect::<Vec<_>>()
+    });
+    let of = |id: &str| {
+        let of_it = told.iter().filter(|(_, key)| key.split('/').nth(1) == Some(id));
+        of_it.map(|(notice, _)| notice.as_str()).collect::<Vec<_>>()
+    };
+    assert_eq!((of("epc-open"), of("epc-busy")), (vec!["firing", "resolved"], vec!["firing"]), "{told:?}");
+    assert_eq!(told.len(), 3, "{told:?}");
 }
 
 #[test]

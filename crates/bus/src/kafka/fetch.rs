@@ -84,6 +84,25 @@ impl Progress {
         self.heard = true;
     }
 
+    /// Where it is: what is before is given, or known to be no record.
+    fn read(&self) -> i64 {
+        match self.next {
+            Offset::Offset(next) => next.max(self.nothing_until),
+            _ => self.nothing_until.max(0),
+        }
+    }
+
+    /// Nothing is to come any more of what is before `end`. Transactions end with a mark that is no record, and that is all that is
+    /// between two ends at one offset's distance. What else is there the client had time to give when it is `late`.
+    fn has_read(&mut self, end: i64, late: bool) -> bool {
+        let left = end - self.read();
+        let all = left <= 0 || self.at_end && (left == 1 || late);
+        if all {
+            self.nothing_until = self.nothing_until.max(end);
+        }
+        all
+    }
+
     /// Takes in that nothing was heard since the last time, and that the partition ends at `end` now. That the client said that it is at
     /// the end holds for the end that was known when it was told to read on; it may have stopped right after it said so.
     fn look(&mut self, end: i64) -> Verdict {
@@ -91,10 +110,7 @@ impl Progress {
         if std::mem::take(&mut self.at_end) {
             self.nothing_until = self.nothing_until.max(before.unwrap_or(-1));
         }
-        let read = match self.next {
-            Offset::Offset(next) => next.max(self.nothing_until),
-            _ => self.nothing_until.max(0),
-        };
+        let read = self.read();
         match before {
             Some(before) if before > read => Verdict::Missed,
             _ if end > read => Verdict::Behind,
@@ -243,9 +259,24 @@ impl Fetch {
         if end == progress.nothing_until { Some(0) } else { u64::try_from(end - next).ok() }
     }
 
-    /// Nothing more is known to be there to read. Asks the broker about partitions whose end was not reached.
-    pub(super) fn is_at_end(&self) -> bool {
-        self.partitions.keys().all(|partition| self.behind(*partition) == Some(0))
+    /// Where its partitions end now. Asks the brokers, once each; `None` when one does not answer.
+    pub(super) fn ends(&self) -> Option<BTreeMap<u32, i64>> {
+        let mut list = TopicPartitionList::new();
+        for partition in self.partitions.keys() {
+            // Instead of a time: the newest.
+            list.add_partition_offset(&self.full, number(*partition), Offset::End).ok()?;
+        }
+        let found = self.consumer.offsets_for_times(list, GLANCE).ok()?;
+        let end = |partition: u32| match found.find_partition(&self.full, number(partition))?.offset() {
+            Offset::Offset(end) => Some((partition, end)),
+            _ => None,
+        };
+        self.partitions.keys().map(|partition| end(*partition)).collect()
+    }
+
+    /// Nothing is to come any more of what is before `end` of `partition`; `late` after a while since that end was asked for.
+    pub(super) fn has_read(&mut self, partition: u32, end: i64, late: bool) -> bool {
+        self.partitions.get_mut(&partition).is_none_or(|progress| progress.has_read(end, late))
     }
 
     /// Replaces the client when a partition has records that it did not give.
@@ -340,6 +371,33 @@ mod tests {
         check(". 9 9", &[Behind, Missed]);
         check(". 6 . 9 9", &[Behind, Behind, Missed]);
         check(". 6 . 6 9 10", &[Behind, Read, Behind, Missed]);
+    }
+
+    #[test]
+    fn all_is_read_when_nothing_but_marks_is_left() {
+        // As above; an end is one that was asked for, and `late` that there was time since.
+        let check = |story: &str, expected: &[bool]| {
+            let mut progress = Progress::from(Offset::Beginning);
+            let (mut found, mut late) = (Vec::new(), false);
+            for happens in story.split(' ') {
+                match happens {
+                    "." => progress.at_end = true,
+                    "late" => late = true,
+                    "take" => progress.take(4),
+                    end => found.push(progress.has_read(end.parse().unwrap(), late)),
+                }
+            }
+            assert_eq!(found, expected, "{story}");
+        };
+        check("0", &[true]);
+        check("5 take 5 6 . 6", &[false, true, false, true]);
+        // It said so of an end before; records may be under way, or marks.
+        check("take . 9 late 9 10", &[false, true, true]);
+        // Once it is known, it is.
+        check("take . late 9", &[true]);
+        check("take late 9 . 9 8", &[false, true, true]);
+        // All there was is deleted.
+        check("7 . 7 late 7", &[false, false, true]);
     }
 
     #[test]

@@ -17,8 +17,10 @@ use crate::loss::Damage;
 use crate::topic::{count, is_compacted};
 use crate::{Fault, Record, Start};
 
-/// How long to wait for a record that may be under way.
+/// How long to wait for a record before looking whether there is one to wait for.
 const GLANCE: Duration = Duration::from_millis(10);
+/// A record that is there comes within that.
+const LATE: Duration = Duration::from_millis(500);
 
 /// A reader of a Kafka cluster.
 pub struct KafkaReader {
@@ -95,18 +97,27 @@ impl KafkaReader {
     }
 
     pub(crate) fn read_on(&mut self, deadline: Instant, take: &mut dyn FnMut(Record) -> bool) -> Result<bool, Fault> {
+        let (mut late, mut ends) = (Instant::now() + LATE, None);
         while Instant::now() < deadline {
-            match self.fetch.poll(GLANCE)? {
-                Fetched::Record(record) if restore::is_own(&record.key) => {}
-                Fetched::Record(record) => {
-                    self.given.insert(record.partition, (record.offset + 1, Witness::of(&record)));
-                    if !take(record) {
-                        return Ok(false);
-                    }
+            if ends.is_none() {
+                ends = self.fetch.ends();
+                late = Instant::now() + LATE;
+            }
+            if let Some(ends) = &mut ends {
+                let late = Instant::now() > late;
+                ends.retain(|partition, end| !self.fetch.has_read(*partition, *end, late));
+                if ends.is_empty() {
+                    return Ok(true);
                 }
-                // What came before is read, so the ends are of now.
-                Fetched::Nothing if self.fetch.is_at_end() => return Ok(true),
-                Fetched::End(_) | Fetched::Nothing => {}
+            }
+            if let Fetched::Record(record) = self.fetch.poll(GLANCE)? {
+                if restore::is_own(&record.key) {
+                    continue;
+                }
+                self.given.insert(record.partition, (record.offset + 1, Witness::of(&record)));
+                if !take(record) {
+                    return Ok(false);
+                }
             }
         }
         Ok(false)

@@ -153,13 +153,12 @@ impl<T: Entry> Live<T> {
             if let Some(error) = fault {
                 return Err(error.into());
             }
-            if at_end {
-                // So it looks, too, when the brokers are away.
+            let in_time = Instant::now() < deadline;
+            if at_end || !in_time {
+                // An end that is known may have moved since the brokers are away.
                 self.away = self.bus.trouble().map(|_| Instant::now());
-                return Ok(self.away.map(|_| Blind::Away));
-            }
-            if Instant::now() >= deadline {
-                return Ok(Some(Blind::Slow));
+                let away = self.away.map(|_| Blind::Away);
+                return Ok(away.or((!at_end).then_some(Blind::Slow)));
             }
         }
         Ok(Some(Blind::TooMuch(self.limit)))
