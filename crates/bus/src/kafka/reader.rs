@@ -17,7 +17,8 @@ use crate::loss::Damage;
 use crate::topic::{count, is_compacted};
 use crate::{Fault, Record, Start};
 
-/// How long to wait for a record before looking whether there is one to wait for.
+/// How long to wait for a record before looking whether there is one to wait for: a transaction ends for readers a moment after it did
+/// for who wrote it.
 const GLANCE: Duration = Duration::from_millis(10);
 /// A record that is there comes within that.
 const LATE: Duration = Duration::from_millis(500);
@@ -97,9 +98,9 @@ impl KafkaReader {
     }
 
     pub(crate) fn read_on(&mut self, deadline: Instant, take: &mut dyn FnMut(Record) -> bool) -> Result<bool, Fault> {
-        let (mut late, mut ends) = (Instant::now() + LATE, None);
+        let (settled, mut late, mut ends) = (Instant::now() + GLANCE, Instant::now(), None);
         while Instant::now() < deadline {
-            if ends.is_none() {
+            if ends.is_none() && Instant::now() > settled {
                 ends = self.fetch.ends();
                 late = Instant::now() + LATE;
             }
