@@ -94,13 +94,9 @@ impl Progress {
 
     /// Nothing is to come any more of what is before `end`. Transactions end with a mark that is no record, and that is all that is
     /// between two ends at one offset's distance. What else is there the client had time to give when it is `late`.
-    fn has_read(&mut self, end: i64, late: bool) -> bool {
+    fn has_read(&self, end: i64, late: bool) -> bool {
         let left = end - self.read();
-        let all = left <= 0 || self.at_end && (left == 1 || late);
-        if all {
-            self.nothing_until = self.nothing_until.max(end);
-        }
-        all
+        left <= 0 || self.at_end && (left == 1 || late)
     }
 
     /// Takes in that nothing was heard since the last time, and that the partition ends at `end` now. That the client said that it is at
@@ -275,8 +271,8 @@ impl Fetch {
     }
 
     /// Nothing is to come any more of what is before `end` of `partition`; `late` after a while since that end was asked for.
-    pub(super) fn has_read(&mut self, partition: u32, end: i64, late: bool) -> bool {
-        self.partitions.get_mut(&partition).is_none_or(|progress| progress.has_read(end, late))
+    pub(super) fn has_read(&self, partition: u32, end: i64, late: bool) -> bool {
+        self.partitions.get(&partition).is_none_or(|progress| progress.has_read(end, late))
     }
 
     /// Replaces the client when a partition has records that it did not give.
@@ -393,8 +389,6 @@ mod tests {
         check("5 take 5 6 . 6", &[false, true, false, true]);
         // It said so of an end before; records may be under way, or marks.
         check("take . 9 late 9 10", &[false, true, true]);
-        // Once it is known, it is.
-        check("take . late 9", &[true]);
         check("take late 9 . 9 8", &[false, true, true]);
         // All there was is deleted.
         check("7 . 7 late 7", &[false, false, true]);
