@@ -98,27 +98,23 @@ impl KafkaReader {
     }
 
     pub(crate) fn read_on(&mut self, deadline: Instant, take: &mut dyn FnMut(Record) -> bool) -> Result<bool, Fault> {
-        let (settled, mut late, mut ends) = (Instant::now() + GLANCE, Instant::now(), None);
+        let settled = Instant::now() + GLANCE;
+        let mut bound: Option<(BTreeMap<u32, i64>, Instant)> = None;
         while Instant::now() < deadline {
-            if ends.is_none() && Instant::now() > settled {
-                ends = self.fetch.ends();
-                late = Instant::now() + LATE;
+            if bound.is_none() && Instant::now() > settled {
+                bound = self.fetch.ends().map(|ends| (ends, Instant::now() + LATE));
             }
-            if let Some(ends) = &mut ends {
-                let late = Instant::now() > late;
+            if let Some((ends, late)) = &mut bound {
+                let late = Instant::now() > *late;
                 ends.retain(|partition, end| !self.fetch.has_read(*partition, *end, late));
                 if ends.is_empty() {
                     return Ok(true);
                 }
             }
-            if let Fetched::Record(record) = self.fetch.poll(GLANCE)? {
-                if restore::is_own(&record.key) {
-                    continue;
-                }
-                self.given.insert(record.partition, (record.offset + 1, Witness::of(&record)));
-                if !take(record) {
-                    return Ok(false);
-                }
+            if let Some(record) = self.next(GLANCE)?
+                && !take(record)
+            {
+                return Ok(false);
             }
         }
         Ok(false)
