@@ -13,6 +13,8 @@ use epicenter_bus::GroupProtocol;
 use epicenter_tests::kafka::Kafka;
 use epicenter_tests::process::Process;
 use parking_lot::Mutex;
+use rdkafka::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
 
 use super::fleet::{Feeder, Installation, Oracle};
 
@@ -82,6 +84,14 @@ fn owned(log: &str) -> BTreeSet<u32> {
 fn stands_by(log: &str) -> bool {
     let (owned, read) = (owned(log), partitions(log, "a standby has caught up"));
     !owned.is_empty() && owned.union(&read).count() == PARTITIONS as usize
+}
+
+/// How many the brokers count to the group now.
+fn members(of: &Installation) -> usize {
+    let name = format!("{}counter", of.prefix);
+    let client: BaseConsumer = ClientConfig::new().set("bootstrap.servers", &of.bootstrap).create().unwrap();
+    let groups = client.fetch_group_list(Some(&name), LIMIT).unwrap();
+    groups.groups()[0].members().len()
 }
 
 fn shown(mut times: Vec<Duration>) -> String {
@@ -182,7 +192,11 @@ fn check(protocol: GroupProtocol, standby: bool, rounds: usize) {
         } else {
             owner.close_stdin();
             owner.wait(Duration::from_secs(30)).unwrap();
-            std::thread::sleep(Duration::from_secs(3));
+            if protocol == GroupProtocol::Classic {
+                assert_eq!(members(&to), 1, "who goes tells the group\n{}", owner.tail());
+            }
+            next.until(LIMIT, |log| owned(log).len() == PARTITIONS as usize).unwrap();
+            std::thread::sleep(Duration::from_secs(1));
             planned.push(watch.longest());
         }
         planned.push(joined);

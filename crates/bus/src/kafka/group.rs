@@ -198,12 +198,11 @@ fn follow<P: Processor>(
             broken = poll(&member);
             tend(scope, clients, spec, make, observer, &member, &owned, &standby, &mut lanes, &mut not_before);
         }
-        if broken.is_ok() {
-            member.unsubscribe();
-            let deadline = Instant::now() + drain + Duration::from_secs(2);
-            while !owned.lock().is_empty() && Instant::now() < deadline && poll(&member).is_ok() {}
-        }
-        // What the group did not take back in time is fenced by its next owner.
+        // Closes it, which serves the last rebalance. Not by `unsubscribe` before: a member that is closed while librdkafka still takes
+        // its partitions back never says that it leaves, and they stand still for the session timeout (rdkafka_cgrp.c,
+        // rd_kafka_cgrp_incr_unassign_done).
+        drop(member);
+        // What was not drained in time is fenced by its next owner.
         lanes.values().for_each(|lane| lane.control.enter(Phase::Lost));
         over.request();
         broken
