@@ -127,9 +127,14 @@ pub(super) fn own<P: Processor>(
     let id = format!("{}.{partition}", spec.name);
     let began = Instant::now();
     let producer = clients.transactional(&id)?;
-    fence(clients, &producer, &id)?;
-    let fetch = Fetch::new(clients, &spec.name)?;
+    let mut fetch = Fetch::new(clients, &spec.name)?;
     let names = Names::new(clients, spec, spec.writes_for(partition, clients.config.partitions));
+    // What is committed stays so: the client fetches it while the brokers end what the predecessor left open.
+    let early = spec.stores.first().filter(|_| !standby.has(partition));
+    if let Some(store) = early {
+        fetch.assign(clients, store.topic, std::iter::once((names.of(store.topic).1, Offset::Beginning)))?;
+    }
+    fence(clients, &producer, &id)?;
     let nonce = restore::nonce(&id);
     let mut log = KafkaPartition {
         clients,
@@ -147,9 +152,9 @@ pub(super) fn own<P: Processor>(
     let committed = restore::committed(clients, &log.fetch, spec.input, partition)?;
     log.barrier(&nonce, committed)?;
     let fenced = began.elapsed();
-    let ahead = log.of_these_logs(standby.take(partition))?;
+    let ahead = if early.is_some() { None } else { log.of_these_logs(standby.take(partition))? };
     let was_ahead = ahead.is_some();
-    let (Replica { state, changelogs }, records) = log.restore(&nonce, ahead)?;
+    let (Replica { state, changelogs }, records) = log.restore(&nonce, ahead, early.is_some())?;
     let kept = changelogs.into_iter().map(|changelog| changelog.kept).collect();
     let (offset, state) = log.judge(committed, state, kept, make)?;
     let entries: usize = (0..spec.stores.len()).map(|store| state.len(StoreId(store))).sum();
@@ -280,8 +285,9 @@ impl KafkaPartition<'_> {
         Ok(is_behind(&mut self.fetch, offset, last)? == Before::Same)
     }
 
-    /// What is in the changelogs, from where `ahead` has come; and how many records were read for it.
-    fn restore(&mut self, nonce: &[u8], ahead: Option<Replica>) -> Result<(Replica, u64), Fault> {
+    /// What is in the changelogs, from where `ahead` has come; and how many records were read for it. `begun` when the first
+    /// changelog is being read already.
+    fn restore(&mut self, nonce: &[u8], ahead: Option<Replica>, begun: bool) -> Result<(Replica, u64), Fault> {
         let mut records = 0;
         let mut replica = ahead.unwrap_or_else(|| Replica::new(&self.spec.stores));
         let control = self.control;
@@ -292,7 +298,9 @@ impl KafkaPartition<'_> {
         for (index, store) in self.spec.stores.iter().enumerate() {
             let (_, partition) = self.names.of(store.topic);
             let from = replica.start(StoreId(index));
-            self.fetch.assign(self.clients, store.topic, std::iter::once((partition, from)))?;
+            if index > 0 || !begun {
+                self.fetch.assign(self.clients, store.topic, std::iter::once((partition, from)))?;
+            }
             restore::replay(&mut self.fetch, nonce, going_on, |record| {
                 records += 1;
                 replica.take(StoreId(index), &record);

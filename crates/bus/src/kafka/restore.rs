@@ -7,7 +7,8 @@
 //!    an owner whose membership the coordinator no longer knows fails here.
 //! 4. *Restore*: read each changelog, committed records only, up to the own barrier, from its beginning or from where a
 //!    [`super::standby`] has come. What comes before the barrier is decided, so no end offset is needed: those lie when there
-//!    are open transactions or control records (KAFKA-10167, risingwave#24717).
+//!    are open transactions or control records (KAFKA-10167, risingwave#24717). The client begins to fetch before the fence:
+//!    that takes half a second when there is a transaction to end.
 //! 5. *Judge* whether state and input still belong together ([`super::lineage`]).
 
 use std::time::{Duration, Instant};

@@ -82,6 +82,11 @@ fn is_fresh(record: &Record) -> bool {
 }
 
 impl Standby {
+    /// There is a replica of a partition.
+    pub(super) fn has(&self, partition: u32) -> bool {
+        self.replicas.lock().get(&partition).is_some_and(Reading::is_young)
+    }
+
     /// The replica of a partition that is taken over, if there is one.
     pub(super) fn take(&self, partition: u32) -> Option<Replica> {
         self.replicas.lock().remove(&partition).filter(Reading::is_young).map(|reading| reading.replica)
