@@ -22,6 +22,10 @@ const FLOOD: usize = 1_000_000;
 const ROUNDS: usize = 5;
 /// Open incidents in the curve, and Events in each of its measurements.
 const OPEN: [usize; 4] = [10, 100, 1_000, 10_000];
+/// Of those, in the first half of it, fail.
+const FEW: usize = 10;
+/// Log time in which all Events of a measurement come, ms: an incident of which nothing more is heard does not end in it.
+const SPAN: i64 = 100_000;
 const EVENTS: usize = 100_000;
 const BEGAN: Timestamp = Timestamp::from_millis(1_795_435_684_036);
 
@@ -50,17 +54,22 @@ pub fn measure(report: &mut Report) -> anyhow::Result<()> {
     let minutes = ends.map_or(0, |((_, first), (_, last))| last.at().millis_since(first.at())) as f64 / 60_000.0;
     let mut body = format!(
         "{events} Events of {CLUSTERS} clusters, {} a minute, with {} faults within ten minutes in each and 30 % of the writes twice; \
-         {changes} changes of incidents; medians of {ROUNDS} rounds. Then {EVENTS} Events of failing pods, a workload each, over and \
-         over. What changed in the state is written after each {} records.\n\n| | events/s on one core |\n|---|---|\n| storm | {} |\n",
+         {changes} changes of incidents; medians of {ROUNDS} rounds: **{}** Events/s on one core. What changed in the state is written after \
+         each {} records.\n\n{EVENTS} Events of failing pods while so many workloads have an open incident, Events/s on one core: of {FEW} \
+         of them over and over, so that what is changed and written is the same for all; and of all of them in turn.\n\n\
+         | open incidents | {FEW} fail | all fail |\n|---|---|---|\n",
         thousands(events as f64 / minutes),
         Scenario::ALL.len() * FAULTS,
-        thousands(WRITE as f64),
-        thousands(median(rates))
+        thousands(median(rates)),
+        thousands(WRITE as f64)
     );
     for open in OPEN {
-        let rates = (0..ROUNDS).map(|_| failing(&rules, open)).collect::<anyhow::Result<Vec<_>>>()?;
-        println!("{open} open: {}/s", thousands(median(rates.clone())));
-        body += &format!("| {} open incidents | {} |\n", thousands(open as f64), thousands(median(rates)));
+        let rate = |fail| {
+            let rates = (0..ROUNDS).map(|_| failing(&rules, open, fail)).collect::<anyhow::Result<Vec<_>>>()?;
+            println!("{open} open, {fail} fail: {}/s", thousands(median(rates.clone())));
+            anyhow::Ok(thousands(median(rates)))
+        };
+        body += &format!("| {} | {} | {} |\n", thousands(open as f64), rate(FEW)?, rate(open)?);
     }
     let flood = flood(&rules)?;
     report.section("Engine", &format!("{body}\n{flood}"));
@@ -103,8 +112,9 @@ fn flood(rules: &Rules) -> anyhow::Result<String> {
     let mut state = ClusterState::new("bench");
     let (before, mut most, mut took) = (resident()?, 0, 0.0);
     for batch in 0..FLOOD / WRITE {
-        let records: Vec<_> =
-            (batch * WRITE..(batch + 1) * WRITE).map(|pod| failure(&infos, pod, pod as i64 / 50_000)).collect();
+        let records: Vec<_> = (batch * WRITE..(batch + 1) * WRITE)
+            .map(|pod| failure(&infos, pod, pod as i64 / 50_000 * 10_000))
+            .collect();
         let began = Instant::now();
         records.iter().for_each(|record| _ = take(rules, &mut state, record));
         write(&mut state);
@@ -139,15 +149,17 @@ fn infos() -> anyhow::Result<[ClassInfo; 2]> {
     Ok([info("crash.back_off")?, info("config.secret_missing")?])
 }
 
-/// Events per second while as many workloads fail as there are to be open incidents.
-fn failing(rules: &Rules, open: usize) -> anyhow::Result<f64> {
+/// Events per second of the first `fail` workloads, in turn, while `open` of them have an open incident.
+fn failing(rules: &Rules, open: usize, fail: usize) -> anyhow::Result<f64> {
     let infos = infos()?;
     let mut state = ClusterState::new("bench");
     // All have failed once before the clock runs.
     for workload in 0..open {
         take(rules, &mut state, &failure(&infos, workload, 0));
     }
-    let records: Vec<_> = (0..EVENTS).map(|n| failure(&infos, n % open, 1 + (n / open) as i64)).collect();
+    write(&mut state);
+    let step = SPAN / (EVENTS / fail) as i64;
+    let records: Vec<_> = (0..EVENTS).map(|n| failure(&infos, n % fail, (1 + n / fail) as i64 * step)).collect();
     let began = Instant::now();
     for batch in records.chunks(WRITE) {
         batch.iter().for_each(|record| _ = take(rules, &mut state, record));
@@ -158,14 +170,15 @@ fn failing(rules: &Rules, open: usize) -> anyhow::Result<f64> {
     Ok(rate)
 }
 
-fn failure(infos: &[ClassInfo], workload: usize, round: i64) -> EnrichedRecord {
+/// A pod of that workload failed, `after` ms.
+fn failure(infos: &[ClassInfo], workload: usize, after: i64) -> EnrichedRecord {
     let info = &infos[workload % infos.len()];
     let namespace = format!("ns{}", workload % 50);
     let named = |kind: &str, name: String| ObjectRef {
         uid: format!("{kind}-{workload}"),
         ..ObjectRef::named(kind, &namespace, &name)
     };
-    let at = BEGAN.plus_millis(round * 10_000);
+    let at = BEGAN.plus_millis(after);
     EnrichedRecord::Event(Box::new(EnrichedEvent {
         cluster: "bench".to_owned(),
         cluster_uid: "bench".to_owned(),
@@ -190,7 +203,7 @@ fn failure(infos: &[ClassInfo], workload: usize, round: i64) -> EnrichedRecord {
             name: format!("app{workload}.1"),
             reason: info.class.clone(),
             regarding: named("Pod", format!("app{workload}-7d9f6c5b8d-x2x9k")),
-            count: Some(round + 1),
+            count: Some(after + 1),
             ..Event::default()
         },
         ..EnrichedEvent::default()
