@@ -1,8 +1,10 @@
 //! Tables of figures, on screen and in `docs/benchmarks.md`.
 
-use std::fmt::Write as _;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+
+const HEAD: &str =
+    "# Benchmarks\n\nWritten by `cargo run --release -p epicenter-bench -- all --write`; do not edit by hand.";
 
 /// What was measured.
 #[derive(Default)]
@@ -11,37 +13,35 @@ pub struct Report {
 }
 
 impl Report {
-    /// The sections of the file as it is, of what was not measured now.
-    fn kept(&self, file: &Path) -> Vec<String> {
-        let text = fs::read_to_string(file).unwrap_or_default();
-        let title = |section: &str| section.lines().next().unwrap_or_default().to_owned();
-        let measured: Vec<String> = self.sections.iter().map(|section| title(&section[3..])).collect();
-        let old = text.split("\n## ").skip(1).filter(|section| !measured.contains(&title(section)));
-        old.map(|section| format!("## {}", section.trim_end())).collect()
-    }
-
-    /// Adds a section; `body` is Markdown.
+    /// Adds a section, with when and where it was measured; `body` is Markdown.
     pub fn section(&mut self, title: &str, body: &str) {
         println!("\n{title}\n\n{body}");
-        self.sections.push(format!("## {title}\n\n{body}"));
+        let date = jiff::Timestamp::now().strftime("%Y-%m-%d");
+        self.sections.push(format!("## {title}\n\n{body}\n\n{date} on {}.", machine()));
     }
 
-    /// Says when and where, and writes the file when that is asked for.
+    /// Writes the file when that is asked for: what was not measured now stays as it is.
     pub fn finish(self, write: bool) -> anyhow::Result<()> {
-        let mut text = String::from(
-            "# Benchmarks\n\nWritten by `cargo run --release -p epicenter-bench -- all --write`; do not edit by hand.\n",
-        );
-        writeln!(text, "{} on {}.\n", jiff::Timestamp::now().strftime("%Y-%m-%d"), machine())?;
-        let file = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs/benchmarks.md");
-        let sections = [self.kept(&file), self.sections].concat();
-        text.push_str(&sections.join("\n\n"));
-        text.push('\n');
-        if write {
-            fs::write(&file, text)?;
-            println!("\nwritten to {}", file.display());
+        if !write {
+            return Ok(());
         }
+        let file = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs/benchmarks.md");
+        let text = fs::read_to_string(&file).unwrap_or_default();
+        let old = text.split("\n## ").skip(1).map(|section| format!("## {}", section.trim_end()));
+        let sections = self.sections.into_iter().fold(old.collect(), put).join("\n\n");
+        fs::write(&file, format!("{HEAD}\n\n{sections}\n"))?;
+        println!("\nwritten to {}", file.display());
         Ok(())
     }
+}
+
+/// In the place of the one with the same title, if there is one.
+fn put(mut sections: Vec<String>, new: String) -> Vec<String> {
+    match sections.iter_mut().find(|old| old.lines().next() == new.lines().next()) {
+        Some(old) => *old = new,
+        None => sections.push(new),
+    }
+    sections
 }
 
 /// Processor, cores and memory, as Linux tells them.
