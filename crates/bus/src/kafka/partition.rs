@@ -126,6 +126,9 @@ pub(super) fn own<P: Processor>(
 ) -> Result<(), Fault> {
     let id = format!("{}.{partition}", spec.name);
     let began = Instant::now();
+    // Each step may wait for the brokers: a take-over that takes long shows where it is.
+    let comes_to = |step: &str| tracing::debug!(service = spec.name, partition, step, "taking partition over");
+    comes_to("fence");
     let producer = clients.transactional(&id)?;
     let mut fetch = Fetch::new(clients, &spec.name)?;
     let names = Names::new(clients, spec, spec.writes_for(partition, clients.config.partitions));
@@ -148,13 +151,16 @@ pub(super) fn own<P: Processor>(
         named: false,
         standing: Standing::Whole,
     };
+    comes_to("barrier");
     log.check_spread()?;
     let committed = restore::committed(clients, &log.fetch, spec.input, partition)?;
     log.barrier(&nonce, committed)?;
     let fenced = began.elapsed();
+    comes_to("restore");
     let ahead = if early.is_some() { None } else { log.of_these_logs(standby.take(partition))? };
     let was_ahead = ahead.is_some();
     let (Replica { state, changelogs }, records) = log.restore(&nonce, ahead, early.is_some())?;
+    comes_to("judge");
     let kept = changelogs.into_iter().map(|changelog| changelog.kept).collect();
     let (offset, state) = log.judge(committed, state, kept, make)?;
     let entries: usize = (0..spec.stores.len()).map(|store| state.len(StoreId(store))).sum();
