@@ -16,7 +16,7 @@ use crate::bare;
 use crate::report::{Report, median, thousands};
 
 const PARTITIONS: u32 = 4;
-const RECORDS: u64 = 1_500_000;
+const RECORDS: u64 = 4_500_000;
 const PAIRS: usize = 5;
 /// Bytes of a record's payload.
 pub const PAYLOAD: usize = 500;

@@ -4,8 +4,8 @@ use std::time::{Duration, SystemTime};
 
 use epicenter_model::TraceContext;
 
-/// Hears how a processor fares on a partition: its name, the partition, and what happened. It is called on the
-/// partition's own thread, and must not block. `&|_, _, _| {}` hears nothing.
+/// Hears how a processor fares on a partition: its name, the partition, and what happened. It is called on the threads that do
+/// the work, and must not block. `&|_, _, _| {}` hears nothing.
 pub type Observer<'o> = &'o (dyn Fn(&str, u32, Progress) + Sync);
 
 /// What happened on a partition.

@@ -1,6 +1,7 @@
 //! The kernel on real parts: one contract for both backends, hand-over, and what holds under faults.
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
+mod back;
 mod batches;
 mod contract;
 mod faults;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use rdkafka::ClientConfig;
 use rdkafka::client::Client;
 use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::consumer::{Consumer as _, ConsumerContext};
+use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::metadata::Metadata;
 use rdkafka::producer::{BaseProducer, Producer as _};
@@ -283,11 +283,17 @@ impl Clients {
         Fault::fatal(what, error, "Check bus.kafka: `epicenter config show` prints what is in force")
     }
 
-    /// The log start offset and the end of a partition, transactions that are open included.
-    pub(super) fn watermarks(&self, consumer: &Consumer, topic: &str, partition: u32) -> Result<(i64, i64), Fault> {
+    /// The log start offset and the end of a partition, transactions that are open included. A client that is reading waits for what it
+    /// reads first: brokers answer the requests of a connection one after the other.
+    pub(super) fn watermarks(
+        &self,
+        client: &Client<Context>,
+        topic: &str,
+        partition: u32,
+    ) -> Result<(i64, i64), Fault> {
         let began = Instant::now();
         loop {
-            match consumer.fetch_watermarks(topic, number(partition), DEADLINE) {
+            match client.fetch_watermarks(topic, number(partition), DEADLINE) {
                 // It was created a moment ago, or its leader moves.
                 Err(error) if is_unled(&error) && began.elapsed() < PATIENCE => std::thread::sleep(LISTEN),
                 answer => {

@@ -1,9 +1,10 @@
 //! Reads partitions without a group: exactly from where it is told.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
+use rdkafka::client::Client;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::Consumer as _;
 use rdkafka::error::KafkaError;
@@ -36,6 +37,8 @@ pub(super) struct Fetch {
     pub(super) consumer: Consumer,
     config: ClientConfig,
     context: Context,
+    /// Topics whose leaders the client knows.
+    met: BTreeSet<&'static str>,
     /// The topic, without and with prefix.
     topic: &'static str,
     full: String,
@@ -129,11 +132,12 @@ impl Fetch {
         let config = clients.fetching(group);
         let consumer = clients.consumer(group)?;
         let context = clients.context(group);
-        let (topic, full, partitions, room) = Default::default();
+        let (met, topic, full, partitions, room) = Default::default();
         Ok(Self {
             consumer,
             config,
             context,
+            met,
             topic,
             full,
             partitions,
@@ -144,29 +148,59 @@ impl Fetch {
         })
     }
 
+    /// With which what is beside the reading is asked.
+    pub(super) fn client(&self) -> &Client<Context> {
+        self.consumer.client()
+    }
+
     /// The topic that it reads, with prefix.
     pub(super) fn topic(&self) -> &str {
         &self.full
     }
 
-    /// Reads `partitions` of `topic` from the given offsets on, and nothing else.
+    /// Asks for the leaders of a topic's partitions, once. Otherwise the client does so only with its next tick, up to a second after it is
+    /// told to read; and when it reads something else by then, the question waits for that, up to `fetch.wait.max.ms`: brokers
+    /// answer the requests of a connection one after the other.
+    pub(super) fn meet(&mut self, clients: &Clients, topic: &'static str) -> Result<(), Fault> {
+        if self.met.contains(topic) {
+            return Ok(());
+        }
+        let full = clients.topic(topic);
+        let poll = || while self.consumer.poll(Duration::ZERO).is_some() {};
+        let metadata = clients.metadata(self.consumer.client(), Some(&full), &format!("reading {full}"), poll)?;
+        if let Some(found) = metadata.topics().iter().find(|found| found.error().is_none()) {
+            clients.compare_spread(topic, found.partitions().len())?;
+            self.met.insert(topic);
+        }
+        Ok(())
+    }
+
+    /// Reads `partitions` of `topic` from the given offsets on, and nothing else. Costs nothing where it is there already; otherwise the
+    /// first record comes up to `fetch.wait.max.ms` later than it could, since what was read before is waited for.
     pub(super) fn assign(
         &mut self,
         clients: &Clients,
         topic: &'static str,
         partitions: impl Iterator<Item = (u32, Offset)>,
     ) -> Result<(), Fault> {
+        let partitions: BTreeMap<_, _> =
+            partitions.map(|(partition, next)| (partition, Progress::from(next))).collect();
+        if self.topic == topic && self.is_at(&partitions) {
+            return Ok(());
+        }
+        self.meet(clients, topic)?;
         self.topic = topic;
         self.full = clients.topic(topic);
-        self.partitions = partitions.map(|(partition, next)| (partition, Progress::from(next))).collect();
-        // Without it the client asks for the topic's leader only with its next tick, up to a second later.
-        let poll = || while self.consumer.poll(Duration::ZERO).is_some() {};
-        let metadata =
-            clients.metadata(self.consumer.client(), Some(&self.full), &format!("reading {}", self.full), poll)?;
-        if let Some(found) = metadata.topics().iter().find(|found| found.error().is_none()) {
-            clients.compare_spread(topic, found.partitions().len())?;
-        }
+        self.partitions = partitions;
         self.reassign()
+    }
+
+    /// It would go on exactly there, and has not said that there is nothing, which it says once.
+    fn is_at(&self, wanted: &BTreeMap<u32, Progress>) -> bool {
+        let places = |partitions: &BTreeMap<u32, Progress>| -> Vec<_> {
+            partitions.iter().map(|(partition, progress)| (*partition, progress.next, progress.at_end)).collect()
+        };
+        places(&self.partitions) == places(wanted)
     }
 
     /// Gives every committed record of a partition from `from` on to `apply`, as it is now.
@@ -308,6 +342,7 @@ impl Fetch {
             .config
             .create_with_context(self.context.clone())
             .map_err(|error| fault(format!("reading {}", self.full), &error))?;
+        self.met.clear();
         self.partitions.values_mut().for_each(|progress| *progress = Progress::from(progress.next));
         self.reassign()
     }

@@ -7,7 +7,6 @@
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::sync::Arc;
-use std::thread::{Scope, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -19,22 +18,21 @@ use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{ClientContext, Offset, TopicPartitionList};
 
 use super::client::{Clients, fault};
-use super::partition::{self, Control, Phase};
+use super::control::{Control, Phase};
+use super::lanes::Lanes;
+use super::partition::Ownership;
 use super::standby::Standby;
 use super::trouble::Context;
-use crate::{Fault, Observer, Processor, ProcessorSpec, Progress, Stop};
+use crate::{Fault, Observer, Processor, ProcessorSpec, Stop};
 
 const POLL: Duration = Duration::from_millis(50);
-/// Before a partition that failed is taken up again.
-const PAUSE: Duration = Duration::from_millis(500);
-/// The same, when somebody must mend something first.
-const LONG_PAUSE: Duration = Duration::from_secs(10);
 /// Between two attempts to join under the name of an instance that the group still knows.
 const RELEASE: Duration = Duration::from_secs(2);
 /// How to mend a name that two processes have.
 const SAME_INSTANCE: &str = "Give each process of a service a bus.kafka.instance of its own; that of a process that was killed is free \
                              again after the session timeout";
 
+/// The partitions that the group gave to this process.
 type Controls = Arc<Mutex<BTreeMap<u32, Arc<Control>>>>;
 
 /// Follows rebalances. Runs inside `poll`, on the thread of [`run`].
@@ -128,12 +126,6 @@ fn partitions(list: &TopicPartitionList) -> impl Iterator<Item = u32> {
     partitions.into_iter()
 }
 
-/// The thread of an owned partition.
-struct Lane<'scope> {
-    control: Arc<Control>,
-    thread: ScopedJoinHandle<'scope, Result<(), Fault>>,
-}
-
 /// Why a member is of no more use.
 enum Broken {
     /// The group still knows a process of the same instance.
@@ -179,10 +171,8 @@ fn follow<P: Processor>(
         .map_err(Broken::Fault)?;
     let topic = clients.topic(spec.input);
     member.subscribe(&[&topic]).map_err(|error| Broken::Fault(fault(format!("subscribing to {topic}"), &error)))?;
+    let work = Ownership { clients, spec, standby: &standby, make, observer };
     std::thread::scope(|scope| {
-        let mut lanes: BTreeMap<u32, Lane<'_>> = BTreeMap::new();
-        let mut not_before: BTreeMap<u32, Instant> = BTreeMap::new();
-        let mut broken = Ok(());
         let over = stop.child();
         if clients.config.standby && !spec.stores.is_empty() {
             let (owned, over, standby) = (Arc::clone(&owned), over.clone(), &standby);
@@ -194,16 +184,20 @@ fn follow<P: Processor>(
                 tracing::error!(service = spec.name, %error, "no thread for a standby: take-overs read all of the state");
             }
         }
+        let mut lanes = Lanes::new(scope, &work);
+        let mut broken = Ok(());
         while !stop.requested() && broken.is_ok() {
             broken = poll(&member);
-            tend(scope, clients, spec, make, observer, &member, &owned, &standby, &mut lanes, &mut not_before);
+            if let Some(token) = member.group_metadata() {
+                lanes.tend(&mut owned.lock(), &Arc::new(token));
+            }
         }
         // Closes it, which serves the last rebalance. Not by `unsubscribe` before: a member that is closed while librdkafka still takes
         // its partitions back never says that it leaves, and they stand still for the session timeout (rdkafka_cgrp.c,
         // rd_kafka_cgrp_incr_unassign_done).
         drop(member);
         // What was not drained in time is fenced by its next owner.
-        lanes.values().for_each(|lane| lane.control.enter(Phase::Lost));
+        lanes.lose();
         over.request();
         broken
     })
@@ -230,73 +224,4 @@ fn poll(member: &BaseConsumer<Member>) -> Result<(), Broken> {
         _ => "Look at the brokers, then start it again",
     };
     Err(Broken::Fault(Fault::fatal("following the group", why, mend)))
-}
-
-/// Hands out tokens, starts the threads of partitions that have none, and sees to those that have ended.
-#[expect(clippy::too_many_arguments, reason = "the loop's own variables, lent")]
-fn tend<'scope, 'env, P: Processor>(
-    scope: &'scope Scope<'scope, 'env>,
-    clients: &'env Clients,
-    spec: &'env ProcessorSpec,
-    make: &'env (dyn Fn() -> P + Send + Sync),
-    observer: Observer<'env>,
-    member: &BaseConsumer<Member>,
-    owned: &Controls,
-    standby: &'env Standby,
-    lanes: &mut BTreeMap<u32, Lane<'scope>>,
-    not_before: &mut BTreeMap<u32, Instant>,
-) {
-    let ended: Vec<_> =
-        lanes.iter().filter(|(_, lane)| lane.thread.is_finished()).map(|(partition, _)| *partition).collect();
-    for partition in ended {
-        let Some(lane) = lanes.remove(&partition) else { continue };
-        let part = format!("{}/{partition}", spec.name);
-        let outcome = lane.thread.join().unwrap_or_else(|_| {
-            Err(Fault::fatal(format!("{}/{partition}", spec.name), "its thread panicked", "A bug: please report it"))
-        });
-        let pause = match &outcome {
-            Ok(()) => Duration::ZERO,
-            Err(Fault::Fatal { what, why, mend }) => {
-                tracing::error!(service = spec.name, partition, "the partition stands still: {what}: {why}. {mend}");
-                clients.trouble.stands(&part, format!("{what}: {why}"), mend.clone());
-                LONG_PAUSE
-            }
-            Err(fault) => {
-                tracing::info!(service = spec.name, partition, %fault, "the partition was given up");
-                PAUSE
-            }
-        };
-        not_before.insert(partition, Instant::now() + pause);
-        // Still ours: it is taken up again from the beginning, as a new ownership.
-        if let Some(control) = owned.lock().get_mut(&partition)
-            && Arc::ptr_eq(control, &lane.control)
-        {
-            *control = Arc::new(Control::default());
-        } else {
-            clients.trouble.goes_on(&part);
-        }
-    }
-    let Some(token) = member.group_metadata().map(Arc::new) else { return };
-    for (partition, control) in owned.lock().iter() {
-        control.issue(Arc::clone(&token));
-        let waits = not_before.get(partition).is_some_and(|instant| Instant::now() < *instant);
-        if lanes.contains_key(partition) || waits {
-            continue;
-        }
-        let (partition, control) = (*partition, Arc::clone(control));
-        let lane = Arc::clone(&control);
-        let work = move || {
-            let outcome = partition::own(clients, spec, partition, &control, standby, make, observer);
-            observer(&spec.name, partition, Progress::GivenUp);
-            control.enter(Phase::Gone);
-            outcome
-        };
-        match std::thread::Builder::new().name(format!("{}/{partition}", spec.name)).spawn_scoped(scope, work) {
-            Ok(thread) => drop(lanes.insert(partition, Lane { control: lane, thread })),
-            Err(error) => {
-                tracing::error!(service = spec.name, partition, %error, "no thread for the partition: it is tried again");
-                not_before.insert(partition, Instant::now() + LONG_PAUSE);
-            }
-        }
-    }
 }

@@ -18,7 +18,7 @@ pub(super) fn lag(clients: &Clients, spec: &ProcessorSpec) -> Result<Vec<Lag>, F
     let full = clients.topic(spec.input);
     let mut behind = Vec::new();
     for partition in 0..count(spec.input, clients.config.partitions) {
-        let (begin, end) = clients.watermarks(&fetch.consumer, &full, partition)?;
+        let (begin, end) = clients.watermarks(fetch.client(), &full, partition)?;
         let from = match restore::committed(clients, &fetch, spec.input, partition)? {
             Committed::At(offset) => offset.max(begin),
             Committed::Nothing => begin,

@@ -70,7 +70,7 @@ impl Origin {
 
 /// Offsets of the first record of `events.raw`, and behind its last one.
 pub(super) fn ends(clients: &Clients, fetch: &Fetch, partition: u32) -> Result<(i64, i64), Fault> {
-    clients.watermarks(&fetch.consumer, &clients.topic(EVENTS_RAW.name), partition)
+    clients.watermarks(fetch.client(), &clients.topic(EVENTS_RAW.name), partition)
 }
 
 /// About when the last record of `events.raw` was written, ms since the epoch: that can be asked for without the right to read

@@ -1,13 +1,13 @@
 //! An owned partition: its producer, its consumer, its present token.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use parking_lot::{Condvar, Mutex};
-use rdkafka::consumer::{Consumer as _, ConsumerGroupMetadata};
+use rdkafka::consumer::Consumer as _;
+use rdkafka::producer::Producer as _;
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::client::{Clients, Producer, SPREAD, fault, is_stale_member, number};
+use super::control::{Control, Phase};
 use super::fetch::{Fetch, Fetched};
 use super::lineage::{Before, Committed, Findings, Kept, MARK, Mark, OWNER, Standing, Verdict, is_behind};
 use super::replica::Replica;
@@ -22,164 +22,98 @@ use crate::step::Batch;
 use crate::topic::{count, partition_in};
 use crate::{Bookmark, Fault, Observer, Processor, ProcessorSpec, Progress, State, Store, StoreId};
 
-/// How long an aborted commit waits for a newer token before it tries again with what there is.
-const NEWER_TOKEN: Duration = Duration::from_millis(250);
-
-/// What the group's thread tells the thread of a partition. The life of an ownership:
-/// `Owned` → (`Draining` | `Lost`) → `Gone`.
-#[derive(Default)]
-pub(super) struct Control {
-    state: Mutex<ControlState>,
-    changed: Condvar,
+/// What a process does with the partitions that it owns.
+pub(super) struct Ownership<'o, P> {
+    pub(super) clients: &'o Clients,
+    pub(super) spec: &'o ProcessorSpec,
+    pub(super) standby: &'o Standby,
+    pub(super) make: &'o (dyn Fn() -> P + Send + Sync),
+    pub(super) observer: Observer<'o>,
 }
 
-#[derive(Default)]
-struct ControlState {
-    phase: Phase,
-    /// Counts the tokens.
-    issue: u64,
-    token: Option<Arc<ConsumerGroupMetadata>>,
+/// The clients of one ownership.
+///
+/// They outlive the work: to close them can take for ever (a consumer is closed when its cluster lets go of it; rdkafka,
+/// `BaseConsumer::drop`), and others wait for the work to end.
+pub(super) struct Hands {
+    producer: Producer,
+    fetch: Fetch,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Phase {
-    /// Ours.
-    #[default]
-    Owned,
-    /// Given up in order: what is processed may still be committed.
-    Draining,
-    /// Taken away: nothing may be committed any more.
-    Lost,
-    /// The partition's thread has ended.
-    Gone,
-}
-
-impl Control {
-    /// Hands over the membership as it is now. Only the thread that polls the group may call it: a token that is fetched
-    /// elsewhere could be newer than the state that it is to protect.
-    pub(super) fn issue(&self, token: Arc<ConsumerGroupMetadata>) {
-        let mut state = self.state.lock();
-        state.token = Some(token);
-        state.issue += 1;
-        self.changed.notify_all();
-    }
-
-    /// Moves on to `phase`; phases never go back.
-    pub(super) fn enter(&self, phase: Phase) {
-        let mut state = self.state.lock();
-        if phase as u8 > state.phase as u8 {
-            state.phase = phase;
-        }
-        self.changed.notify_all();
-    }
-
-    pub(super) fn phase(&self) -> Phase {
-        self.state.lock().phase
-    }
-
-    /// Waits until the partition's thread has ended, or `deadline`.
-    pub(super) fn wait_gone(&self, deadline: Instant) -> bool {
-        let mut state = self.state.lock();
-        while state.phase != Phase::Gone {
-            if self.changed.wait_until(&mut state, deadline).timed_out() {
-                return false;
-            }
-        }
-        true
-    }
-
-    /// The token with its number; a fault when the partition is no longer ours.
-    fn token(&self) -> Result<(u64, Arc<ConsumerGroupMetadata>), Fault> {
-        let state = self.state.lock();
-        match (&state.token, state.phase) {
-            (Some(token), Phase::Owned | Phase::Draining) => Ok((state.issue, Arc::clone(token))),
-            _ => Err(Fault::fenced("committing", "the group took the partition away")),
-        }
-    }
-
-    /// Waits for a token that is newer than number `issue`; a fault when the partition is given up meanwhile.
-    fn newer(&self, issue: u64) -> Result<(), Fault> {
-        let deadline = Instant::now() + NEWER_TOKEN;
-        let mut state = self.state.lock();
-        while state.issue == issue && state.phase == Phase::Owned {
-            if self.changed.wait_until(&mut state, deadline).timed_out() {
-                break;
-            }
-        }
-        if state.phase == Phase::Owned {
-            Ok(())
-        } else {
-            Err(Fault::fenced("committing again", "the partition is given up"))
-        }
+impl Hands {
+    /// Connects when they are used.
+    pub(super) fn new<P>(work: &Ownership<'_, P>, partition: u32) -> Result<Self, Fault> {
+        let producer = work.clients.transactional(&id(work.spec, partition))?;
+        Ok(Self { producer, fetch: Fetch::new(work.clients, &work.spec.name)? })
     }
 }
 
-/// Takes the partition over and drives a processor on it until it is drained or lost.
-pub(super) fn own<P: Processor>(
-    clients: &Clients,
-    spec: &ProcessorSpec,
-    partition: u32,
-    control: &Control,
-    standby: &Standby,
-    make: &(dyn Fn() -> P + Send + Sync),
-    observer: Observer<'_>,
-) -> Result<(), Fault> {
-    let id = format!("{}.{partition}", spec.name);
-    let began = Instant::now();
-    // Each step may wait for the brokers: a take-over that takes long shows where it is.
-    let comes_to = |step: &str| tracing::debug!(service = spec.name, partition, step, "taking partition over");
-    comes_to("fence");
-    let producer = clients.transactional(&id)?;
-    let mut fetch = Fetch::new(clients, &spec.name)?;
-    let names = Names::new(clients, spec, spec.writes_for(partition, clients.config.partitions));
-    // What is committed stays so: the client fetches it while the brokers end what the predecessor left open.
-    let early = spec.stores.first().filter(|_| !standby.has(partition));
-    if let Some(store) = early {
-        fetch.assign(clients, store.topic, std::iter::once((names.of(store.topic).1, Offset::Beginning)))?;
+/// The transactional id of who owns a partition.
+fn id(spec: &ProcessorSpec, partition: u32) -> String {
+    format!("{}.{partition}", spec.name)
+}
+
+impl<P: Processor> Ownership<'_, P> {
+    /// Takes the partition over and drives a processor on it until it is drained or lost.
+    pub(super) fn own(&self, partition: u32, control: &Control, hands: &mut Hands) -> Result<(), Fault> {
+        let Self { clients, spec, standby, make, observer } = *self;
+        let id = id(spec, partition);
+        let began = Instant::now();
+        // Each step may wait for the brokers: a take-over that takes long shows where it is.
+        let comes_to = |step: &str| tracing::debug!(service = spec.name, partition, step, "taking partition over");
+        let names = Names::new(clients, spec, spec.writes_for(partition, clients.config.partitions));
+        let nonce = restore::nonce(&id);
+        let mut log = KafkaPartition {
+            clients,
+            spec,
+            partition,
+            control,
+            producer: &hands.producer,
+            names,
+            fetch: &mut hands.fetch,
+            owner: nonce.clone(),
+            named: false,
+            standing: Standing::Whole,
+        };
+        let ahead = standby.take(partition);
+        comes_to("fence");
+        log.prepare(ahead.as_ref())?;
+        fence(clients, log.producer, &id)?;
+        comes_to("barrier");
+        log.check_spread()?;
+        let committed = restore::committed(clients, log.fetch, spec.input, partition)?;
+        log.barrier(&nonce, committed)?;
+        let fenced = began.elapsed();
+        comes_to("restore");
+        let (Replica { state, changelogs }, records, was_ahead) = log.restore(&nonce, ahead)?;
+        comes_to("judge");
+        let kept = changelogs.into_iter().map(|changelog| changelog.kept).collect();
+        let (offset, state) = log.judge(committed, state, kept, make)?;
+        let entries: usize = (0..spec.stores.len()).map(|store| state.len(StoreId(store))).sum();
+        tracing::info!(
+            service = spec.name,
+            partition,
+            offset,
+            entries,
+            records,
+            standby = was_ahead,
+            fence_ms = fenced.as_millis() as u64,
+            restore_ms = (began.elapsed() - fenced).as_millis() as u64,
+            "took partition over"
+        );
+        clients.trouble.goes_on(&format!("{}/{partition}", spec.name));
+        log.fetch.consumer.context().admitted();
+        let tell = |progress| observer(&spec.name, partition, progress);
+        tell(Progress::TakenOver { took: began.elapsed() });
+        drive(&mut log, spec, make(), state, tell)
     }
-    fence(clients, &producer, &id)?;
-    let nonce = restore::nonce(&id);
-    let mut log = KafkaPartition {
-        clients,
-        spec,
-        partition,
-        control,
-        producer,
-        names,
-        fetch,
-        owner: nonce.clone(),
-        named: false,
-        standing: Standing::Whole,
-    };
-    comes_to("barrier");
-    log.check_spread()?;
-    let committed = restore::committed(clients, &log.fetch, spec.input, partition)?;
-    log.barrier(&nonce, committed)?;
-    let fenced = began.elapsed();
-    comes_to("restore");
-    let ahead = if early.is_some() { None } else { log.of_these_logs(standby.take(partition))? };
-    let was_ahead = ahead.is_some();
-    let (Replica { state, changelogs }, records) = log.restore(&nonce, ahead, early.is_some())?;
-    comes_to("judge");
-    let kept = changelogs.into_iter().map(|changelog| changelog.kept).collect();
-    let (offset, state) = log.judge(committed, state, kept, make)?;
-    let entries: usize = (0..spec.stores.len()).map(|store| state.len(StoreId(store))).sum();
-    tracing::info!(
-        service = spec.name,
-        partition,
-        offset,
-        entries,
-        records,
-        standby = was_ahead,
-        fence_ms = fenced.as_millis() as u64,
-        restore_ms = (began.elapsed() - fenced).as_millis() as u64,
-        "took partition over"
-    );
-    clients.trouble.goes_on(&format!("{}/{partition}", spec.name));
-    log.fetch.consumer.context().admitted();
-    let tell = |progress| observer(&spec.name, partition, progress);
-    tell(Progress::TakenOver { took: began.elapsed() });
-    drive(&mut log, spec, make(), state, tell)
+
+    /// Tells, once, that this process has the partition no longer.
+    pub(super) fn leave(&self, partition: u32, control: &Control) {
+        if control.leave() {
+            (self.observer)(&self.spec.name, partition, Progress::GivenUp);
+        }
+    }
 }
 
 /// Where the records of each topic that a processor writes go.
@@ -214,9 +148,9 @@ struct KafkaPartition<'o> {
     spec: &'o ProcessorSpec,
     partition: u32,
     control: &'o Control,
-    producer: Producer,
+    producer: &'o Producer,
     names: Names,
-    fetch: Fetch,
+    fetch: &'o mut Fetch,
     /// Under which this ownership writes.
     owner: Vec<u8>,
     /// The changelogs have that name.
@@ -229,7 +163,7 @@ impl KafkaPartition<'_> {
     /// ones as before. It is said.
     fn check_spread(&self) -> Result<(), Fault> {
         let topics = self.names.0.iter().map(|to| to.topic).chain([self.spec.input]);
-        self.clients.check_spread(self.fetch.consumer.client(), topics)?;
+        self.clients.check_spread(self.producer.client(), topics)?;
         let partitions = count(self.spec.input, self.clients.config.partitions);
         if self.partition < partitions {
             return Ok(());
@@ -261,58 +195,93 @@ impl KafkaPartition<'_> {
 
     /// Offsets of the input's first record, and behind its last one.
     fn ends(&self) -> Result<(i64, i64), Fault> {
-        self.clients.watermarks(&self.fetch.consumer, &self.clients.topic(self.spec.input), self.partition)
+        self.clients.watermarks(self.producer.client(), &self.clients.topic(self.spec.input), self.partition)
     }
 
-    /// The replica, if the changelogs are those that it was read from.
-    fn of_these_logs(&mut self, replica: Option<Replica>) -> Result<Option<Replica>, Fault> {
-        let Some(replica) = replica else { return Ok(None) };
-        for (store, changelog) in self.spec.stores.iter().zip(&replica.changelogs) {
-            // An owner writes its name once: a log that was created again, or emptied, has not that record there. What was cut off
-            // its end and written anew has not what was read last.
-            for known in [changelog.named, changelog.read] {
-                let Some(Bookmark { next, last: Some(last) }) = known else { return Ok(None) };
-                if !self.has(store, next, last)? {
-                    return Ok(None);
-                }
-            }
+    /// Begins to fetch what is read first. What is committed stays so: the client gets it while the brokers end what the predecessor left
+    /// open.
+    fn prepare(&mut self, ahead: Option<&Replica>) -> Result<(), Fault> {
+        for topic in self.spec.stores.iter().map(|store| store.topic).chain([self.spec.input]) {
+            self.fetch.meet(self.clients, topic)?;
         }
-        Ok(Some(replica))
+        let Some(store) = self.spec.stores.first() else { return Ok(()) };
+        match ahead.and_then(|replica| replica.changelogs.first()?.named) {
+            Some(named) => self.goes_to(store, named.next).map(drop),
+            None => self.begin(store),
+        }
     }
 
-    /// The record of a changelog before `offset` is `last`.
-    fn has(&mut self, store: &Store, offset: i64, last: Witness) -> Result<bool, Fault> {
+    fn begin(&mut self, store: &Store) -> Result<(), Fault> {
+        let (_, partition) = self.names.of(store.topic);
+        self.fetch.assign(self.clients, store.topic, std::iter::once((partition, Offset::Beginning)))
+    }
+
+    /// Reads a changelog from the record before `offset` on, if it has any there.
+    fn goes_to(&mut self, store: &Store, offset: i64) -> Result<bool, Fault> {
         let (full, partition) = self.names.of(store.topic);
-        let (begin, end) = self.clients.watermarks(&self.fetch.consumer, full, partition)?;
+        let (begin, end) = self.clients.watermarks(self.producer.client(), full, partition)?;
         if offset <= begin || end < offset {
             return Ok(false);
         }
         self.fetch.assign(self.clients, store.topic, std::iter::once((partition, Offset::Offset(offset - 1))))?;
-        Ok(is_behind(&mut self.fetch, offset, last)? == Before::Same)
+        Ok(true)
     }
 
-    /// What is in the changelogs, from where `ahead` has come; and how many records were read for it. `begun` when the first
-    /// changelog is being read already.
-    fn restore(&mut self, nonce: &[u8], ahead: Option<Replica>, begun: bool) -> Result<(Replica, u64), Fault> {
+    /// Reads a changelog on from where it was read to, if it is still the one in which that was.
+    fn goes_on(&mut self, store: &Store, behind: Option<Bookmark>) -> Result<bool, Fault> {
+        let Some(Bookmark { next, last: Some(last) }) = behind else { return Ok(false) };
+        Ok(self.goes_to(store, next)? && is_behind(self.fetch, next, last)? == Before::Same)
+    }
+
+    /// What is in the changelogs, from where `ahead` has come if they are still those that it was read from; how many records were read for
+    /// it; and whether it was ahead.
+    fn restore(&mut self, nonce: &[u8], ahead: Option<Replica>) -> Result<(Replica, u64, bool), Fault> {
+        if let Some(mut replica) = ahead
+            && let Some(records) = self.read_on(nonce, &mut replica)?
+        {
+            return Ok((replica, records, true));
+        }
+        let mut replica = Replica::new(&self.spec.stores);
         let mut records = 0;
-        let mut replica = ahead.unwrap_or_else(|| Replica::new(&self.spec.stores));
+        for (index, store) in self.spec.stores.iter().enumerate() {
+            self.begin(store)?;
+            records += self.replay(nonce, &mut replica, StoreId(index))?;
+        }
+        Ok((replica, records, false))
+    }
+
+    /// Reads the changelogs on from where `replica` has come. `None` when one of them is another one.
+    fn read_on(&mut self, nonce: &[u8], replica: &mut Replica) -> Result<Option<u64>, Fault> {
+        // An owner writes its name once: a log that was created again, or emptied, has not that record there. What was cut off its end
+        // and written anew has not what was read last.
+        for (store, changelog) in self.spec.stores.iter().zip(&replica.changelogs) {
+            if !self.goes_on(store, changelog.named)? {
+                return Ok(None);
+            }
+        }
+        let mut records = 0;
+        for (index, store) in self.spec.stores.iter().enumerate() {
+            if !self.goes_on(store, replica.changelogs[index].read)? {
+                return Ok(None);
+            }
+            records += self.replay(nonce, replica, StoreId(index))?;
+        }
+        Ok(Some(records))
+    }
+
+    /// Reads a changelog up to the own barrier; says how many records that were.
+    fn replay(&mut self, nonce: &[u8], replica: &mut Replica, store: StoreId) -> Result<u64, Fault> {
         let control = self.control;
         let going_on = || match control.phase() {
             Phase::Owned => Ok(()),
             _ => Err(Fault::fenced("restoring", "the partition is given up")),
         };
-        for (index, store) in self.spec.stores.iter().enumerate() {
-            let (_, partition) = self.names.of(store.topic);
-            let from = replica.start(StoreId(index));
-            if index > 0 || !begun {
-                self.fetch.assign(self.clients, store.topic, std::iter::once((partition, from)))?;
-            }
-            restore::replay(&mut self.fetch, nonce, going_on, |record| {
-                records += 1;
-                replica.take(StoreId(index), &record);
-            })?;
-        }
-        Ok((replica, records))
+        let mut records = 0;
+        restore::replay(self.fetch, nonce, going_on, |record| {
+            records += 1;
+            replica.take(store, &record);
+        })?;
+        Ok(records)
     }
 
     /// Finds out whether state and input belong together, makes the state anew when it can, and begins to read. Gives the
@@ -397,7 +366,7 @@ impl KafkaPartition<'_> {
     /// Whether the record before `offset` is `last`; if so, it is read on from there.
     fn is_behind(&mut self, offset: i64, last: Witness) -> Result<bool, Fault> {
         self.fetch_from(offset - 1)?;
-        Ok(is_behind(&mut self.fetch, offset, last)? == Before::Same)
+        Ok(is_behind(self.fetch, offset, last)? == Before::Same)
     }
 
     fn mark(&self, batch: &Batch) -> Mark {
@@ -428,7 +397,7 @@ impl KafkaPartition<'_> {
         loop {
             let (issue, token) = self.control.token()?;
             let offsets = Offsets { offsets: offsets.clone(), token: &token };
-            match transact(&self.producer, &what, writes(), Some(&offsets)) {
+            match transact(self.producer, &what, writes(), Some(&offsets)) {
                 Ok(()) => {
                     self.clients.trouble.connected();
                     return Ok(());

@@ -51,7 +51,7 @@ impl KafkaReader {
             let offset = match &start {
                 Start::Earliest => Offset::Beginning,
                 Start::Latest => {
-                    Offset::Offset(clients.watermarks(&fetch.consumer, &clients.topic(topic), *partition)?.1)
+                    Offset::Offset(clients.watermarks(fetch.client(), &clients.topic(topic), *partition)?.1)
                 }
                 Start::Committed(_) | Start::At(..) => {
                     let bookmark = match &start {
@@ -154,7 +154,7 @@ fn resume(
     bookmark: Option<Bookmark>,
 ) -> Result<Result<i64, Damage>, Fault> {
     let full = clients.topic(topic);
-    let (begin, end) = clients.watermarks(&fetch.consumer, &full, partition)?;
+    let (begin, end) = clients.watermarks(fetch.client(), &full, partition)?;
     let Some(Bookmark { next: offset, last }) = bookmark else { return Ok(Ok(begin)) };
     let full = format!("{full}/{partition}");
     if end < offset {
@@ -180,7 +180,7 @@ fn resume(
 /// The offsets of the oldest record of a partition and after its newest.
 pub(super) fn bounds(clients: &Clients, topic: &'static str, partition: u32) -> Result<(i64, i64), Fault> {
     let fetch = Fetch::new(clients, "reader")?;
-    clients.watermarks(&fetch.consumer, &clients.topic(topic), partition)
+    clients.watermarks(fetch.client(), &clients.topic(topic), partition)
 }
 
 /// The newest value of each key of a compacted topic that is `wanted`, as it is now.

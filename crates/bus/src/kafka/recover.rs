@@ -139,7 +139,7 @@ fn see(
 ) -> Result<Seen, Fault> {
     let committed = restore::committed(clients, fetch, spec.input, partition)?;
     let input = clients.topic(spec.input);
-    let (begin, end) = clients.watermarks(&fetch.consumer, &input, partition)?;
+    let (begin, end) = clients.watermarks(fetch.client(), &input, partition)?;
     let stores: Vec<_> = spec.stores.iter().map(|store| store.topic).zip(kept).collect();
     let mark = stores.iter().find_map(|(_, kept)| kept.mark.clone());
     let findings = Findings { committed, stores: &stores, begin, end, input: &input, prefix: &clients.config.prefix };

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rdkafka::Offset;
-use rdkafka::consumer::Consumer as _;
 
 use super::client::{Clients, Producer, SPREAD};
 use super::fetch::Fetch;
@@ -58,7 +57,7 @@ impl KafkaSource {
         source.transact(std::iter::once(barrier))?;
         let mut fetch = Fetch::new(clients, id)?;
         let topics = [table, DEAD_LETTER.name].into_iter().chain((table == POSITIONS.name).then_some(EVENTS_RAW.name));
-        clients.check_spread(fetch.consumer.client(), topics)?;
+        clients.check_spread(fetch.client(), topics)?;
         let mut found = BTreeMap::new();
         let (mut origin, mut heard) = (None, None);
         let own = [HEARD, id.as_bytes()].concat();

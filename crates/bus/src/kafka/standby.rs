@@ -82,11 +82,6 @@ fn is_fresh(record: &Record) -> bool {
 }
 
 impl Standby {
-    /// There is a replica of a partition.
-    pub(super) fn has(&self, partition: u32) -> bool {
-        self.replicas.lock().get(&partition).is_some_and(Reading::is_young)
-    }
-
     /// The replica of a partition that is taken over, if there is one.
     pub(super) fn take(&self, partition: u32) -> Option<Replica> {
         self.replicas.lock().remove(&partition).filter(Reading::is_young).map(|reading| reading.replica)
@@ -150,7 +145,7 @@ impl Standby {
     }
 
     /// Has a replica, which may be empty yet, of each of the partitions; says whether that changed anything. That of a partition
-    /// that became this process's own stays until the take-over asks for it, which it does after it has fenced.
+    /// that became this process's own stays until the take-over asks for it.
     fn adjust(&self, spec: &ProcessorSpec, wanted: &BTreeSet<u32>) -> bool {
         let mut replicas = self.replicas.lock();
         let before = replicas.len();

@@ -1,7 +1,7 @@
 //! One transaction: begun, filled, committed or aborted.
 
 use std::borrow::Cow;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use rdkafka::TopicPartitionList;
@@ -14,6 +14,9 @@ use super::DEADLINE;
 use super::client::{Clients, LISTEN, Producer, drain, fault, is_stale_member, number, refused_access, serve};
 use super::trouble::GRANTS;
 use crate::Fault;
+
+/// Before a call is made again.
+const AGAIN: Duration = Duration::from_millis(20);
 
 /// What a transaction writes besides its records: offsets of a group, under the member's token.
 pub(super) struct Offsets<'t> {
@@ -51,7 +54,7 @@ impl Unfinished {
 
 /// Fences other producers of the same id and aborts what they left open.
 pub(super) fn fence(clients: &Clients, producer: &Producer, what: &str) -> Result<(), Fault> {
-    let deadline = std::time::Instant::now() + DEADLINE;
+    let deadline = Instant::now() + DEADLINE;
     loop {
         match producer.init_transactions(Duration::from_secs(2)) {
             Ok(()) => {
@@ -59,7 +62,7 @@ pub(super) fn fence(clients: &Clients, producer: &Producer, what: &str) -> Resul
                 return Ok(());
             }
             // The coordinator is loading, moving, or still ends the predecessor's transaction.
-            Err(KafkaError::Transaction(error)) if error.is_retriable() && std::time::Instant::now() < deadline => {
+            Err(KafkaError::Transaction(error)) if error.is_retriable() && Instant::now() < deadline => {
                 producer.poll(LISTEN);
                 if let Some(obstacle) = clients.trouble.connection().filter(|obstacle| obstacle.by_refusal) {
                     return Err(Fault::fatal(format!("fencing {what}"), obstacle.why, obstacle.mend));
@@ -86,12 +89,12 @@ pub(super) fn transact<'w>(
         }
         match offsets {
             Some(offsets) => {
-                retrying(|| producer.send_offsets_to_transaction(&offsets.offsets, offsets.token, DEADLINE))
+                retrying(|left| producer.send_offsets_to_transaction(&offsets.offsets, offsets.token, left))
             }
             None => Ok(()),
         }
     });
-    match filled.and_then(|()| retrying(|| producer.commit_transaction(DEADLINE))) {
+    match filled.and_then(|()| retrying(|left| producer.commit_transaction(left))) {
         Ok(()) => Ok(()),
         Err(error) if is_final(&error) => Err(Unfinished::Lost(fault(format!("committing {what}"), &error))),
         // Whether a commit that timed out took place is not known here: the next owner's fencing decides it, and the
@@ -102,7 +105,7 @@ pub(super) fn transact<'w>(
         ))),
         Err(error) => {
             drain(producer);
-            let aborted = retrying(|| producer.abort_transaction(DEADLINE));
+            let aborted = retrying(|left| producer.abort_transaction(left));
             // A group that moved on refuses nothing: the next owner waits, and there is nothing to listen for.
             if !is_stale_member(&error)
                 && let Some(fault) = refused(producer, what, &error)
@@ -147,15 +150,19 @@ fn fill<'w>(producer: &Producer, writes: impl Iterator<Item = Write<'w>>) -> Res
     Ok(())
 }
 
-/// Calls again what says that it can be called again, for a while.
-fn retrying(call: impl Fn() -> Result<(), KafkaError>) -> Result<(), KafkaError> {
-    let deadline = std::time::Instant::now() + DEADLINE;
+/// Calls what takes at most the time that it is given, again and again while it says that it can be called again and time is left.
+fn retrying(call: impl Fn(Duration) -> Result<(), KafkaError>) -> Result<(), KafkaError> {
+    let deadline = Instant::now() + DEADLINE;
+    let mut left = DEADLINE;
     loop {
-        match call() {
-            Err(KafkaError::Transaction(error)) if error.is_retriable() && std::time::Instant::now() < deadline => {
-                std::thread::sleep(Duration::from_millis(20));
-            }
+        let error = match call(left) {
+            Err(KafkaError::Transaction(error)) if error.is_retriable() => error,
             outcome => return outcome,
+        };
+        std::thread::sleep(AGAIN);
+        left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(KafkaError::Transaction(error));
         }
     }
 }

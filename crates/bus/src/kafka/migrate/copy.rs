@@ -129,7 +129,7 @@ pub(super) fn all(
 /// The ends of the changes of incidents: where readers go on that have read all.
 pub(super) fn ends(side: &Side<'_>) -> Result<Vec<Bookmark>, Fault> {
     let fetch = Fetch::new(side.clients, super::ID)?;
-    let end = |partition| side.clients.watermarks(&fetch.consumer, &side.full(INCIDENT_CHANGES.name), partition);
+    let end = |partition| side.clients.watermarks(fetch.client(), &side.full(INCIDENT_CHANGES.name), partition);
     (0..side.clients.config.partitions)
         .map(|partition| Ok(Bookmark { next: end(partition)?.1, ..Bookmark::default() }))
         .collect()
@@ -151,7 +151,7 @@ impl Batch<'_> {
     fn log(&mut self, old: &Side<'_>, partition: u32, done: Option<i64>) -> Result<u64, Fault> {
         let mut fetch = Fetch::new(old.clients, super::ID)?;
         let full = old.full(self.topic.name);
-        let (begin, end) = old.clients.watermarks(&fetch.consumer, &full, partition)?;
+        let (begin, end) = old.clients.watermarks(fetch.client(), &full, partition)?;
         let from = done.unwrap_or(begin).max(begin);
         let (mut copied, mut next) = (0, from);
         if from < end {

@@ -188,7 +188,7 @@ impl<'c> Side<'c> {
         let fetch = Fetch::new(self.clients, &spec.name)?;
         let input = self.full(spec.input);
         let committed = restore::committed(self.clients, &fetch, spec.input, *partition)?;
-        let (begin, end) = self.clients.watermarks(&fetch.consumer, &input, *partition)?;
+        let (begin, end) = self.clients.watermarks(fetch.client(), &input, *partition)?;
         let stores: Vec<_> = spec.stores.iter().map(|store| store.topic).zip(kept.iter().cloned()).collect();
         let prefix = &self.clients.config.prefix;
         let findings = Findings { committed, stores: &stores, begin, end, input: &input, prefix };
@@ -209,7 +209,7 @@ impl<'c> Side<'c> {
     /// Records of a partition from `from` on.
     fn left(&self, topic: &'static str, partition: u32, from: i64) -> Result<u64, Fault> {
         let mut fetch = Fetch::new(self.clients, ID)?;
-        let (begin, end) = self.clients.watermarks(&fetch.consumer, &self.full(topic), partition)?;
+        let (begin, end) = self.clients.watermarks(fetch.client(), &self.full(topic), partition)?;
         let from = from.max(begin);
         if from >= end {
             return Ok(0);

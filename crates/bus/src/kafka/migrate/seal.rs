@@ -90,7 +90,7 @@ impl Side<'_> {
         let fetch = Fetch::new(self.clients, super::ID)?;
         for topic in ALL {
             for partition in 0..count(topic.name, self.clients.config.partitions) {
-                if self.clients.watermarks(&fetch.consumer, &self.full(topic.name), partition)?.1 > 0 {
+                if self.clients.watermarks(fetch.client(), &self.full(topic.name), partition)?.1 > 0 {
                     let why = format!("{}/{partition} has records already", self.full(topic.name));
                     return Err(Fault::fatal("moving the installation", why, TAKEN));
                 }
@@ -135,7 +135,7 @@ impl Side<'_> {
         let mut rows = Vec::new();
         for spec in self.specs {
             for partition in 0..count(spec.input, partitions) {
-                let end = self.clients.watermarks(&fetch.consumer, &self.full(spec.input), partition)?.1;
+                let end = self.clients.watermarks(fetch.client(), &self.full(spec.input), partition)?.1;
                 let stores: Vec<_> = spec.stores.iter().map(|store| store.topic).collect();
                 for topic in &stores {
                     let at = partition_in(topic, spec.writes_for(partition, partitions));
