@@ -1,8 +1,9 @@
 //! Topics that are deleted and created again, emptied, or given other partitions: either nothing of it shows, or it is said.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use epicenter_bus::{Bookmark, Bus, Damage, Emit, Fault, KafkaConfig, Loss, Start, Stop, topics};
+use epicenter_bus::{Bookmark, Bus, Damage, Emit, Fault, KafkaConfig, Loss, Observer, Progress, Start, Stop, topics};
 use epicenter_tests::counting::{Counter, INPUT, OUTPUT, STATE, spec};
 use epicenter_tests::kafka::Kafka;
 use rdkafka::ClientConfig;
@@ -86,9 +87,13 @@ impl Scene {
     }
 
     fn member(bus: &Bus, work: impl FnOnce()) {
+        Self::observed(bus, &|_, _, _| {}, work);
+    }
+
+    fn observed(bus: &Bus, observer: Observer<'_>, work: impl FnOnce()) {
         let stop = Stop::new();
         std::thread::scope(|scope| {
-            let running = scope.spawn(|| bus.run(&spec(), Counter::default, &|_, _, _| {}, &stop));
+            let running = scope.spawn(|| bus.run(&spec(), Counter::default, observer, &stop));
             let end = StopAtEnd(stop.clone());
             work();
             drop(end);
@@ -143,6 +148,26 @@ fn makes_a_lost_state_anew(kafka: &Kafka) {
     scene.running(|| scene.expect(&["a1", "b1", "a2", "a3", "b2", "a4", "b3"]));
     assert_eq!(scene.bus.losses(&spec()).unwrap(), []);
     assert_eq!(scene.bus.recover(&spec(), 0).unwrap(), None);
+}
+
+/// Whoever has read all of a state and written nothing since does not make what is left of it look whole.
+fn makes_anew_what_was_lost_before_its_owner_wrote(kafka: &Kafka) {
+    let scene = Scene::new(kafka, "state-gone-unwritten");
+    scene.feed(&["a", "b", "a"]);
+    scene.running(|| scene.expect(&["a1", "b1", "a2"]));
+    let taken = AtomicUsize::new(0);
+    let observer = |_: &str, _, progress| {
+        taken.fetch_add(usize::from(matches!(progress, Progress::TakenOver { .. })), Ordering::Relaxed);
+    };
+    Scene::observed(&scene.bus, &observer, || {
+        until("all is taken over", || (taken.load(Ordering::Relaxed) == PARTITIONS as usize).then_some(()));
+        scene.recreate(STATE);
+        scene.feed(&["a"]);
+        scene.expect(&["a1", "b1", "a2", "a3"]);
+    });
+    scene.feed(&["b"]);
+    scene.running(|| scene.expect(&["a1", "b1", "a2", "a3", "b2"]));
+    assert_eq!(scene.bus.losses(&spec()).unwrap(), []);
 }
 
 /// Whoever has read a state ahead, for when it takes a partition over, does not go on with it when that state's topic was lost since.
@@ -359,6 +384,7 @@ fn lost_topics_are_recovered_from_or_said_to_be_lost() {
         // Most of the time they wait for a partition to be taken up again.
         for case in [
             makes_a_lost_state_anew,
+            makes_anew_what_was_lost_before_its_owner_wrote,
             does_not_go_on_with_what_was_read_ahead_of_a_lost_state,
             goes_on_without_the_groups_offsets,
             says_that_its_input_is_another_one,

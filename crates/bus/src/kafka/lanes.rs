@@ -85,10 +85,12 @@ impl<'scope, 'env, P: Processor> Lanes<'scope, 'env, P> {
                 PAUSE
             }
         };
-        self.not_before.insert(partition, Instant::now() + pause);
-        // Still ours: it is taken up again from the beginning, as a new ownership.
         match owned.get_mut(&partition) {
-            Some(control) if Arc::ptr_eq(control, &lane.control) => *control = Arc::default(),
+            // Still ours: it is taken up again from the beginning, as a new ownership.
+            Some(control) if Arc::ptr_eq(control, &lane.control) => {
+                *control = Arc::default();
+                self.not_before.insert(partition, Instant::now() + pause);
+            }
             _ => trouble.goes_on(&part),
         }
     }

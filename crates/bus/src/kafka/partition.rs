@@ -72,7 +72,7 @@ impl<P: Processor> Ownership<'_, P> {
             names,
             fetch: &mut hands.fetch,
             owner: nonce.clone(),
-            named: false,
+            unnamed: Some(vec![]),
             standing: Standing::Whole,
         };
         let ahead = standby.take(partition);
@@ -153,8 +153,8 @@ struct KafkaPartition<'o> {
     fetch: &'o mut Fetch,
     /// Under which this ownership writes.
     owner: Vec<u8>,
-    /// The changelogs have that name.
-    named: bool,
+    /// Where its barrier is in each changelog that was restored, while they have not that name.
+    unnamed: Option<Vec<i64>>,
     standing: Standing,
 }
 
@@ -277,11 +277,30 @@ impl KafkaPartition<'_> {
             _ => Err(Fault::fenced("restoring", "the partition is given up")),
         };
         let mut records = 0;
-        restore::replay(self.fetch, nonce, going_on, |record| {
+        let barrier = restore::replay(self.fetch, nonce, going_on, |record| {
             records += 1;
             replica.take(store, &record);
         })?;
+        let barriers = self.unnamed.get_or_insert_default();
+        barriers.truncate(store.0);
+        barriers.push(barrier);
         Ok(records)
+    }
+
+    /// The changelogs that are to be given the owner's name are those that the state was read from: in others it would say that all of the
+    /// state is there.
+    fn check_restored(&self) -> Result<(), Fault> {
+        let Some(barriers) = &self.unnamed else { return Ok(()) };
+        for (store, barrier) in self.spec.stores.iter().zip(barriers) {
+            let (full, partition) = self.names.of(store.topic);
+            let (begin, end) = self.clients.watermarks(self.producer.client(), full, partition)?;
+            if !(begin..end).contains(barrier) {
+                let what = format!("committing {}/{}", self.spec.name, self.partition);
+                let why = format!("{full} was created again, or emptied, since the state was read from it");
+                return Err(Fault::retry(what, why));
+            }
+        }
+        Ok(())
     }
 
     /// Finds out whether state and input belong together, makes the state anew when it can, and begins to read. Gives the
@@ -447,6 +466,7 @@ impl Assigned for KafkaPartition<'_> {
     }
 
     fn commit(&mut self, batch: &Batch) -> Result<(), Fault> {
+        self.check_restored()?;
         let timestamp = batch.timestamp.max(0);
         let mark = self.mark(batch).encode();
         let own = |store: &Store, key, payload| {
@@ -454,7 +474,7 @@ impl Assigned for KafkaPartition<'_> {
             Write { topic, partition, key, payload: Some(payload), timestamp, headers: &[] }
         };
         let owners = || {
-            let unnamed = self.spec.stores.iter().filter(|_| !self.named);
+            let unnamed = self.spec.stores.iter().filter(|_| self.unnamed.is_some());
             unnamed.map(|store| own(store, OWNER, self.owner.as_slice()))
         };
         let writes = || {
@@ -470,7 +490,7 @@ impl Assigned for KafkaPartition<'_> {
             emits.chain(delta).chain(owners()).chain(self.spec.marked().map(|store| own(store, MARK, mark.as_slice())))
         };
         self.transact(batch.next_offset, "", writes)?;
-        self.named = true;
+        self.unnamed = None;
         Ok(())
     }
 

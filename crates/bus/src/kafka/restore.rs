@@ -10,6 +10,8 @@
 //!    are open transactions or control records (KAFKA-10167, risingwave#24717). The client begins to fetch before the fence:
 //!    that takes half a second when there is a transaction to end.
 //! 5. *Judge* whether state and input still belong together ([`super::lineage`]).
+//! 6. The first commit also writes the owner's name, by which the next one knows that all of the state is there: so each changelog must
+//!    still have the barrier then. One that was created again since has what changed, and nothing else.
 
 use std::time::{Duration, Instant};
 
@@ -71,20 +73,20 @@ pub(super) fn offset_of(
     }
 }
 
-/// Gives every committed record of the changelog that `fetch` reads to `apply`, up to the barrier with `nonce`. `going_on` is
-/// asked now and then whether the partition is still wanted.
+/// Gives every committed record of the changelog that `fetch` reads to `apply`, up to the barrier with `nonce`, whose offset it returns.
+/// `going_on` is asked now and then whether the partition is still wanted.
 pub(super) fn replay(
     fetch: &mut Fetch,
     nonce: &[u8],
     going_on: impl Fn() -> Result<(), Fault>,
     mut apply: impl FnMut(Record),
-) -> Result<(), Fault> {
+) -> Result<i64, Fault> {
     let mut progress = Instant::now();
     loop {
         match fetch.poll(Duration::from_millis(100))? {
             Fetched::Record(record) if record.key == BARRIER => {
                 if record.payload.as_deref() == Some(nonce) {
-                    return Ok(());
+                    return Ok(record.offset);
                 }
                 progress = Instant::now();
             }
