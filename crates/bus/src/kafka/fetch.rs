@@ -160,7 +160,7 @@ impl Fetch {
 
     /// Asks for the leaders of a topic's partitions, once. Otherwise the client does so only with its next tick, up to a second after it is
     /// told to read; and when it reads something else by then, the question waits for that, up to `fetch.wait.max.ms`: brokers
-    /// answer the requests of a connection one after the other.
+    /// answer the requests of a connection one after the other. What comes meanwhile of what it reads is lost: it is for before it reads.
     pub(super) fn meet(&mut self, clients: &Clients, topic: &'static str) -> Result<(), Fault> {
         if self.met.contains(topic) {
             return Ok(());

@@ -162,7 +162,8 @@ impl KafkaPartition<'_> {
     /// A topic that was given other partitions than the installation has does not count: records are written to the same
     /// ones as before. It is said.
     fn check_spread(&self) -> Result<(), Fault> {
-        let topics = self.names.0.iter().map(|to| to.topic).chain([self.spec.input]);
+        // Of those that it reads, when it asked for their leaders.
+        let topics = self.spec.outputs.iter().copied().chain([crate::topics::DEAD_LETTER.name]);
         self.clients.check_spread(self.producer.client(), topics)?;
         let partitions = count(self.spec.input, self.clients.config.partitions);
         if self.partition < partitions {
@@ -287,20 +288,11 @@ impl KafkaPartition<'_> {
         Ok(records)
     }
 
-    /// The changelogs that are to be given the owner's name are those that the state was read from: in others it would say that all of the
-    /// state is there.
+    /// The changelogs that are to be given the owner's name are those that the state was read from.
     fn check_restored(&self) -> Result<(), Fault> {
         let Some(barriers) = &self.unnamed else { return Ok(()) };
-        for (store, barrier) in self.spec.stores.iter().zip(barriers) {
-            let (full, partition) = self.names.of(store.topic);
-            let (begin, end) = self.clients.watermarks(self.producer.client(), full, partition)?;
-            if !(begin..end).contains(barrier) {
-                let what = format!("committing {}/{}", self.spec.name, self.partition);
-                let why = format!("{full} was created again, or emptied, since the state was read from it");
-                return Err(Fault::retry(what, why));
-            }
-        }
-        Ok(())
+        let changelogs = self.spec.stores.iter().map(|store| self.names.of(store.topic)).zip(barriers.iter().copied());
+        restore::check(self.clients, self.producer, changelogs)
     }
 
     /// Finds out whether state and input belong together, makes the state anew when it can, and begins to read. Gives the

@@ -92,11 +92,11 @@ fn attempt(
     };
     write(&producer, &id, to_all(BARRIER, nonce.as_slice()))?;
     let mut fetch = Fetch::new(clients, &spec.name)?;
-    let mut kept = Vec::new();
+    let (mut kept, mut barriers) = (Vec::new(), Vec::new());
     for (store, (at, _)) in spec.stores.iter().zip(&places) {
         let mut found = Kept::default();
         fetch.assign(clients, store.topic, std::iter::once((*at, Offset::Beginning)))?;
-        restore::replay(
+        let barrier = restore::replay(
             &mut fetch,
             &nonce,
             || Ok(()),
@@ -105,6 +105,7 @@ fn attempt(
             },
         )?;
         kept.push(found);
+        barriers.push(barrier);
     }
     let Seen { damage, offset, last, begin } = see(clients, spec, partition, &mut fetch, kept)?;
     let Some(damage) = damage else { return Ok(None) };
@@ -125,6 +126,7 @@ fn attempt(
     let marked = spec.stores.iter().position(|store| Some(store) == spec.marked()).unwrap_or(0);
     let encoded = mark.encode();
     let mark_at = to_all(MARK, encoded.as_slice()).skip(marked).take(1);
+    restore::check(clients, &producer, places.iter().map(|(at, topic)| (topic.as_str(), *at)).zip(barriers))?;
     write(&producer, &id, to_all(OWNER, nonce.as_slice()).chain(mark_at))?;
     let loss = Loss { processor: spec.name.clone(), partition, damage };
     Ok(Some(Recovered { loss, from: begin, rebuilt, listed: listed.take().unwrap_or_default() }))

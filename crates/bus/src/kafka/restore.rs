@@ -16,10 +16,11 @@
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::Consumer as _;
+use rdkafka::producer::Producer as _;
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::DEADLINE;
-use super::client::{Clients, fault, number};
+use super::client::{Clients, Producer, fault, number};
 use super::fetch::{Fetch, Fetched};
 use super::lineage::Committed;
 use crate::{Fault, Record};
@@ -71,6 +72,23 @@ pub(super) fn offset_of(
         Some(Ok(_)) | None => Ok(None),
         Some(Err(error)) => Err(fault(what(), &error)),
     }
+}
+
+/// Whether these `changelogs` (full name, partition, and offset of the own barrier) are still those that were read: in others the owner's
+/// name would say that all of the state is there.
+pub(super) fn check<'c>(
+    clients: &Clients,
+    producer: &Producer,
+    changelogs: impl Iterator<Item = ((&'c str, u32), i64)>,
+) -> Result<(), Fault> {
+    for ((topic, partition), barrier) in changelogs {
+        let (begin, end) = clients.watermarks(producer.client(), topic, partition)?;
+        if !(begin..end).contains(&barrier) {
+            let why = "it was created again, or emptied, since the state was read from it";
+            return Err(Fault::retry(format!("giving {topic}/{partition} its owner's name"), why));
+        }
+    }
+    Ok(())
 }
 
 /// Gives every committed record of the changelog that `fetch` reads to `apply`, up to the barrier with `nonce`, whose offset it returns.
