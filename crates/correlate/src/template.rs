@@ -38,7 +38,7 @@ fn placeholders(part: &str) -> impl Iterator<Item = &str> {
     part.split('{').skip(1).filter_map(|after| after.split_once('}')).map(|(name, _)| name)
 }
 
-/// Replaces `{placeholders}`; what is not known becomes `its` and the name.
+/// Replaces `{placeholders}`; what is not known becomes `its` and the placeholder, and a namespace or name nothing.
 fn put(text: &mut String, template: &str, candidate: &Candidate, row: Option<&Row>, common: bool) {
     let mut rest = template;
     while let Some((before, after)) = rest.split_once('{') {
@@ -50,7 +50,7 @@ fn put(text: &mut String, template: &str, candidate: &Candidate, row: Option<&Ro
         };
         match value(name, candidate, row, common) {
             Some(value) => text.push_str(&value),
-            None if name == "namespace" => {
+            None if name == "namespace" || name == "name" => {
                 let kept = text.trim_end_matches("-n ").trim_end().len();
                 text.truncate(kept);
             }

@@ -45,13 +45,14 @@ impl ObjectRef {
     }
 }
 
-/// `Kind namespace/name`, or `Kind name` for what has no namespace.
+/// `Kind namespace/name`, `Kind name` for what has no namespace, and `Kind` for what has no name.
 impl fmt::Display for ObjectRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.namespace.is_empty() {
-            write!(f, "{} {}", self.kind, self.name)
-        } else {
-            write!(f, "{} {}/{}", self.kind, self.namespace, self.name)
+        let Self { kind, namespace, name, .. } = self;
+        match (namespace.as_str(), name.as_str()) {
+            (_, "") => write!(f, "{kind}"),
+            ("", name) => write!(f, "{kind} {name}"),
+            (namespace, name) => write!(f, "{kind} {namespace}/{name}"),
         }
     }
 }

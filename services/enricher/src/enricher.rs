@@ -129,7 +129,9 @@ impl<'b> Scope<'_, 'b> {
         if event.component.starts_with(OURS) {
             return Ok(());
         }
-        if event.regarding.kind.is_empty() || event.regarding.name.is_empty() {
+        // A writer whose object could not be created knows its kind only (kubernetes/kubernetes
+        // `pkg/controlplane/controller/defaultservicecidr`).
+        if event.regarding.kind.is_empty() {
             return Err(Reject(format!(
                 "Event {}/{} (uid {}, by {}) does not say what it is about: its writer must set involvedObject or regarding",
                 event.namespace, event.name, event.uid, event.component

@@ -353,6 +353,26 @@ fn does_not_take_its_own_events_for_the_clusters() {
 }
 
 #[test]
+fn takes_what_is_about_an_object_that_could_not_be_created() {
+    let nameless = raw(|raw| {
+        raw.event.regarding = ObjectRef {
+            api_version: "networking.k8s.io/v1".to_owned(),
+            kind: "ServiceCIDR".to_owned(),
+            ..ObjectRef::default()
+        };
+        raw.event.reason = "KubernetesDefaultServiceCIDRError".to_owned();
+        raw.event.note = "The default ServiceCIDR can not be created".to_owned();
+        raw.event.component = "kubernetes-service-cidr-controller".to_owned();
+    });
+    check(
+        &[nameless],
+        expect![[r#"
+            10 network.address_range ServiceCIDR x1
+        "#]],
+    );
+}
+
+#[test]
 fn marks_what_was_there_before() {
     check(
         &[raw(|raw| raw.backfill = true)],
@@ -383,7 +403,7 @@ fn rejects_what_makes_no_sense() {
             rejected: an Event about Pod shop/web-1 has neither name nor uid: it is not from an API server
             rejected: "" is no name of a cluster: name it in the exporter's configuration
             rejected: the facts of Pod shop/web-1 take 70173 bytes and a row of objects holds 65536: shorten its labels or its conditions
-            rejected: an object has no kind or no name ( ): its exporter is broken
+            rejected: an object has no kind or no name (): its exporter is broken
             10 crash.back_off Pod shop/web-1 x1
         "#]],
     );
