@@ -298,7 +298,7 @@ impl Clusters {
             timestamp: record.at().as_millis(),
             key: record.key().into(),
             payload: Some(record.encode(&self.codec)?.into()),
-            headers: headers(record.record_type(), record.cluster(), id, record.at()),
+            headers: headers(record.record_type(), record.cluster(), id.to_owned(), record.at()),
         });
         Ok(())
     }

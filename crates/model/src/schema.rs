@@ -39,6 +39,11 @@ macro_rules! contracts {
                 match self { $(Self::$type => concat!("dev.epicenter.v1.", stringify!($type))),+ }
             }
 
+            /// The type of its records as CloudEvents.
+            pub const fn event_type(self) -> &'static str {
+                match self { $(Self::$type => concat!("dev.epicenter.", $file)),+ }
+            }
+
             /// The schema's text.
             pub const fn schema_text(self) -> &'static str {
                 match self { $(Self::$type => include_str!(concat!("../../../proto/", $file, ".avsc"))),+ }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use epicenter_bus::topics::{ALERTS_STATE, DEAD_LETTER, INCIDENT_CHANGES};
 use epicenter_bus::{Bookmark, Bus, Emit, Fault, Reader, Record, Source, Start, Stop};
-use epicenter_model::{Codec, DeadLetter, IncidentChange, Timestamp};
+use epicenter_model::{Codec, DeadLetter, IncidentChange, RecordType, Timestamp};
 use epicenter_runtime::metric::{ALERTS, ALERTS_BEHIND, ALERTS_OPEN};
 use epicenter_runtime::{Backoff, Health, Metrics, now};
 use tokio::runtime::Handle;
@@ -384,7 +384,7 @@ fn written(key: String, letter: &DeadLetter) -> Emit {
         timestamp: letter.at.as_millis(),
         key: key.into(),
         payload: Some(payload.into()),
-        headers: vec![("ce_type".into(), bytes::Bytes::from_static(b"dev.epicenter.dead-letter"))],
+        headers: vec![("ce_type".into(), bytes::Bytes::from_static(RecordType::DeadLetter.event_type().as_bytes()))],
     }
 }
 

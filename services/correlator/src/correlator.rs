@@ -51,7 +51,7 @@ impl Correlator {
 
     fn signal(&self, cluster: &str, record: &FleetRecord, step: &mut Step<'_>) {
         let payload = record.encode(&self.codec).expect("a signal fits its schema: tested");
-        let headers = headers(record.record_type(), cluster, &record.id(), record.at());
+        let headers = headers(record.record_type(), cluster, record.id(), record.at());
         step.emit(topics::FLEET_SIGNALS.name, cluster.to_owned(), payload, headers);
     }
 }
@@ -62,7 +62,7 @@ pub(crate) fn emit(codec: &Codec, cluster: &str, change: &IncidentChange, step: 
     let payload = codec.encode(change).expect("a change fits its schema: tested");
     let incident = &change.incident;
     let id = format!("{}/{}", incident.id, incident.version);
-    let headers = headers(RecordType::IncidentChange, cluster, &id, change.at);
+    let headers = headers(RecordType::IncidentChange, cluster, id, change.at);
     step.emit(topics::INCIDENT_CHANGES.name, [cluster, "/", &incident.id].concat(), payload, headers);
 }
 

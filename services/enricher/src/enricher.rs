@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use epicenter_bus::{Processor, ProcessorSpec, Put, Record, Reject, State, Step, Store, topics};
 use epicenter_catalog::Classified;
 use epicenter_model::{
@@ -107,7 +108,7 @@ pub(crate) struct Scope<'s, 'b> {
     pub tally: &'s mut Tally,
     pub cluster: &'s str,
     /// The record's key.
-    pub key: &'s [u8],
+    pub key: &'s Bytes,
     /// Log time.
     pub at: Timestamp,
     pub memory: &'s mut Cluster,
@@ -120,7 +121,7 @@ impl<'b> Scope<'_, 'b> {
         Objects { codec, cluster, memory, step, now: *at }
     }
 
-    pub(crate) fn emit(&mut self, record: RecordType, id: &str, key: Vec<u8>, payload: Vec<u8>) {
+    pub(crate) fn emit(&mut self, record: RecordType, id: String, key: Bytes, payload: Vec<u8>) {
         self.step.emit(topics::EVENTS_ENRICHED.name, key, payload, headers(record, self.cluster, id, self.at));
     }
 
@@ -209,7 +210,7 @@ impl<'b> Scope<'_, 'b> {
             event,
         };
         let payload = self.codec.encode(&enriched).map_err(Reject::because)?;
-        self.emit(RecordType::EnrichedEvent, &id, self.key.to_vec(), payload);
+        self.emit(RecordType::EnrichedEvent, id, self.key.clone(), payload);
         Ok(())
     }
 
@@ -311,14 +312,14 @@ impl<'b> Scope<'_, 'b> {
         let counted = Counted { uid, version: "", epoch: 0, total: 1, occurred: None, class: "", at };
         self.step.put(STATE, row, encode(&counted));
         self.memory.counts(identity, None, at);
-        self.emit(RecordType::Command, &command.id, self.key.to_vec(), payload);
+        self.emit(RecordType::Command, command.id.clone(), self.key.clone(), payload);
         Ok(())
     }
 
     fn heartbeat(&mut self, heartbeat: &Heartbeat) -> Result<(), Reject> {
         let payload = self.codec.encode(heartbeat).map_err(Reject::because)?;
         self.memory.expire(self.cluster, self.at, self.step)?;
-        self.emit(RecordType::Heartbeat, &self.at.as_micros().to_string(), self.key.to_vec(), payload);
+        self.emit(RecordType::Heartbeat, self.at.as_micros().to_string(), self.key.clone(), payload);
         Ok(())
     }
 }

@@ -51,7 +51,7 @@ impl Scope<'_, '_> {
             let key = object.log_key(self.cluster);
             let update = ContextUpdate { cluster: self.cluster.to_owned(), at: self.at, object, context };
             let payload = self.codec.encode(&update).map_err(Reject::because)?;
-            self.emit(RecordType::ContextUpdate, &id, key.into_bytes(), payload);
+            self.emit(RecordType::ContextUpdate, id, key.into(), payload);
         }
         Ok(())
     }

@@ -227,7 +227,7 @@ impl Committer {
             RawRecord::Event(_) | RawRecord::Object(_) => id.to_owned(),
             _ => format!("{id}@{}", at.as_micros()),
         };
-        let mut headers = headers(record.record_type(), &self.cluster, &id, at);
+        let mut headers = headers(record.record_type(), &self.cluster, id.clone(), at);
         if let RawRecord::Event(_) = record
             && let Some(trace) = self.traces.begin(&self.cluster_uid, &id)
         {
@@ -257,7 +257,7 @@ impl Committer {
             at,
         };
         let payload = self.codec.encode(&letter)?;
-        let headers = headers(RecordType::DeadLetter, &self.cluster, &format!("{from}@{}", at.as_micros()), at);
+        let headers = headers(RecordType::DeadLetter, &self.cluster, format!("{from}@{}", at.as_micros()), at);
         self.emit(topics::DEAD_LETTER.name, at, letter.topic, payload, headers);
         Ok(())
     }

@@ -37,7 +37,7 @@ pub fn farewell(log: &Log, cluster: &str) -> Result<bool, FarewellError> {
         timestamp: at.as_millis(),
         key: record.key().into(),
         payload: Some(record.encode(&log.codec)?.into()),
-        headers: headers(record.record_type(), cluster, &format!("@{}", at.as_micros()), at),
+        headers: headers(record.record_type(), cluster, format!("@{}", at.as_micros()), at),
     };
     source.commit(&[emit], &positions.rows(&log.codec)?)?;
     Ok(true)

@@ -246,7 +246,7 @@ impl Intake {
                 timestamp: record.at().as_millis(),
                 key: record.key().into(),
                 payload: Some(record.encode(&self.codec)?.into()),
-                headers: headers(record.record_type(), cluster, &id, record.at()),
+                headers: headers(record.record_type(), cluster, id, record.at()),
             });
         }
         self.committed(state, cluster, partition_of(cluster, self.bus.partitions()), &emits)
@@ -260,7 +260,7 @@ impl Intake {
             timestamp: record.at().as_millis(),
             key: FLEET.into(),
             payload: Some(record.encode(&self.codec)?.into()),
-            headers: headers(record.record_type(), FLEET, &record.id(), record.at()),
+            headers: headers(record.record_type(), FLEET, record.id(), record.at()),
         };
         self.committed(state, FLEET, 0, &[emit])
     }

@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::SystemTime;
 
 use bytes::Bytes;
-use epicenter_model::{Codec, DeadLetter, Timestamp, TraceContext};
+use epicenter_model::{Codec, DeadLetter, RecordType, Timestamp, TraceContext};
 
 use crate::step::{Batch, Limits};
 use crate::topic::topics::DEAD_LETTER;
@@ -153,6 +153,6 @@ pub(super) fn dead_letter(codec: &Codec, service: &str, record: &Record, reject:
         timestamp: record.timestamp,
         key: record.key.clone(),
         payload: Some(codec.encode(&letter).expect("a dead letter fits its schema, which has an id: tested").into()),
-        headers: vec![("ce_type".into(), Bytes::from_static(b"dev.epicenter.dead-letter"))],
+        headers: vec![("ce_type".into(), Bytes::from_static(RecordType::DeadLetter.event_type().as_bytes()))],
     }
 }
