@@ -208,8 +208,8 @@ fn a_registry_comes_and_goes_and_nothing_is_lost() {
     Story::stop(running);
     registry.end().unwrap();
     let mut running = story.start();
-    for process in &running {
-        assert!(process.output().contains("going on with the schema ids that are kept"), "{}", process.tail());
+    for process in &mut running {
+        process.until(LIMIT, |log| log.contains("going on with the schema ids that are kept")).unwrap();
     }
     story.happen("warm");
     story.until_seen("warm", &running);
