@@ -86,7 +86,7 @@ impl Table {
                 // By one column it sorts.
                 .with_type(OptimizeType::ZOrder(vec!["time".to_owned()]))
                 .with_target_size(LARGE)
-                .with_writer_properties(self.properties.clone())
+                .with_writer_properties(self.merged.clone())
                 .with_max_concurrent_tasks(1)
                 .with_session_state(Arc::new(session));
             let what = || format!("merging files of {date} of {cluster} in {}", self.kind.name);

@@ -108,8 +108,7 @@ impl Table {
     pub async fn retain(&mut self, retention: &RetentionSection, today: Date) -> Result<u64, ArchiveError> {
         let Some(condition) = expired(retention, self.by_row(), today) else { return Ok(0) };
         let what = || format!("deleting old rows of {}", self.kind.name);
-        let delete =
-            self.delta.clone().delete().with_predicate(condition).with_writer_properties(self.properties.clone());
+        let delete = self.delta.clone().delete().with_predicate(condition).with_writer_properties(self.merged.clone());
         let (delta, metrics) = within(LIMIT, &what, async { delete.await }).await?;
         self.delta = delta;
         Ok(metrics.num_deleted_rows.unwrap_or_default() as u64)

@@ -17,6 +17,9 @@ use crate::{ArchiveError, Store};
 
 /// After that time a store counts as away. What it may still do then is found when the table is opened again.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(150);
+/// How hard zstd tries: little on new files, which are merged soon, and as usual on those that stay.
+const NEW: i32 = 1;
+const MERGED: i32 = 3;
 /// Rows of a file that are skipped as a whole.
 const ROW_GROUP: usize = 65_536;
 /// Bytes of a column that are read for one value of it, and of a dictionary as much again.
@@ -29,7 +32,10 @@ const AT_ONCE: usize = 64;
 pub struct Table {
     pub(crate) kind: Kind,
     pub(crate) delta: DeltaTable,
-    pub(crate) properties: WriterProperties,
+    /// How new files are written.
+    pub(crate) new: WriterProperties,
+    /// How files are written again.
+    pub(crate) merged: WriterProperties,
     pub(crate) schema: SchemaRef,
 }
 
@@ -73,14 +79,15 @@ impl Table {
             });
         }
         let schema = schema::<T>().map_err(|error| ArchiveError::store(what(), error.into()))?;
-        let sought = T::COLUMNS.iter().filter(|column| column.sought).map(|column| column.name);
-        Ok(Self { kind: T::KIND, delta, properties: properties(sought), schema })
+        let sought = || T::COLUMNS.iter().filter(|column| column.sought).map(|column| column.name);
+        let (new, merged) = (properties(sought(), NEW), properties(sought(), MERGED));
+        Ok(Self { kind: T::KIND, delta, new, merged, schema })
     }
 }
 
-/// How files are written: now, and when they are merged.
-fn properties(sought: impl Iterator<Item = &'static str>) -> WriterProperties {
-    let level = ZstdLevel::try_new(3).unwrap_or_default();
+/// How files are written.
+fn properties(sought: impl Iterator<Item = &'static str>, level: i32) -> WriterProperties {
+    let level = ZstdLevel::try_new(level).unwrap_or_default();
     let mut properties = WriterProperties::builder()
         .set_created_by(concat!("epicenter ", env!("CARGO_PKG_VERSION")).to_owned())
         .set_compression(Compression::ZSTD(level))

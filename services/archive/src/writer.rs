@@ -83,7 +83,7 @@ impl Writer {
 
     async fn write<T: Entry>(&self, batch: &mut Batch<T>) -> Result<Vec<Action>, ArchiveError> {
         let what = || format!("writing {}", self.table.kind.name);
-        let (delta, properties) = (&self.table.delta, &self.table.properties);
+        let (delta, properties) = (&self.table.delta, &self.table.new);
         let parts: Vec<_> = batch.drain(&self.table.schema).collect();
         let write = futures::stream::iter(parts).map(|rows| async move {
             let mut writer = RecordBatchWriter::for_table(delta)?.with_writer_properties(properties.clone());
