@@ -74,8 +74,8 @@ pub(super) fn offset_of(
     }
 }
 
-/// Whether these `changelogs` (full name, partition, and offset of the own barrier) are still those that were read: in others the owner's
-/// name would say that all of the state is there.
+/// Fails, retryably, unless these `changelogs` (full name, partition, and offset of the own barrier) are still those that were read: in
+/// others the owner's name would say that all of the state is there.
 pub(super) fn check<'c>(
     clients: &Clients,
     producer: &Producer,
