@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use deltalake::arrow::array::{
-    ArrayBuilder, ArrayRef, BinaryBuilder, BooleanBuilder, Date32Array, Int32Builder, Int64Builder, RecordBatch,
-    StringArray, StringBuilder, TimestampMicrosecondBuilder,
+    Array as _, ArrayBuilder, ArrayRef, BinaryBuilder, BooleanBuilder, Date32Array, Int32Builder, Int64Builder,
+    RecordBatch, StringArray, StringBuilder, TimestampMicrosecondBuilder,
 };
 use deltalake::arrow::datatypes::SchemaRef;
 use deltalake::arrow::error::ArrowError;
@@ -27,6 +27,8 @@ const ROW: usize = 512;
 const MICROS_A_DAY: i64 = 86_400_000_000;
 /// Days of clusters that are written together at most: each is a file.
 const PARTS: usize = 4096;
+/// Rows that lie in memory as one piece.
+const PIECE: usize = 1024;
 
 /// Records that are written together.
 pub(crate) struct Batch<T: Entry> {
@@ -171,20 +173,28 @@ impl<T: Entry> Batch<T> {
         self.oldest
     }
 
-    /// Its rows, in order of their partitions in the table; it has none any more.
+    /// Its rows by their partitions in the table, and in order of these, piece by piece; it has none any more.
     pub(crate) fn drain(
         &mut self,
         schema: &SchemaRef,
-    ) -> impl Iterator<Item = Result<RecordBatch, ArrowError>> + use<T> {
+    ) -> impl Iterator<Item = Result<Vec<RecordBatch>, ArrowError>> + use<T> {
         let schema = Arc::clone(schema);
         std::mem::take(&mut self.parts)
             .into_iter()
-            .map(move |((day, cluster), part)| part.finish(day, &cluster, Arc::clone(&schema)))
+            .map(move |((day, cluster), part)| part.finish(day, &cluster, &schema))
     }
 }
 
 /// The rows of one day of one cluster. They come in order of log time, as the log has them.
 struct Part<T: Entry> {
+    /// Columns without those of the folders, of [`PIECE`] rows each.
+    pieces: Vec<Vec<ArrayRef>>,
+    /// Those that are being filled.
+    piece: Piece<T>,
+}
+
+/// The columns without those of the folders, of some rows.
+struct Piece<T: Entry> {
     time: TimestampMicrosecondBuilder,
     own: Vec<Builder<T>>,
     record: StringBuilder,
@@ -241,29 +251,58 @@ fn time() -> TimestampMicrosecondBuilder {
 
 impl<T: Entry> Part<T> {
     fn new() -> Self {
+        Self { pieces: Vec::new(), piece: Piece::new(0) }
+    }
+
+    fn push(&mut self, entry: &T, at: Timestamp, json: &str, place: (u32, i64)) {
+        let piece = self.row(at, Some(entry), place);
+        piece.record.append_value(json);
+        piece.error.append_null();
+        piece.raw.append_null();
+    }
+
+    fn push_raw(&mut self, at: Timestamp, payload: &[u8], error: &str, place: (u32, i64)) {
+        let piece = self.row(at, None, place);
+        piece.record.append_null();
+        piece.error.append_value(error);
+        piece.raw.append_value(payload);
+    }
+
+    fn row(&mut self, at: Timestamp, entry: Option<&T>, place: (u32, i64)) -> &mut Piece<T> {
+        if self.piece.offset.len() >= PIECE {
+            // The next will be about as large: what grows is copied.
+            let record = self.piece.record.values_slice().len();
+            let next = Piece::new(record + record / 8);
+            self.pieces.push(std::mem::replace(&mut self.piece, next).finish());
+        }
+        self.piece.row(at, entry, place);
+        &mut self.piece
+    }
+
+    fn finish(mut self, day: i32, cluster: &str, schema: &SchemaRef) -> Result<Vec<RecordBatch>, ArrowError> {
+        self.pieces.push(self.piece.finish());
+        let whole = |piece: Vec<ArrayRef>| {
+            let rows = piece.first().map_or(0, |column| column.len());
+            let date: ArrayRef = Arc::new(Date32Array::from_value(day, rows));
+            let cluster: ArrayRef = Arc::new(StringArray::from_iter_values(std::iter::repeat_n(cluster, rows)));
+            RecordBatch::try_new(Arc::clone(schema), [vec![date, cluster], piece].concat())
+        };
+        self.pieces.into_iter().map(whole).collect()
+    }
+}
+
+impl<T: Entry> Piece<T> {
+    /// With room for so many bytes of whole records.
+    fn new(record: usize) -> Self {
         Self {
             time: time(),
             own: T::COLUMNS.iter().map(Builder::new).collect(),
-            record: StringBuilder::with_capacity(0, 0),
+            record: StringBuilder::with_capacity(0, record),
             error: StringBuilder::with_capacity(0, 0),
             raw: BinaryBuilder::with_capacity(0, 0),
             partition: Int32Builder::with_capacity(0),
             offset: Int64Builder::with_capacity(0),
         }
-    }
-
-    fn push(&mut self, entry: &T, at: Timestamp, json: &str, place: (u32, i64)) {
-        self.row(at, Some(entry), place);
-        self.record.append_value(json);
-        self.error.append_null();
-        self.raw.append_null();
-    }
-
-    fn push_raw(&mut self, at: Timestamp, payload: &[u8], error: &str, place: (u32, i64)) {
-        self.row(at, None, place);
-        self.record.append_null();
-        self.error.append_value(error);
-        self.raw.append_value(payload);
     }
 
     fn row(&mut self, at: Timestamp, entry: Option<&T>, (partition, offset): (u32, i64)) {
@@ -273,11 +312,8 @@ impl<T: Entry> Part<T> {
         self.offset.append_value(offset);
     }
 
-    fn finish(mut self, day: i32, cluster: &str, schema: SchemaRef) -> Result<RecordBatch, ArrowError> {
-        let rows = self.offset.len();
-        let date: ArrayRef = Arc::new(Date32Array::from_value(day, rows));
-        let cluster: ArrayRef = Arc::new(StringArray::from_iter_values(std::iter::repeat_n(cluster, rows)));
-        let mut columns = vec![date, cluster, ArrayBuilder::finish(&mut self.time)];
+    fn finish(mut self) -> Vec<ArrayRef> {
+        let mut columns = vec![ArrayBuilder::finish(&mut self.time)];
         columns.extend(self.own.iter_mut().map(Builder::finish));
         columns.extend([
             ArrayBuilder::finish(&mut self.record),
@@ -286,15 +322,38 @@ impl<T: Entry> Part<T> {
             ArrayBuilder::finish(&mut self.partition),
             ArrayBuilder::finish(&mut self.offset),
         ]);
-        RecordBatch::try_new(schema, columns)
+        columns
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use deltalake::arrow::array::AsArray as _;
+    use deltalake::arrow::datatypes::Int64Type;
     use epicenter_model::{EnrichedEvent, EnrichedRecord};
 
     use super::*;
+
+    fn record(offset: i64, at: Timestamp) -> Record {
+        let event = EnrichedEvent { cluster: "a".to_owned(), at, ..EnrichedEvent::default() };
+        let payload = EnrichedRecord::Event(Box::new(event)).encode(&Codec::single_object()).unwrap();
+        Record { offset, payload: Some(payload.into()), ..Record::default() }
+    }
+
+    #[test]
+    fn rows_of_a_day_come_in_pieces_and_in_order() {
+        let mut batch = Batch::<EnrichedEvent>::new();
+        let rows = 2 * PIECE + 1;
+        for offset in 0..i64::try_from(rows).unwrap() {
+            let record = record(offset, Timestamp::from_micros(offset));
+            assert_eq!(batch.take(&Codec::single_object(), &record).unwrap(), None);
+        }
+        let parts: Vec<_> = batch.drain(&crate::entry::schema::<EnrichedEvent>().unwrap()).collect();
+        let [Ok(pieces)] = &parts[..] else { panic!("{parts:?}") };
+        assert_eq!(pieces.iter().map(RecordBatch::num_rows).collect::<Vec<_>>(), [PIECE, PIECE, 1]);
+        let offsets = pieces.iter().flat_map(|rows| rows["offset"].as_primitive::<Int64Type>().values().to_vec());
+        assert!(offsets.eq(0..i64::try_from(rows).unwrap()));
+    }
 
     #[test]
     fn a_clock_that_runs_wild_makes_no_batch_of_files_without_end() {
@@ -303,10 +362,7 @@ mod tests {
         let mut batch = Batch::<EnrichedEvent>::new();
         for day in 0..i64::try_from(PARTS).unwrap() {
             assert!(!batch.is_due(&limits), "{day}");
-            let at = Timestamp::from_micros(day * MICROS_A_DAY);
-            let event = EnrichedEvent { cluster: "a".to_owned(), at, ..EnrichedEvent::default() };
-            let payload = EnrichedRecord::Event(Box::new(event)).encode(&codec).unwrap();
-            let record = Record { offset: day, payload: Some(payload.into()), ..Record::default() };
+            let record = record(day, Timestamp::from_micros(day * MICROS_A_DAY));
             assert_eq!(batch.take(&codec, &record).unwrap(), None);
         }
         assert!(batch.is_due(&limits));

@@ -1,9 +1,10 @@
 //! The commit that moves a table on, and where the table stands in the log.
 
+use deltalake::kernel::scalars::ScalarExt;
 use deltalake::kernel::transaction::{CommitBuilder, CommitProperties};
 use deltalake::kernel::{Action, Version};
 use deltalake::protocol::{DeltaOperation, SaveMode};
-use deltalake::writer::{DeltaWriter as _, RecordBatchWriter};
+use deltalake::writer::{DeltaWriter as _, RecordBatchWriter, WriteMode};
 use futures::{StreamExt as _, TryStreamExt as _};
 
 use crate::batch::Batch;
@@ -87,7 +88,13 @@ impl Writer {
         let parts: Vec<_> = batch.drain(&self.table.schema).collect();
         let write = futures::stream::iter(parts).map(|rows| async move {
             let mut writer = RecordBatchWriter::for_table(delta)?.with_writer_properties(properties.clone());
-            writer.write(rows?).await?;
+            for piece in rows? {
+                // Its rows are of one folder: the writer need not sort and copy them.
+                let value =
+                    |name: &str| Some((name.to_owned(), ScalarExt::from_array(piece.column_by_name(name)?, 0)?));
+                let folder = PARTITIONED_BY.into_iter().filter_map(value).collect();
+                writer.write_partition(piece, &folder, WriteMode::Default).await?;
+            }
             writer.flush().await
         });
         let adds = within(DEADLINE, &what, write.buffer_unordered(TOGETHER).try_collect::<Vec<_>>()).await?;
