@@ -3,6 +3,9 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
+use epicenter_model::{Codec, DeadLetter, RecordType};
+
+use crate::topic::topics::DEAD_LETTER;
 
 /// Header names and values, in order.
 pub type Headers = Vec<(Cow<'static, str>, Bytes)>;
@@ -61,6 +64,18 @@ pub struct Emit {
 }
 
 impl Emit {
+    /// Says of what `key` is about that it could not be processed, and why.
+    pub fn dead_letter(codec: &Codec, key: impl Into<Bytes>, letter: &DeadLetter) -> Self {
+        let payload = codec.encode(letter).expect("a dead letter fits its schema, which has an id: tested");
+        Self {
+            topic: DEAD_LETTER.name,
+            timestamp: letter.at.as_millis(),
+            key: key.into(),
+            payload: Some(payload.into()),
+            headers: vec![("ce_type".into(), Bytes::from_static(RecordType::DeadLetter.event_type().as_bytes()))],
+        }
+    }
+
     /// Bytes that it takes, about.
     pub fn size(&self) -> usize {
         self.key.len() + self.payload.as_ref().map_or(0, Bytes::len) + 64

@@ -8,9 +8,9 @@ use std::io::Write;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use epicenter_bus::topics::{ALERTS_STATE, DEAD_LETTER, INCIDENT_CHANGES};
+use epicenter_bus::topics::{ALERTS_STATE, INCIDENT_CHANGES};
 use epicenter_bus::{Bookmark, Bus, Emit, Fault, Reader, Record, Source, Start, Stop};
-use epicenter_model::{Codec, DeadLetter, IncidentChange, RecordType, Timestamp};
+use epicenter_model::{Codec, DeadLetter, IncidentChange, Timestamp};
 use epicenter_runtime::metric::{ALERTS, ALERTS_BEHIND, ALERTS_OPEN};
 use epicenter_runtime::{Backoff, Health, Metrics, now};
 use tokio::runtime::Handle;
@@ -357,14 +357,15 @@ impl Delivery<'_> {
 
     fn letter(&self, notice: &Notice, why: &str) -> Emit {
         let letter = DeadLetter { payload: self.receiver.text(notice).into_bytes(), at: notice.at, ..self.told(why) };
-        written(notice.key(), &letter)
+        Emit::dead_letter(&self.context.codec, notice.key(), &letter)
     }
 
     /// Says that the receiver cannot be told of what a partition had.
     fn missed(&self, partition: u32, why: &str) -> Emit {
         let why = format!("{why}; the receiver was not told of it: `epicenter incidents` shows what is open");
         let partition = i32::try_from(partition).unwrap_or(i32::MAX);
-        written(self.receiver.name.clone(), &DeadLetter { partition, at: now(), ..self.told(&why) })
+        let letter = DeadLetter { partition, at: now(), ..self.told(&why) };
+        Emit::dead_letter(&self.context.codec, self.receiver.name.clone(), &letter)
     }
 
     fn told(&self, why: &str) -> DeadLetter {
@@ -374,17 +375,6 @@ impl Delivery<'_> {
             service: format!("alerts.{}", self.receiver.name),
             ..DeadLetter::default()
         }
-    }
-}
-
-fn written(key: String, letter: &DeadLetter) -> Emit {
-    let payload = Codec::single_object().encode(letter).expect("a dead letter fits its schema: tested");
-    Emit {
-        topic: DEAD_LETTER.name,
-        timestamp: letter.at.as_millis(),
-        key: key.into(),
-        payload: Some(payload.into()),
-        headers: vec![("ce_type".into(), bytes::Bytes::from_static(RecordType::DeadLetter.event_type().as_bytes()))],
     }
 }
 

@@ -4,11 +4,9 @@ use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::SystemTime;
 
-use bytes::Bytes;
-use epicenter_model::{Codec, DeadLetter, RecordType, Timestamp, TraceContext};
+use epicenter_model::{Codec, DeadLetter, Timestamp, TraceContext};
 
 use crate::step::{Batch, Limits};
-use crate::topic::topics::DEAD_LETTER;
 use crate::{Emit, Fault, MAX_RECORD, Processor, ProcessorSpec, Record, Reject, State, Step, Traced};
 
 /// The largest payload that a processor may emit, and that goes to dead-letter whole, bytes: the topics' limit less room
@@ -148,11 +146,5 @@ pub(super) fn dead_letter(codec: &Codec, service: &str, record: &Record, reject:
         service: service.to_owned(),
         at: Timestamp::from_millis(record.timestamp),
     };
-    Emit {
-        topic: DEAD_LETTER.name,
-        timestamp: record.timestamp,
-        key: record.key.clone(),
-        payload: Some(codec.encode(&letter).expect("a dead letter fits its schema, which has an id: tested").into()),
-        headers: vec![("ce_type".into(), Bytes::from_static(RecordType::DeadLetter.event_type().as_bytes()))],
-    }
+    Emit::dead_letter(codec, record.key.clone(), &letter)
 }
