@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use super::made::{CLUSTERS, TO_AN_INCIDENT, change, event};
 
 /// Events that go through one log; there are as many logs as it takes, so that none fills the disk.
-pub const ROUND: u64 = 500_000;
+pub const ROUND: u64 = 2_000_000;
 const LIMIT: Duration = Duration::from_secs(1800);
 
 /// A part of the work, done by a process of its own. Prints what it took.
@@ -115,7 +115,8 @@ impl Site {
         Ok(written)
     }
 
-    fn archive<T: Entry>(&self, records: u64) -> anyhow::Result<()> {
+    /// A log is opened once, and what it takes to open this one is not of interest.
+    fn archive<T: Entry>(&self, records: u64) -> anyhow::Result<Took> {
         let batch = BatchSection { seconds: 1, ..BatchSection::default() };
         let context = Context {
             bus: self.log()?,
@@ -126,26 +127,30 @@ impl Site {
             health: Health::new(),
             runtime: self.runtime.handle().clone(),
         };
-        let (stop, began) = (Stop::new(), Instant::now());
+        let stop = Stop::new();
         let row = format!("{{table=\"{}\",outcome=\"kept\"}} {records}\n", T::KIND.name);
-        std::thread::scope(|scope| {
-            let running = scope.spawn(|| epicenter_archive::run::<T>(&context, &stop));
-            while !running.is_finished() && !context.metrics.text().contains(&row) && began.elapsed() < LIMIT {
-                std::thread::sleep(Duration::from_millis(5));
-            }
-            stop.request();
-            running.join().map_err(|_| anyhow::anyhow!("the archive failed"))?.context("archiving")
+        let took = timed(|began| {
+            std::thread::scope(|scope| {
+                let running = scope.spawn(|| epicenter_archive::run::<T>(&context, &stop));
+                while !running.is_finished() && !context.metrics.text().contains(&row) && began.elapsed() < LIMIT {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                stop.request();
+                running.join().map_err(|_| anyhow::anyhow!("the archive failed"))?.context("archiving")
+            })
         })?;
         anyhow::ensure!(context.metrics.text().contains(&row), "not all is archived:\n{}", context.metrics.text());
-        Ok(())
+        Ok(took)
     }
 
-    fn compact(&self) -> anyhow::Result<()> {
+    fn compact(&self) -> anyhow::Result<Took> {
         let today = Date::constant(2027, 1, 1);
-        self.runtime.block_on(async {
-            Table::open::<EnrichedEvent>(&self.store()?).await?.compact(today).await?;
-            Table::open::<IncidentChange>(&self.store()?).await?.compact(today).await?;
-            Ok(())
+        timed(|_| {
+            self.runtime.block_on(async {
+                Table::open::<EnrichedEvent>(&self.store()?).await?.compact(today).await?;
+                Table::open::<IncidentChange>(&self.store()?).await?.compact(today).await?;
+                Ok(())
+            })
         })
     }
 
@@ -190,19 +195,23 @@ impl Site {
 /// Does a part of the work, and prints what it took.
 pub fn part(part: &Part) -> anyhow::Result<()> {
     let site = Site::new(part.directory.clone())?;
-    let (began, worked) = (Instant::now(), processor()?);
-    match part.work {
+    let took = match part.work {
         Work::Events => site.archive::<EnrichedEvent>(part.records)?,
         Work::Changes => site.archive::<IncidentChange>(part.records)?,
         Work::Compact => site.compact()?,
-    }
-    let took = Took {
-        seconds: began.elapsed().as_secs_f64(),
-        worked: processor()? - worked,
-        resident: process::peak_memory(std::process::id())?,
     };
     println!("{}", serde_json::to_string(&took)?);
     Ok(())
+}
+
+fn timed(work: impl FnOnce(Instant) -> anyhow::Result<()>) -> anyhow::Result<Took> {
+    let (began, worked) = (Instant::now(), processor()?);
+    work(began)?;
+    Ok(Took {
+        seconds: began.elapsed().as_secs_f64(),
+        worked: processor()? - worked,
+        resident: process::peak_memory(std::process::id())?,
+    })
 }
 
 /// Seconds that the processor worked for this process.
