@@ -127,10 +127,10 @@ impl Engine<'_> {
     fn keep_sample(&mut self, key: u64, event: &EnrichedEvent, anomaly: &Anomaly<'_>) {
         let now = hour(self.now());
         let told = |series: &crate::series::Series| series.more_told == now && series.samples < SAMPLES;
-        if !self.state.rates.get(key).is_some_and(told) || self.state.uids.contains_key(bounded(&event.event.uid)) {
+        if !self.state.rates.get(key).is_some_and(told) || self.state.uids.get(bounded(&event.event.uid)).is_some() {
             return;
         }
-        let Some((no, number)) = self.state.uids.get(self.uid(anomaly).as_str()).copied() else { return };
+        let Some((no, number)) = self.state.uids.get(&self.uid(anomaly)) else { return };
         let candidate = self.row_today(no, number).and_then(|(_, row)| row?.candidate);
         if let Some(series) = self.state.rates.get_mut(key) {
             series.samples += 1;
@@ -190,7 +190,7 @@ impl Engine<'_> {
     /// Makes the anomaly a part of the open incident that `sample` is a part of, or of whatever it belongs to.
     fn tell_anomaly(&mut self, anomaly: &Anomaly<'_>, sample: Option<&EnrichedEvent>) {
         let made = self.made(anomaly);
-        let place = sample.and_then(|sample| self.state.uids.get(bounded(&sample.event.uid)).copied());
+        let place = sample.and_then(|sample| self.state.uids.get(bounded(&sample.event.uid)));
         let place = place.and_then(|(no, number)| self.row_today(no, number));
         let open = place.filter(|(no, _)| self.state.incidents.get(no).is_some_and(|live| live.is_open()));
         if let Some((no, Some(row))) = open {

@@ -40,7 +40,7 @@ impl Engine<'_> {
         let rules = self.rules;
         let class = rules.class(&event.class);
         let object = self.learn(event);
-        let known = self.state.uids.get(bounded(&event.event.uid)).copied();
+        let known = self.state.uids.get(bounded(&event.event.uid));
         if class.gone || event.context.deleting {
             self.gone(event, object);
         }

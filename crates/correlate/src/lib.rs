@@ -60,6 +60,7 @@ mod store;
 mod tell;
 mod template;
 mod timers;
+mod uids;
 mod voice;
 mod wire;
 mod words;

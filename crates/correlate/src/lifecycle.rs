@@ -247,7 +247,7 @@ impl Engine<'_> {
         let over = self.rules.class(&event.class);
         let ended = self.end(object, event.at, false, |class| over.recovers.contains(class));
         let Some(no) = ended else { return };
-        if self.state.uids.contains_key(bounded(&event.event.uid)) {
+        if self.state.uids.get(bounded(&event.event.uid)).is_some() {
             return;
         }
         let regarding = &event.event.regarding;

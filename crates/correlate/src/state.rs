@@ -18,6 +18,7 @@ use crate::recurrence::Histories;
 use crate::row::RowKeys;
 use crate::silences::Silences;
 use crate::timers::Timers;
+use crate::uids::Uids;
 use crate::wire::Key;
 use crate::{Effects, Rules};
 
@@ -29,7 +30,7 @@ pub struct ClusterState {
     pub(crate) entities: Entities,
     pub(crate) incidents: FxHashMap<u64, Box<Live>>,
     /// Where an Event is a member.
-    pub(crate) uids: FxHashMap<Arc<str>, (u64, u32)>,
+    pub(crate) uids: Uids,
     /// Where an object, or a workload, has members.
     pub(crate) objects: FxHashMap<u64, BTreeSet<(u64, u32)>>,
     /// Those of them that go on: lasting, and not over; by their class.
@@ -127,7 +128,7 @@ impl ClusterState {
     }
 
     pub(crate) fn unindex(&mut self, no: u64, number: u32, keys: &RowKeys) {
-        self.uids.remove(&keys.uid);
+        self.uids.remove(&keys.uid, (no, number));
         for id in keys.objects() {
             remove(&mut self.objects, id, &(no, number));
         }

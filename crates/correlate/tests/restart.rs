@@ -120,8 +120,13 @@ fn said(number: usize, now: Timestamp, opened: &[String]) -> Command {
     Command { cluster: "test".into(), at: now, id: format!("c{number}"), by, given_at: now, why, action }
 }
 
+/// `EPICENTER_FUZZ` is how many cases are tried.
+fn cases() -> u32 {
+    std::env::var("EPICENTER_FUZZ").map_or(96, |cases| cases.parse().unwrap())
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(), failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn restarting_anywhere_in_anything_changes_nothing(
