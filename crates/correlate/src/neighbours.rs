@@ -226,6 +226,7 @@ fn owns(owner: &str, part: &str) -> bool {
             matches!(owner, "ReplicaSet" | "StatefulSet" | "DaemonSet" | "Job" | "ReplicationController")
         }
         "ReplicaSet" => owner == "Deployment",
+        "ReplicationController" => owner == "DeploymentConfig",
         "Job" => owner == "CronJob",
         "CertificateRequest" => owner == "Certificate",
         "Order" => owner == "CertificateRequest",

@@ -48,7 +48,7 @@ impl Engine<'_> {
             }
             let above = match owner_by_name(&below.kind, &below.name) {
                 Some((kind, name)) => entities.touch(now, kind, &below.namespace, name),
-                None => match self.known_maker(&below) {
+                None => match self.known_owner(&below) {
                     Some(known) => known,
                     None => return,
                 },
@@ -59,17 +59,21 @@ impl Engine<'_> {
         }
     }
 
-    /// A pod's name is its maker's and five letters, of whatever kind that is: one that is known, or is always there.
-    fn known_maker(&mut self, pod: &ObjectRef) -> Option<u64> {
-        let maker = maker_by_name(pod)?;
+    /// A pod's name is its maker's and five letters, of whatever kind that is, and a replication controller's may be a deployment
+    /// config's and a number: one that is known, or is always there.
+    fn known_owner(&mut self, below: &ObjectRef) -> Option<u64> {
         let (now, functions) = (self.now(), &self.rules.functions);
-        let entities = &mut self.state.entities;
-        let known = MAKERS.iter().find_map(|kind| entities.find(kind, &pod.namespace, maker));
-        known.or_else(|| functions.is_daemon(maker).then(|| entities.touch(now, "DaemonSet", &pod.namespace, maker)))
+        let (entities, namespace) = (&mut self.state.entities, &below.namespace);
+        if below.kind == "ReplicationController" {
+            return entities.find("DeploymentConfig", namespace, unnumbered(&below.name)?);
+        }
+        let maker = maker_by_name(below)?;
+        let known = MAKERS.iter().find_map(|kind| entities.find(kind, namespace, maker));
+        known.or_else(|| functions.is_daemon(maker).then(|| entities.touch(now, "DaemonSet", namespace, maker)))
     }
 
     /// Pods that are called alike and fail alike on different nodes have one maker, though nothing is heard of it: mostly a daemon
-    /// set. Until then they are remembered together, should their maker be heard of.
+    /// set, or a version of one of OpenShift's deployment configs. Until then they are remembered together, should their maker be heard of.
     pub fn meet_namesakes(&mut self, event: &EnrichedEvent, object: u64) {
         let (now, entities) = (self.now(), &mut self.state.entities);
         let Some(pod) = entities.get(object).filter(|pod| pod.linked(Edge::Owner).next().is_none()) else { return };
@@ -80,7 +84,8 @@ impl Engine<'_> {
         entities.link(all, Edge::Named, object, GUESSED);
         let alike: Vec<u64> = self.namesakes(all).filter(|other| self.fails_alike(event, object, *other)).collect();
         if !alike.is_empty() {
-            let maker = self.state.entities.touch(now, "DaemonSet", &pod.namespace, maker);
+            let kind = unnumbered(maker).map_or("DaemonSet", |_| "ReplicationController");
+            let maker = self.state.entities.touch(now, kind, &pod.namespace, maker);
             alike.into_iter().chain([object]).for_each(|pod| self.belongs_to(pod, maker));
         }
     }
@@ -116,6 +121,7 @@ impl Engine<'_> {
 
     fn belongs_to(&mut self, pod: u64, maker: u64) {
         self.state.entities.link(pod, Edge::Owner, maker, GUESSED);
+        self.guess_owner(maker);
         self.owner_known(pod);
     }
 
@@ -187,6 +193,12 @@ impl Engine<'_> {
     }
 }
 
+/// What a number stands behind: OpenShift calls version 3 of deployment config `web` `web-3`.
+fn unnumbered(name: &str) -> Option<&str> {
+    let (rest, number) = name.rsplit_once('-')?;
+    ((1..=3).contains(&number.len()) && number.bytes().all(|byte| byte.is_ascii_digit())).then_some(rest)
+}
+
 /// Kind and name of the owner that a generated name tells of.
 fn owner_by_name<'a>(kind: &str, name: &'a str) -> Option<(&'static str, &'a str)> {
     let (rest, last) = name.rsplit_once('-')?;
@@ -199,7 +211,11 @@ fn owner_by_name<'a>(kind: &str, name: &'a str) -> Option<(&'static str, &'a str
         "Pod" if last.len() == 5 && hash(last) && rest.rsplit_once('-').is_some_and(|(_, set)| hash(set)) => {
             Some(("ReplicaSet", rest))
         }
-        "Pod" if digits && (1..=3).contains(&last.len()) => Some(("StatefulSet", rest)),
+        "Pod" if unnumbered(name).is_some() => Some(("StatefulSet", rest)),
+        // OpenShift's pods that roll out and build.
+        "Pod" if last == "deploy" && unnumbered(rest).is_some() => Some(("ReplicationController", rest)),
+        "Pod" if last == "build" && unnumbered(rest).is_some() => Some(("Build", rest)),
+        "Build" if unnumbered(name).is_some() => Some(("BuildConfig", rest)),
         "ReplicaSet" if hash(last) => Some(("Deployment", rest)),
         "Job" if digits && last.len() >= 8 => Some(("CronJob", rest)),
         // cert-manager numbers what it makes of a certificate.
