@@ -28,7 +28,7 @@ pub type Row<'r> = (&'r [u8], Option<&'r [u8]>);
 pub enum Start {
     /// At the oldest record that there is.
     Earliest,
-    /// After the last record that was there when the reader opened.
+    /// After the last record that could be read when the reader opened: on Kafka that may be before what was committed a moment ago.
     Latest,
     /// Where the reader of that name committed last; at the oldest when it never did.
     Committed(String),

@@ -283,8 +283,9 @@ impl Clients {
         Fault::fatal(what, error, "Check bus.kafka: `epicenter config show` prints what is in force")
     }
 
-    /// The log start offset and the end of a partition, transactions that are open included. A client that is reading waits for what it
-    /// reads first: brokers answer the requests of a connection one after the other.
+    /// The log start offset and the end of what can be read of a partition: before the first transaction that is open, and a commit closes
+    /// one a moment after it is answered (librdkafka asks with the client's `isolation.level`, `rd_kafka_ListOffsetsRequest`). A client that
+    /// is reading waits for what it reads first: brokers answer the requests of a connection one after the other.
     pub(super) fn watermarks(
         &self,
         client: &Client<Context>,
