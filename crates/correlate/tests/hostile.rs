@@ -170,7 +170,7 @@ fn record() -> impl Strategy<Value = EnrichedRecord> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: cases(), failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: fixture::cases(), failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn nothing_makes_it_panic(
@@ -274,9 +274,4 @@ fn owners_in_a_circle_take_work_in_proportion() {
             0 crash.exit Deployment/shop/b owners=Deployment/shop/a\n";
         format!("{circle}1*{n} crash.exit Pod/shop/p{{}} owners=Deployment/shop/a\n")
     });
-}
-
-/// `EPICENTER_FUZZ` is how many cases are tried.
-fn cases() -> u32 {
-    std::env::var("EPICENTER_FUZZ").map_or(96, |cases| cases.parse().unwrap())
 }

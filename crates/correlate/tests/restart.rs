@@ -14,7 +14,7 @@ use epicenter_model::{
     Act, Action, Category, Command, EnrichedRecord, Matcher, Role, Severity, Timestamp, incident_id,
 };
 use expect_test::{expect, expect_file};
-use fixture::{records, records_of, rules};
+use fixture::{cases, records, records_of, rules};
 use proptest::prelude::*;
 
 type Store = BTreeMap<Vec<u8>, Vec<u8>>;
@@ -118,11 +118,6 @@ fn said(number: usize, now: Timestamp, opened: &[String]) -> Command {
     };
     let (by, why) = ("anna".into(), format!("why{number}"));
     Command { cluster: "test".into(), at: now, id: format!("c{number}"), by, given_at: now, why, action }
-}
-
-/// `EPICENTER_FUZZ` is how many cases are tried.
-fn cases() -> u32 {
-    std::env::var("EPICENTER_FUZZ").map_or(96, |cases| cases.parse().unwrap())
 }
 
 proptest! {
