@@ -1,5 +1,6 @@
 //! The commit that moves a table on, and where the table stands in the log.
 
+use deltalake::DeltaTableError;
 use deltalake::kernel::scalars::ScalarExt;
 use deltalake::kernel::transaction::{CommitBuilder, CommitProperties};
 use deltalake::kernel::{Action, Version};
@@ -92,7 +93,8 @@ impl Writer {
                 // Its rows are of one folder: the writer need not sort and copy them.
                 let value =
                     |name: &str| Some((name.to_owned(), ScalarExt::from_array(piece.column_by_name(name)?, 0)?));
-                let folder = PARTITIONED_BY.into_iter().filter_map(value).collect();
+                let folder = PARTITIONED_BY.into_iter().map(value).collect::<Option<_>>();
+                let folder = folder.ok_or_else(|| DeltaTableError::generic("rows that do not tell their folder"))?;
                 writer.write_partition(piece, &folder, WriteMode::Default).await?;
             }
             writer.flush().await
