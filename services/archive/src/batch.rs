@@ -26,14 +26,21 @@ const UNKNOWN: &str = "unknown";
 const ROW: usize = 512;
 const MICROS_A_DAY: i64 = 86_400_000_000;
 /// Days of clusters that are written together at most: each is a file.
-const PARTS: usize = 4096;
-/// Rows that lie in memory as one piece.
-const PIECE: usize = 1024;
+const FOLDERS: usize = 4096;
+/// Rows that lie in memory as one piece. The allocator has room for columns of that size at hand again, when one is written.
+const PIECE: usize = 256;
 
-/// Records that are written together.
+/// Where rows lie in a table: the day since the epoch, and the cluster.
+pub(crate) type Folder = (i32, String);
+
+/// Records that are written together. Those of a folder come in order of log time, as the log has them.
 pub(crate) struct Batch<T: Entry> {
-    /// By day since the epoch, and cluster.
-    parts: BTreeMap<(i32, String), Part<T>>,
+    /// Those that are being filled, by cluster and day.
+    pieces: BTreeMap<String, BTreeMap<i32, Piece<T>>>,
+    /// How many these are.
+    folders: usize,
+    /// Those that are full.
+    full: Vec<(Folder, Vec<ArrayRef>)>,
     /// The last record that was read of each partition: also when it has no row.
     last: BTreeMap<u32, Last>,
     kept: u64,
@@ -58,7 +65,9 @@ struct Last {
 impl<T: Entry> Batch<T> {
     pub(crate) fn new() -> Self {
         Self {
-            parts: BTreeMap::new(),
+            pieces: BTreeMap::new(),
+            folders: 0,
+            full: Vec::new(),
             last: BTreeMap::new(),
             kept: 0,
             undecodable: 0,
@@ -88,7 +97,7 @@ impl<T: Entry> Batch<T> {
                     Ok(Ok(json)) => {
                         self.bytes += json.len() + ROW;
                         let at = self.dated(entry.at());
-                        self.part(at, entry.cluster()).push(&entry, at, json, place);
+                        self.row(at, entry.cluster(), |piece| piece.push(&entry, at, json, place));
                         self.kept += 1;
                     }
                     Ok(Err(error)) => wrong = Some(error.to_string()),
@@ -113,7 +122,7 @@ impl<T: Entry> Batch<T> {
         let cluster = key.split('/').next().filter(|cluster| !cluster.is_empty()).unwrap_or(UNKNOWN);
         let at = self.dated(Timestamp::from_millis(record.timestamp));
         self.bytes += payload.len() + ROW;
-        self.part(at, cluster).push_raw(at, payload, error, (record.partition, record.offset));
+        self.row(at, cluster, |piece| piece.push_raw(at, payload, error, (record.partition, record.offset)));
         self.undecodable += 1;
     }
 
@@ -122,7 +131,7 @@ impl<T: Entry> Batch<T> {
         at.min(self.latest)
     }
 
-    fn part(&mut self, at: Timestamp, cluster: &str) -> &mut Part<T> {
+    fn row(&mut self, at: Timestamp, cluster: &str, push: impl FnOnce(&mut Piece<T>)) {
         if self.oldest.is_none() {
             self.oldest = Some(at);
             self.began = Instant::now();
@@ -130,23 +139,41 @@ impl<T: Entry> Batch<T> {
         let day = i32::try_from(at.as_micros().div_euclid(MICROS_A_DAY)).unwrap_or_default();
         // An empty partition value is no value in Delta.
         let cluster = if cluster.is_empty() { UNKNOWN } else { cluster };
-        self.parts.entry((day, cluster.to_owned())).or_insert_with(Part::new)
+        if !self.pieces.contains_key(cluster) {
+            self.pieces.insert(cluster.to_owned(), BTreeMap::new());
+        }
+        let Some(days) = self.pieces.get_mut(cluster) else { return };
+        let piece = days.entry(day).or_insert_with(|| {
+            self.folders += 1;
+            Piece::new()
+        });
+        push(piece);
+        if piece.rows() >= PIECE {
+            let next = piece.like();
+            let full = std::mem::replace(piece, next);
+            self.full.push(((day, cluster.to_owned()), full.finish()));
+        }
     }
 
     /// There is nothing to write.
     pub(crate) fn is_empty(&self) -> bool {
-        self.parts.is_empty()
+        self.pieces.is_empty()
+    }
+
+    /// Pieces are full.
+    pub(crate) fn has_full(&self) -> bool {
+        !self.full.is_empty()
+    }
+
+    /// It is as large as it may be.
+    pub(crate) fn is_full(&self, limits: &BatchSection) -> bool {
+        let rows = usize::try_from(self.kept + self.undecodable).unwrap_or(usize::MAX);
+        rows >= limits.rows || self.bytes >= limits.bytes || self.folders >= FOLDERS
     }
 
     /// It is time to write it.
     pub(crate) fn is_due(&self, limits: &BatchSection) -> bool {
-        let rows = usize::try_from(self.kept + self.undecodable).unwrap_or(usize::MAX);
-        let age = Duration::from_secs(limits.seconds);
-        !self.is_empty()
-            && (rows >= limits.rows
-                || self.bytes >= limits.bytes
-                || self.parts.len() >= PARTS
-                || self.began.elapsed() >= age)
+        !self.is_empty() && (self.is_full(limits) || self.began.elapsed() >= Duration::from_secs(limits.seconds))
     }
 
     /// Nothing was read.
@@ -173,24 +200,33 @@ impl<T: Entry> Batch<T> {
         self.oldest
     }
 
-    /// Its rows by their partitions in the table, and in order of these, piece by piece; it has none any more.
-    pub(crate) fn drain(
-        &mut self,
-        schema: &SchemaRef,
-    ) -> impl Iterator<Item = Result<Vec<RecordBatch>, ArrowError>> + use<T> {
-        let schema = Arc::clone(schema);
-        std::mem::take(&mut self.parts)
-            .into_iter()
-            .map(move |((day, cluster), part)| part.finish(day, &cluster, &schema))
+    /// Its full pieces, by folder and in order; it has them no more.
+    pub(crate) fn full(&mut self, schema: &SchemaRef) -> Result<Vec<(Folder, RecordBatch)>, ArrowError> {
+        self.full.drain(..).map(|(folder, columns)| whole(folder, columns, schema)).collect()
+    }
+
+    /// All its rows, by folder and in order; it has none any more.
+    pub(crate) fn drain(&mut self, schema: &SchemaRef) -> Result<Vec<(Folder, RecordBatch)>, ArrowError> {
+        let mut rows = self.full(schema)?;
+        for (cluster, days) in std::mem::take(&mut self.pieces) {
+            for (day, piece) in days {
+                if piece.rows() > 0 {
+                    rows.push(whole((day, cluster.clone()), piece.finish(), schema)?);
+                }
+            }
+        }
+        self.folders = 0;
+        Ok(rows)
     }
 }
 
-/// The rows of one day of one cluster. They come in order of log time, as the log has them.
-struct Part<T: Entry> {
-    /// Columns without those of the folders, of [`PIECE`] rows each.
-    pieces: Vec<Vec<ArrayRef>>,
-    /// Those that are being filled.
-    piece: Piece<T>,
+/// The rows of `columns`, with the columns of their folder.
+fn whole(folder: Folder, columns: Vec<ArrayRef>, schema: &SchemaRef) -> Result<(Folder, RecordBatch), ArrowError> {
+    let rows = columns.first().map_or(0, |column| column.len());
+    let date: ArrayRef = Arc::new(Date32Array::from_value(folder.0, rows));
+    let cluster: ArrayRef = Arc::new(StringArray::from_iter_values(std::iter::repeat_n(&folder.1, rows)));
+    let rows = RecordBatch::try_new(Arc::clone(schema), [vec![date, cluster], columns].concat())?;
+    Ok((folder, rows))
 }
 
 /// The columns without those of the folders, of some rows.
@@ -215,10 +251,20 @@ enum Builder<T: 'static> {
 impl<T> Builder<T> {
     fn new(column: &Column<T>) -> Self {
         match column.get {
-            Get::Time(get) => Self::Time(get, time()),
+            Get::Time(get) => Self::Time(get, time(0)),
             Get::Text(get) => Self::Text(get, StringBuilder::with_capacity(0, 0)),
             Get::Number(get) => Self::Number(get, Int64Builder::with_capacity(0)),
             Get::Flag(get) => Self::Flag(get, BooleanBuilder::with_capacity(0)),
+        }
+    }
+
+    /// An empty one, with room for as much.
+    fn like(&self) -> Self {
+        match self {
+            Self::Time(get, column) => Self::Time(*get, time(column.len())),
+            Self::Text(get, column) => Self::Text(*get, text(column)),
+            Self::Number(get, column) => Self::Number(*get, Int64Builder::with_capacity(column.len())),
+            Self::Flag(get, column) => Self::Flag(*get, BooleanBuilder::with_capacity(column.len())),
         }
     }
 
@@ -245,64 +291,58 @@ impl<T> Builder<T> {
 }
 
 // There are as many as clusters, and most have a few rows: none takes room before it needs it.
-fn time() -> TimestampMicrosecondBuilder {
-    TimestampMicrosecondBuilder::with_capacity(0).with_timezone("UTC")
+fn time(rows: usize) -> TimestampMicrosecondBuilder {
+    TimestampMicrosecondBuilder::with_capacity(rows).with_timezone("UTC")
 }
 
-impl<T: Entry> Part<T> {
-    fn new() -> Self {
-        Self { pieces: Vec::new(), piece: Piece::new(0) }
-    }
-
-    fn push(&mut self, entry: &T, at: Timestamp, json: &str, place: (u32, i64)) {
-        let piece = self.row(at, Some(entry), place);
-        piece.record.append_value(json);
-        piece.error.append_null();
-        piece.raw.append_null();
-    }
-
-    fn push_raw(&mut self, at: Timestamp, payload: &[u8], error: &str, place: (u32, i64)) {
-        let piece = self.row(at, None, place);
-        piece.record.append_null();
-        piece.error.append_value(error);
-        piece.raw.append_value(payload);
-    }
-
-    fn row(&mut self, at: Timestamp, entry: Option<&T>, place: (u32, i64)) -> &mut Piece<T> {
-        if self.piece.offset.len() >= PIECE {
-            // The next will be about as large: what grows is copied.
-            let record = self.piece.record.values_slice().len();
-            let next = Piece::new(record + record / 8);
-            self.pieces.push(std::mem::replace(&mut self.piece, next).finish());
-        }
-        self.piece.row(at, entry, place);
-        &mut self.piece
-    }
-
-    fn finish(mut self, day: i32, cluster: &str, schema: &SchemaRef) -> Result<Vec<RecordBatch>, ArrowError> {
-        self.pieces.push(self.piece.finish());
-        let whole = |piece: Vec<ArrayRef>| {
-            let rows = piece.first().map_or(0, |column| column.len());
-            let date: ArrayRef = Arc::new(Date32Array::from_value(day, rows));
-            let cluster: ArrayRef = Arc::new(StringArray::from_iter_values(std::iter::repeat_n(cluster, rows)));
-            RecordBatch::try_new(Arc::clone(schema), [vec![date, cluster], piece].concat())
-        };
-        self.pieces.into_iter().map(whole).collect()
-    }
+fn text(like: &StringBuilder) -> StringBuilder {
+    let bytes = like.values_slice().len();
+    StringBuilder::with_capacity(like.len(), bytes + bytes / 8)
 }
 
 impl<T: Entry> Piece<T> {
-    /// With room for so many bytes of whole records.
-    fn new(record: usize) -> Self {
+    fn new() -> Self {
         Self {
-            time: time(),
+            time: time(0),
             own: T::COLUMNS.iter().map(Builder::new).collect(),
-            record: StringBuilder::with_capacity(0, record),
+            record: StringBuilder::with_capacity(0, 0),
             error: StringBuilder::with_capacity(0, 0),
             raw: BinaryBuilder::with_capacity(0, 0),
             partition: Int32Builder::with_capacity(0),
             offset: Int64Builder::with_capacity(0),
         }
+    }
+
+    /// An empty one, with room for as much: the next is often as large, and what grows is copied.
+    fn like(&self) -> Self {
+        let rows = self.rows();
+        Self {
+            time: time(rows),
+            own: self.own.iter().map(Builder::like).collect(),
+            record: text(&self.record),
+            error: text(&self.error),
+            raw: BinaryBuilder::with_capacity(rows, self.raw.values_slice().len()),
+            partition: Int32Builder::with_capacity(rows),
+            offset: Int64Builder::with_capacity(rows),
+        }
+    }
+
+    fn rows(&self) -> usize {
+        self.offset.len()
+    }
+
+    fn push(&mut self, entry: &T, at: Timestamp, json: &str, place: (u32, i64)) {
+        self.row(at, Some(entry), place);
+        self.record.append_value(json);
+        self.error.append_null();
+        self.raw.append_null();
+    }
+
+    fn push_raw(&mut self, at: Timestamp, payload: &[u8], error: &str, place: (u32, i64)) {
+        self.row(at, None, place);
+        self.record.append_null();
+        self.error.append_value(error);
+        self.raw.append_value(payload);
     }
 
     fn row(&mut self, at: Timestamp, entry: Option<&T>, (partition, offset): (u32, i64)) {
@@ -328,6 +368,8 @@ impl<T: Entry> Piece<T> {
 
 #[cfg(test)]
 mod tests {
+    use std::ops::Range;
+
     use deltalake::arrow::array::AsArray as _;
     use deltalake::arrow::datatypes::Int64Type;
     use epicenter_model::{EnrichedEvent, EnrichedRecord};
@@ -342,17 +384,38 @@ mod tests {
 
     #[test]
     fn rows_of_a_day_come_in_pieces_and_in_order() {
+        let (codec, schema) = (Codec::single_object(), crate::entry::schema::<EnrichedEvent>().unwrap());
         let mut batch = Batch::<EnrichedEvent>::new();
-        let rows = 2 * PIECE + 1;
-        for offset in 0..i64::try_from(rows).unwrap() {
-            let record = record(offset, Timestamp::from_micros(offset));
-            assert_eq!(batch.take(&Codec::single_object(), &record).unwrap(), None);
-        }
-        let parts: Vec<_> = batch.drain(&crate::entry::schema::<EnrichedEvent>().unwrap()).collect();
-        let [Ok(pieces)] = &parts[..] else { panic!("{parts:?}") };
-        assert_eq!(pieces.iter().map(RecordBatch::num_rows).collect::<Vec<_>>(), [PIECE, PIECE, 1]);
-        let offsets = pieces.iter().flat_map(|rows| rows["offset"].as_primitive::<Int64Type>().values().to_vec());
-        assert!(offsets.eq(0..i64::try_from(rows).unwrap()));
+        let take = |batch: &mut Batch<_>, offsets: Range<usize>| {
+            for offset in offsets {
+                let offset = i64::try_from(offset).unwrap();
+                assert_eq!(batch.take(&codec, &record(offset, Timestamp::from_micros(offset))).unwrap(), None);
+            }
+        };
+        let offsets = |(folder, rows): &(Folder, RecordBatch)| {
+            assert_eq!(*folder, (0, "a".to_owned()));
+            rows["offset"]
+                .as_primitive::<Int64Type>()
+                .values()
+                .iter()
+                .map(|offset| *offset as usize)
+                .collect::<Vec<_>>()
+        };
+        take(&mut batch, 0..PIECE - 1);
+        assert_eq!(batch.full(&schema).unwrap(), []);
+        take(&mut batch, PIECE - 1..2 * PIECE);
+        let full = batch.full(&schema).unwrap();
+        assert_eq!(
+            full.iter().map(offsets).collect::<Vec<_>>(),
+            [Vec::from_iter(0..PIECE), Vec::from_iter(PIECE..2 * PIECE)]
+        );
+        assert!(!batch.is_empty() && batch.drain(&schema).unwrap().is_empty());
+        take(&mut batch, 2 * PIECE..3 * PIECE + 1);
+        let rest = batch.drain(&schema).unwrap();
+        assert_eq!(
+            rest.iter().map(offsets).collect::<Vec<_>>(),
+            [Vec::from_iter(2 * PIECE..3 * PIECE), vec![3 * PIECE]]
+        );
     }
 
     #[test]
@@ -360,7 +423,7 @@ mod tests {
         let codec = Codec::single_object();
         let limits = BatchSection { rows: usize::MAX, bytes: usize::MAX, seconds: u64::MAX };
         let mut batch = Batch::<EnrichedEvent>::new();
-        for day in 0..i64::try_from(PARTS).unwrap() {
+        for day in 0..i64::try_from(FOLDERS).unwrap() {
             assert!(!batch.is_due(&limits), "{day}");
             let record = record(day, Timestamp::from_micros(day * MICROS_A_DAY));
             assert_eq!(batch.take(&codec, &record).unwrap(), None);

@@ -23,6 +23,8 @@ use crate::{ArchiveError, Store, Table};
 pub(crate) const READER: &str = "reader";
 /// How long to wait for a record before looking at the clock.
 const IDLE: Duration = Duration::from_millis(200);
+/// Records that are read without looking at it.
+const AT_ONCE: usize = 256;
 /// Between two attempts, ms.
 const RETRY_FIRST_MS: u64 = 500;
 const RETRY_LONGEST_MS: u64 = 30_000;
@@ -59,6 +61,8 @@ pub fn run<T: Entry>(context: &Context, stop: &Stop) -> Result<(), ArchiveError>
     for counter in [&ARCHIVE_FAILURES, &ARCHIVE_LOST] {
         context.metrics.add(counter, &[table], 0.0);
     }
+    // What is given up, is cleaned up there.
+    let _entered = context.runtime.enter();
     let mut follower = Follower {
         context,
         stop,
@@ -127,12 +131,20 @@ impl Follower<'_> {
                 metrics.forget(&ARCHIVE_BEHIND, &[kind.name]);
                 return Ok(());
             }
-            let record = reader.next(IDLE)?;
-            if let Some(record) = &record
-                && let Some(error) = batch.take(codec, record)?
-            {
-                let Record { topic, partition, offset, .. } = record;
-                tracing::error!(topic, partition, offset, error, "a record is archived raw");
+            let mut wait = IDLE;
+            for _ in 0..AT_ONCE {
+                let Some(record) = reader.next(wait)? else { break };
+                if let Some(error) = batch.take(codec, &record)? {
+                    let Record { topic, partition, offset, .. } = record;
+                    tracing::error!(topic, partition, offset, error, "a record is archived raw");
+                }
+                if batch.has_full() {
+                    runtime.block_on(writer.write(&mut batch))?;
+                }
+                if batch.is_full(&config.batch) {
+                    break;
+                }
+                wait = Duration::ZERO;
             }
             if told.elapsed() >= IDLE {
                 told = Instant::now();

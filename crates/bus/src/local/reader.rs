@@ -47,14 +47,21 @@ impl LocalReader {
     }
 
     pub(crate) fn next(&mut self, wait: Duration) -> Result<Option<Record>, Fault> {
+        if self.ahead.is_empty() {
+            self.read_ahead(wait)?;
+        }
+        let record = self.ahead.pop_front();
+        if let Some(record) = &record {
+            self.given.insert(record.partition, record.offset + 1);
+        }
+        Ok(record)
+    }
+
+    fn read_ahead(&mut self, wait: Duration) -> Result<(), Fault> {
         let deadline = Instant::now() + wait;
         // Nobody waits for one partition while another has records.
         let mut turn = Duration::ZERO;
         loop {
-            if let Some(record) = self.ahead.pop_front() {
-                self.given.insert(record.partition, record.offset + 1);
-                return Ok(Some(record));
-            }
             for (partition, offset) in &mut self.next {
                 let left = deadline.saturating_duration_since(Instant::now());
                 let wait = if self.ahead.is_empty() { turn.min(left) } else { Duration::ZERO };
@@ -64,8 +71,8 @@ impl LocalReader {
                 }
                 self.ahead.extend(records);
             }
-            if self.ahead.is_empty() && Instant::now() >= deadline {
-                return Ok(None);
+            if !self.ahead.is_empty() || Instant::now() >= deadline {
+                return Ok(());
             }
             turn = if self.next.len() == 1 { wait } else { TURN };
         }

@@ -144,8 +144,8 @@ impl<T: Entry> Live<T> {
                 }
                 count < CHUNK && fault.is_none()
             })?;
-            let made = batch.drain(&self.made).collect::<Result<Vec<_>, _>>()?;
-            let made = made.iter().flatten().map(|rows| self.viewed(rows)).collect::<Result<Vec<_>, _>>()?;
+            let made = batch.drain(&self.made)?;
+            let made = made.iter().map(|(_, rows)| self.viewed(rows)).collect::<Result<Vec<_>, _>>()?;
             self.read.extend(batch.positions().iter().map(|(partition, bookmark)| (*partition, bookmark.next)));
             for rows in made {
                 room = room.saturating_sub(rows.get_array_memory_size());

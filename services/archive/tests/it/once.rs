@@ -15,6 +15,14 @@ fn events(cluster: &str, numbers: std::ops::Range<i64>) -> Vec<EnrichedEvent> {
     numbers.map(|n| event(cluster, n, DAY + n * 1_000_000, Severity::Medium)).collect()
 }
 
+/// A site whose store fails so many times.
+fn failing(times: u32) -> Site {
+    let seed = std::env::var("EPICENTER_SEED").ok().map(|seed| seed.parse().unwrap());
+    let seed = seed.unwrap_or(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64);
+    println!("EPICENTER_SEED={seed}");
+    Site::over(Arc::new(Flaky::new(Arc::new(LocalFileSystem::new()), seed, times)))
+}
+
 #[test]
 fn what_is_archived_is_the_whole_record_in_columns_and_as_json() {
     let site = Site::new();
@@ -90,10 +98,7 @@ fn goes_on_where_the_table_is() {
 
 #[test]
 fn a_store_that_fails_loses_and_repeats_nothing() {
-    let seed = std::env::var("EPICENTER_SEED").ok().map(|seed| seed.parse().unwrap());
-    let seed = seed.unwrap_or(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64);
-    println!("EPICENTER_SEED={seed}");
-    let site = Site::over(Arc::new(Flaky::new(Arc::new(LocalFileSystem::new()), seed, 6)));
+    let site = failing(6);
     let mut numbers = 0..;
     for _ in 0..20 {
         let n: i64 = numbers.nth(29).unwrap();
@@ -109,6 +114,23 @@ fn a_store_that_fails_loses_and_repeats_nothing() {
     let metrics = site.context.metrics.text();
     assert!(metrics.contains("epicenter_archive_failures_total{table=\"events\"}"), "nothing failed:\n{metrics}");
     assert!(site.context.health.is_ready(), "{:?}", site.context.health.report());
+}
+
+#[test]
+fn files_of_more_clusters_than_are_open_at_a_time_have_all_rows_once() {
+    const CLUSTERS: i64 = 20;
+    const EACH: i64 = 600;
+    let mut site = failing(3);
+    site.context.config.batch.rows = usize::try_from(CLUSTERS * EACH * 2 / 3).unwrap();
+    for n in 0..EACH / 20 {
+        for cluster in 0..CLUSTERS {
+            site.write(0, &events(&format!("c{cluster}"), n * 20..n * 20 + 20));
+        }
+    }
+    site.archive(usize::try_from(CLUSTERS * EACH).unwrap());
+    assert_eq!(site.times(), (0..CLUSTERS * EACH).map(|offset| ((0, offset), 1)).collect::<BTreeMap<_, _>>());
+    let each = site.query("SELECT DISTINCT count(*) FROM events GROUP BY \"cluster\"");
+    assert_eq!(each, [[EACH.to_string()]]);
 }
 
 #[test]
