@@ -14,6 +14,9 @@ pub const ARCHIVE: &str = "epicenter-tests/archive,epicenter-bench/archive";
 /// The same, with the tests whose servers build long.
 const FULL: &str = "epicenter-tests/full,epicenter-bench/archive";
 
+/// Cases that its tests with hostile input and other orders of arrival try.
+const FULL_CASES: &str = "2000";
+
 /// Lints, sets up the servers, and runs the tests. Ends as `cargo test` does; the totals are its last line.
 pub fn run(full: bool, arguments: &[String]) -> Result<ExitCode> {
     let cache = servers::cache()?;
@@ -27,6 +30,9 @@ pub fn run(full: bool, arguments: &[String]) -> Result<ExitCode> {
     command.args(arguments).env("EPICENTER_TEST_CACHE", &cache);
     if full {
         command.env("EPICENTER_TEST_FULL", "1");
+        if std::env::var_os("EPICENTER_FUZZ").is_none() {
+            command.env("EPICENTER_FUZZ", FULL_CASES);
+        }
     }
     let mut child = command.stdout(Stdio::piped()).spawn().context("running cargo test")?;
     let mut output = BufReader::new(child.stdout.take().context("cargo test has no output")?);

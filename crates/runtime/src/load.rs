@@ -47,7 +47,8 @@ impl fmt::Display for ConfigErrors {
 }
 
 /// Variables with the configuration's prefix that are no settings: the file's own path, and what tests are told.
-const NO_SETTINGS: [&str; 4] = ["EPICENTER_CONFIG", "EPICENTER_TEST_", "EPICENTER_SEED", "EPICENTER_FAULTS"];
+const NO_SETTINGS: [&str; 5] =
+    ["EPICENTER_CONFIG", "EPICENTER_TEST_", "EPICENTER_SEED", "EPICENTER_FAULTS", "EPICENTER_FUZZ"];
 
 /// Reads the configuration from `file`, if there is one, and from `environment` (`EPICENTER_BUS__KAFKA__BOOTSTRAP` is
 /// `bus.kafka.bootstrap`).
