@@ -22,11 +22,10 @@ const NEW: i32 = 1;
 const MERGED: i32 = 3;
 /// Rows of a file that are skipped as a whole.
 const ROW_GROUP: usize = 65_536;
-/// Bytes of a column, above which a page of it ends: up to twice as much is read for one value, and as much again of a dictionary.
+/// Bytes of a column that are read for one value of it, and of a dictionary as much again.
 const PAGE: usize = 64 * 1024;
-/// Values of a column that a row group's filter is made for. Filters are powers of two in size: with all of a row group's values
-/// that one still has 8 bits for each.
-const FILTERED: u64 = ROW_GROUP as u64 / 2;
+/// Rows after which a page is looked at: whether it is full. Of whole records that many are as large as a page.
+const AT_ONCE: usize = 64;
 
 /// One table of the archive.
 #[derive(Debug)]
@@ -94,7 +93,8 @@ fn properties(sought: impl Iterator<Item = &'static str>, level: i32) -> WriterP
         .set_compression(Compression::ZSTD(level))
         .set_max_row_group_row_count(Some(ROW_GROUP))
         .set_data_page_size_limit(PAGE)
-        .set_dictionary_page_size_limit(PAGE);
+        .set_dictionary_page_size_limit(PAGE)
+        .set_write_batch_size(AT_ONCE);
     for name in LONG {
         properties = properties.set_column_statistics_enabled(ColumnPath::from(name), EnabledStatistics::None);
     }
@@ -114,7 +114,7 @@ fn properties(sought: impl Iterator<Item = &'static str>, level: i32) -> WriterP
         properties = properties
             .set_column_bloom_filter_enabled(path.clone(), true)
             .set_column_bloom_filter_fpp(path.clone(), 0.01)
-            .set_column_bloom_filter_max_ndv(path, FILTERED);
+            .set_column_bloom_filter_max_ndv(path, ROW_GROUP as u64);
     }
     properties.build()
 }
