@@ -139,10 +139,10 @@ impl<T: Entry> Batch<T> {
         let day = i32::try_from(at.as_micros().div_euclid(MICROS_A_DAY)).unwrap_or_default();
         // An empty partition value is no value in Delta.
         let cluster = if cluster.is_empty() { UNKNOWN } else { cluster };
-        if !self.pieces.contains_key(cluster) {
-            self.pieces.insert(cluster.to_owned(), BTreeMap::new());
-        }
-        let Some(days) = self.pieces.get_mut(cluster) else { return };
+        let days = match self.pieces.get_mut(cluster) {
+            Some(days) => days,
+            None => self.pieces.entry(cluster.to_owned()).or_default(),
+        };
         let piece = days.entry(day).or_insert_with(|| {
             self.folders += 1;
             Piece::new()
