@@ -13,8 +13,7 @@ use crate::totals::Totals;
 pub const ARCHIVE: &str = "epicenter-tests/archive,epicenter-bench/archive";
 /// The same, with the tests whose servers build long.
 const FULL: &str = "epicenter-tests/full,epicenter-bench/archive";
-
-/// Cases that its tests with hostile input and other orders of arrival try.
+/// Cases that each of its tests with hostile input tries.
 const FULL_CASES: &str = "2000";
 
 /// Lints, sets up the servers, and runs the tests. Ends as `cargo test` does; the totals are its last line.

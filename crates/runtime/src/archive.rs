@@ -60,7 +60,7 @@ pub struct QuerySection {
 pub struct BatchSection {
     /// Records.
     pub rows: usize,
-    /// Bytes that they take in memory, about.
+    /// Bytes that they take as rows in memory, about: the archive writes most of them on before, questions keep them.
     pub bytes: usize,
     /// Age of its first record, s.
     pub seconds: u64,
@@ -106,7 +106,7 @@ impl Default for ArchiveConfig {
 
 impl Default for BatchSection {
     fn default() -> Self {
-        // Memory is the limit while the archive catches up, and age when it is quiet; compaction merges what stays small.
+        // Bytes are the limit while the archive catches up, and age when it is quiet; compaction merges what stays small.
         Self { rows: 100_000, bytes: 64 * 1024 * 1024, seconds: 300 }
     }
 }

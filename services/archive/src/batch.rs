@@ -290,7 +290,6 @@ impl<T> Builder<T> {
     }
 }
 
-// There are as many as clusters, and most have a few rows: none takes room before it needs it.
 fn time(rows: usize) -> TimestampMicrosecondBuilder {
     TimestampMicrosecondBuilder::with_capacity(rows).with_timezone("UTC")
 }
@@ -301,6 +300,7 @@ fn text(like: &StringBuilder) -> StringBuilder {
 }
 
 impl<T: Entry> Piece<T> {
+    /// An empty one without any room: there are as many as clusters, and most have a few rows.
     fn new() -> Self {
         Self {
             time: time(0),

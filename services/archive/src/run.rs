@@ -61,7 +61,7 @@ pub fn run<T: Entry>(context: &Context, stop: &Stop) -> Result<(), ArchiveError>
     for counter in [&ARCHIVE_FAILURES, &ARCHIVE_LOST] {
         context.metrics.add(counter, &[table], 0.0);
     }
-    // What is given up, is cleaned up there.
+    // An upload that is given up is aborted there: what drops it is not in a runtime by itself.
     let _entered = context.runtime.enter();
     let mut follower = Follower {
         context,

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use epicenter_archive::ask::{Archive, Filter};
 use epicenter_bus::Stop;
@@ -14,7 +13,7 @@ use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 use serde_json::Value;
 
-use crate::log::{DAY, Site, event};
+use crate::log::{DAY, Site, event, seed};
 
 fn events(cluster: &str, numbers: std::ops::Range<i64>) -> Vec<EnrichedEvent> {
     numbers.map(|n| event(cluster, n, DAY + n * 60_000_000, Severity::Medium)).collect()
@@ -81,12 +80,8 @@ fn the_newest_are_there_before_they_are_archived_and_after() {
 /// Whoever asks while the log is written, archived and merged finds what was written when he began, and nothing twice.
 #[test]
 fn each_event_counts_once_at_any_moment() {
-    let variable = |name: &str| std::env::var(name).ok().map(|value| value.parse::<u64>().unwrap());
-    let rounds = variable("EPICENTER_ASKS").unwrap_or(40);
-    let seed =
-        variable("EPICENTER_SEED").unwrap_or(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64);
-    println!("EPICENTER_SEED={seed}");
-    let mut random = StdRng::seed_from_u64(seed);
+    let rounds: u64 = std::env::var("EPICENTER_ASKS").map_or(40, |rounds| rounds.parse().unwrap());
+    let mut random = StdRng::seed_from_u64(seed());
     let site = site();
     site.write(0, &events("a", 0..10));
     site.archive(10);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use deltalake::arrow::util::display::array_value_to_string;
 use deltalake::datafusion::prelude::SessionContext;
@@ -184,6 +184,14 @@ impl Site {
         }
         times
     }
+}
+
+/// What a test's choices follow from: `EPICENTER_SEED` repeats them. Prints it.
+pub fn seed() -> u64 {
+    let seed = std::env::var("EPICENTER_SEED").ok().map(|seed| seed.parse().unwrap());
+    let seed = seed.unwrap_or(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64);
+    println!("EPICENTER_SEED={seed}");
+    seed
 }
 
 pub fn open_log(directory: &Path) -> Bus {

@@ -2,14 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use epicenter_bus::Stop;
 use epicenter_model::{EnrichedEvent, Severity, Timestamp};
 use object_store::local::LocalFileSystem;
 
 use crate::flaky::Flaky;
-use crate::log::{DAY, Site, emit, event};
+use crate::log::{DAY, Site, emit, event, seed};
 
 fn events(cluster: &str, numbers: std::ops::Range<i64>) -> Vec<EnrichedEvent> {
     numbers.map(|n| event(cluster, n, DAY + n * 1_000_000, Severity::Medium)).collect()
@@ -17,10 +16,7 @@ fn events(cluster: &str, numbers: std::ops::Range<i64>) -> Vec<EnrichedEvent> {
 
 /// A site whose store fails so many times.
 fn failing(times: u32) -> Site {
-    let seed = std::env::var("EPICENTER_SEED").ok().map(|seed| seed.parse().unwrap());
-    let seed = seed.unwrap_or(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64);
-    println!("EPICENTER_SEED={seed}");
-    Site::over(Arc::new(Flaky::new(Arc::new(LocalFileSystem::new()), seed, times)))
+    Site::over(Arc::new(Flaky::new(Arc::new(LocalFileSystem::new()), seed(), times)))
 }
 
 #[test]
